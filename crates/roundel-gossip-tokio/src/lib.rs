@@ -1,0 +1,1 @@
+//! roundel-gossip-tokio.

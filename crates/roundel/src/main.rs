@@ -1,0 +1,3 @@
+//! roundel.
+
+fn main() {}
