@@ -1,3 +1,27 @@
-//! Benchmarks.
+//! Benchmarks of Roundel as whole programs.
+//!
+//! Owns: the side-by-side comparison with other balancers (`compare`) and the origin that it
+//! runs against (`origin`). Does not own: any claim; a figure counts with the command that
+//! gave it, see `README.md` in this folder.
 
-fn main() {}
+mod compare;
+mod origin;
+
+use anyhow::Result;
+use clap::Parser;
+
+#[derive(Parser)]
+#[command(about = "Measures Roundel beside other balancers")]
+enum Command {
+    /// Runs every peer through the same rows of work, interleaved, and prints a table.
+    Compare(compare::Options),
+    /// Serves prebuilt answers: /128, /10k, /1m, and any POST.
+    Origin(origin::Options),
+}
+
+fn main() -> Result<()> {
+    match Command::parse() {
+        Command::Compare(options) => compare::run(&options),
+        Command::Origin(options) => origin::run(&options),
+    }
+}
