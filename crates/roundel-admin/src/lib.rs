@@ -1,1 +1,20 @@
-//! roundel-admin.
+//! Port 1936 and the runtime API: the page, SSE, JSON, CSV, metrics, health, operator acts.
+//!
+//! Owns: how one [`status::Snapshot`] a second is shown to people and programs, the history
+//! kept of it, and how an operator's act is parsed, guarded and handed on as a
+//! [`command::Command`].
+//! Does not own: where the numbers come from, who decides on a server's state, how an act is
+//! carried out. It never sees a balancer, a gossip node or a proxy.
+//! Start at [`Admin`], then [`status`]. Invariants: every view of one sequence number shows
+//! the same numbers, because all read one [`status::Snapshot`]; no text from the network
+//! reaches an output unescaped; acts are refused unless they were turned on.
+
+pub mod cli;
+pub mod command;
+pub mod status;
+
+mod admin;
+mod serve;
+
+pub use admin::{Acts, Admin, Config};
+pub use serve::serve;

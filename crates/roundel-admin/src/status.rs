@@ -1,0 +1,67 @@
+//! The plain values that every view reads.
+//!
+//! The binary's collector fills one [`Snapshot`] a second. Counters are cumulative since the
+//! process started and never go back while their frontend, backend or server is known;
+//! rates, percentiles and history are computed from successive snapshots on this side.
+//! Serialised, this is the core of `/api/v1/snapshot`.
+
+mod backend;
+mod cluster;
+mod coding;
+mod event;
+mod frontend;
+mod process;
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+pub use backend::{Backend, Check, Server, Times, Traffic};
+pub use cluster::{Gossip, Member, MemberStatus};
+pub use event::{Event, EventKind};
+pub use frontend::Frontend;
+pub use process::{ConfigStatus, Process};
+
+/// Everything that Roundel knows about itself at one moment.
+///
+/// Shape: frontends and backends in configuration order, servers in set order with the LEFT
+/// ones last, members by name, events oldest first.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Snapshot {
+    /// Grows by one with each snapshot of one process.
+    pub seq: u64,
+    /// This balancer's node name.
+    pub node: String,
+    /// Roundel's version, such as `0.1.0`.
+    pub version: String,
+    /// When the snapshot was taken, in milliseconds since the Unix epoch.
+    pub time_ms: u64,
+    /// Seconds since the process started.
+    pub uptime_seconds: f64,
+    /// Whether the process is ending and takes no new connection: `/readyz` answers 503.
+    pub draining: bool,
+    /// The process.
+    pub process: Process,
+    /// The configuration in force and its reloads.
+    pub config: ConfigStatus,
+    /// The listening sides.
+    pub frontends: Vec<Frontend>,
+    /// The sets of servers.
+    pub backends: Vec<Backend>,
+    /// The gossip node's members, itself included; empty when gossip is off.
+    pub members: Vec<Member>,
+    /// The gossip node's counters; `None` when gossip is off.
+    pub gossip: Option<Gossip>,
+    /// The newest events, oldest first, at most 2,000.
+    pub events: Vec<Arc<Event>>,
+    /// Access log lines thrown away because the log's reader was too slow.
+    pub log_lines_dropped_total: u64,
+}
+
+impl Snapshot {
+    /// The backend of this name.
+    pub fn backend(&self, name: &str) -> Option<&Backend> {
+        self.backends.iter().find(|b| b.name == name)
+    }
+}
