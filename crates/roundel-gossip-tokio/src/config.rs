@@ -1,0 +1,72 @@
+//! Settings of a gossip node on sockets.
+
+use std::collections::BTreeMap;
+use std::net::{Ipv6Addr, SocketAddr};
+
+use roundel_gossip::{ConfigError, Timings};
+
+/// The port of Serf and memberlist, used where an address names none.
+pub const DEFAULT_PORT: u16 = 7946;
+
+/// Settings of a gossip node on sockets.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Our name, unique in the cluster. No default: an empty name is refused.
+    pub name: String,
+    /// Where to listen, UDP and TCP alike. Port 0 takes one that is free for both. Default
+    /// `[::]:7946`, which takes IPv4 too.
+    pub listen: SocketAddr,
+    /// The address that others shall use. Default: the address listened on if it is a specific
+    /// one, else the local address towards the first seed, else the first one of an interface
+    /// that is not loopback. Port 0 stands for the port listened on.
+    pub advertise: Option<SocketAddr>,
+    /// What we say about ourselves, such as `role=balancer`.
+    pub tags: BTreeMap<String, String>,
+    /// Seeds: `host`, `host:port`, `ip`, `ip:port`, `[ip6]:port`. A DNS name means all its
+    /// addresses. Retried for ever with back-off, and now and then when joined, which heals
+    /// a cluster that fell apart.
+    pub join: Vec<String>,
+    /// Keys of 16, 24 or 32 bytes; the first encrypts, all decrypt. Default none: no encryption.
+    pub keys: Vec<Vec<u8>>,
+    /// Whether to compress what we send. Default true, as Serf agents do.
+    pub compress: bool,
+    /// Intervals and factors of the protocol. Default [`Timings::lan`].
+    pub timings: Timings,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            name: String::new(),
+            listen: SocketAddr::from((Ipv6Addr::UNSPECIFIED, DEFAULT_PORT)),
+            advertise: None,
+            tags: BTreeMap::new(),
+            join: Vec::new(),
+            keys: Vec::new(),
+            compress: true,
+            timings: Timings::lan(),
+        }
+    }
+}
+
+/// Says why a node could not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The address cannot be listened on.
+    #[error("cannot listen for gossip on {address}: {source}")]
+    Bind {
+        /// The address asked for.
+        address: SocketAddr,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// A setting is wrong.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// A seed is not written as an address.
+    #[error("{0:?} is no seed: write host, host:port, ip or ip:port")]
+    Seed(String),
+    /// The system gives no randomness.
+    #[error("no randomness from the system: {0}")]
+    Random(getrandom::Error),
+}

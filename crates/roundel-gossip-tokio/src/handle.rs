@@ -1,0 +1,128 @@
+//! The application's side of a running node.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use roundel_gossip::{ConfigError, Event, Member, Stats};
+use tokio::sync::{broadcast, mpsc, oneshot, watch};
+
+/// Steers a running node. Cheap to clone; the node ends with [`Handle::shutdown`] or when all
+/// handles are gone.
+#[derive(Debug, Clone)]
+pub struct Handle {
+    pub(crate) shared: Arc<Shared>,
+}
+
+/// What all handles of one node share.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) name: String,
+    pub(crate) local: SocketAddr,
+    pub(crate) members: watch::Receiver<Arc<Vec<Member>>>,
+    pub(crate) stats: watch::Receiver<Stats>,
+    pub(crate) events: broadcast::WeakSender<Event>,
+    pub(crate) commands: mpsc::Sender<Command>,
+}
+
+/// What a handle asks of the task.
+#[derive(Debug)]
+pub(crate) enum Command {
+    Join(Vec<String>, oneshot::Sender<Result<usize, JoinError>>),
+    Leave(oneshot::Sender<()>),
+    SetTags(
+        BTreeMap<String, String>,
+        oneshot::Sender<Result<(), ConfigError>>,
+    ),
+    Watch(String, bool),
+    Shutdown(oneshot::Sender<()>),
+}
+
+/// Says why no given address could be joined.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum JoinError {
+    /// None answered; the text tells of each.
+    #[error("no member answered: {0}")]
+    NobodyAnswered(String),
+    /// An address is not written as one.
+    #[error("{0:?} is no address: write host, host:port, ip or ip:port")]
+    Address(String),
+    /// The node is leaving or has ended.
+    #[error("the gossip node has ended")]
+    Ended,
+}
+
+impl Handle {
+    /// The address listened on, with the real port.
+    pub fn local_addr(&self) -> SocketAddr {
+        self.shared.local
+    }
+
+    /// Our own name.
+    pub fn name(&self) -> &str {
+        &self.shared.name
+    }
+
+    /// All members, sorted by name, ourselves included. Changes with every change of a member.
+    pub fn members(&self) -> watch::Receiver<Arc<Vec<Member>>> {
+        self.shared.members.clone()
+    }
+
+    /// Events from here on. A subscriber that falls more than 1,024 behind loses the oldest
+    /// (`Lagged`) and should read [`Handle::members`] again. Ends when the node ends.
+    pub fn events(&self) -> broadcast::Receiver<Event> {
+        match self.shared.events.upgrade() {
+            Some(sender) => sender.subscribe(),
+            None => broadcast::channel(1).1,
+        }
+    }
+
+    /// What the node counts; at most a second old.
+    pub fn stats(&self) -> Stats {
+        self.shared.stats.borrow().clone()
+    }
+
+    /// Joins by all the given addresses (same form as [`crate::Config::join`]) and gives how many
+    /// answered. Errors: no one answered. Once only; seeds of the configuration are retried.
+    pub async fn join(&self, addresses: Vec<String>) -> Result<usize, JoinError> {
+        let (reply, answer) = oneshot::channel();
+        self.send(Command::Join(addresses, reply)).await;
+        answer.await.unwrap_or(Err(JoinError::Ended))
+    }
+
+    /// Leaves the cluster as announced: says so to all, waits until it is spread (at most about
+    /// two seconds, much less with few members), and goes on answering probes until
+    /// [`Handle::shutdown`].
+    pub async fn leave(&self) {
+        let (reply, answer) = oneshot::channel();
+        self.send(Command::Leave(reply)).await;
+        let _ = answer.await;
+    }
+
+    /// Replaces our tags and spreads them. Errors: longer than 512 bytes when encoded; then
+    /// nothing changes.
+    pub async fn set_tags(&self, tags: BTreeMap<String, String>) -> Result<(), ConfigError> {
+        let (reply, answer) = oneshot::channel();
+        self.send(Command::SetTags(tags, reply)).await;
+        answer.await.unwrap_or(Ok(()))
+    }
+
+    /// Pings `name` several times a second while nothing else is heard of it, and tells by
+    /// [`Event::Silent`] and [`Event::Heard`] whether it answers; or stops doing so.
+    pub async fn watch(&self, name: &str, on: bool) {
+        self.send(Command::Watch(name.to_owned(), on)).await;
+    }
+
+    /// Ends the node and closes its sockets, without leaving: peers will see a failure unless
+    /// [`Handle::leave`] came first.
+    pub async fn shutdown(self) {
+        let (reply, answer) = oneshot::channel();
+        self.send(Command::Shutdown(reply)).await;
+        let _ = answer.await;
+    }
+
+    /// A node that has ended drops the command, and with it the reply channel.
+    async fn send(&self, command: Command) {
+        let _ = self.shared.commands.send(command).await;
+    }
+}

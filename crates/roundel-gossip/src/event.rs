@@ -1,0 +1,158 @@
+//! What the node tells its application.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use crate::member::Member;
+
+/// Tells the application that something happened.
+///
+/// Member events are given at once, never coalesced. Whoever misses some can read the members
+/// again: each event carries a whole member, not a difference.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Event {
+    /// A member is here: a new one, or one that was failed or had left.
+    Join(Member),
+    /// A member changed its tags.
+    Update(Member),
+    /// A member announced that it leaves. It still answers: stop giving it work.
+    Leaving(Member),
+    /// A member has left as announced.
+    Leave(Member),
+    /// A member failed: it was suspected and did not refute in time.
+    Failed(Member),
+    /// A member that was failed or had left is forgotten.
+    Reap(Member),
+    /// A member is suspected by the cluster.
+    Suspect {
+        /// The suspected member.
+        name: String,
+        /// Who said so first.
+        from: String,
+    },
+    /// A suspected member proved to be alive.
+    Refuted {
+        /// The member that is well.
+        name: String,
+    },
+    /// A watched member missed two direct pings in a row.
+    Silent {
+        /// The watched member.
+        name: String,
+    },
+    /// A watched member answers, first or again after having been silent.
+    Heard {
+        /// The watched member.
+        name: String,
+        /// How long its answer took.
+        round_trip: Duration,
+    },
+    /// A join by this address succeeded.
+    Joined {
+        /// The address that was given to `join`.
+        address: SocketAddr,
+        /// How many members the answer named.
+        members: usize,
+    },
+    /// A join by this address failed.
+    JoinFailed {
+        /// The address that was given to `join`.
+        address: SocketAddr,
+        /// Why, as a sentence for people.
+        reason: String,
+    },
+    /// A name is claimed by two addresses. The known one is kept.
+    Conflict {
+        /// The name; may be our own.
+        name: String,
+        /// The address that keeps the name.
+        kept: SocketAddr,
+        /// The address that is refused.
+        refused: SocketAddr,
+    },
+    /// Something from a peer was refused. Given once per peer and reason; all are counted.
+    Dropped {
+        /// The sender.
+        from: SocketAddr,
+        /// Why.
+        reason: DropReason,
+    },
+    /// A user event was seen for the first time.
+    User {
+        /// The event's name, any text.
+        name: String,
+        /// The event's payload.
+        payload: Vec<u8>,
+        /// The Lamport time of the event.
+        time: u64,
+        /// Whether events of one name may be merged by a handler.
+        coalesce: bool,
+    },
+    /// Our own leave is complete: it is spread as far as it will be.
+    Departed,
+}
+
+/// Says why something from a peer was refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
+pub enum DropReason {
+    /// It cannot be decoded.
+    Malformed,
+    /// It is not encrypted with a known key, or it is encrypted and we have no key.
+    Unauthenticated,
+    /// It carries another label.
+    Label,
+    /// A member's name is not allowed.
+    Name,
+    /// A member record lacks valid protocol versions: passing it on would harm other members.
+    Versions,
+    /// A member record has an unusable address.
+    Address,
+    /// A member's tags are longer than 512 bytes.
+    Meta,
+    /// Our protocol version and the peer's do not overlap.
+    Incompatible,
+    /// A limit is reached: too many members, streams or bytes.
+    Limit,
+    /// A stream took too long.
+    Timeout,
+}
+
+impl DropReason {
+    /// Every reason, for a table of counters.
+    pub const ALL: [Self; 10] = [
+        Self::Malformed,
+        Self::Unauthenticated,
+        Self::Label,
+        Self::Name,
+        Self::Versions,
+        Self::Address,
+        Self::Meta,
+        Self::Incompatible,
+        Self::Limit,
+        Self::Timeout,
+    ];
+
+    /// One lower-case word.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Malformed => "malformed",
+            Self::Unauthenticated => "unauthenticated",
+            Self::Label => "label",
+            Self::Name => "name",
+            Self::Versions => "versions",
+            Self::Address => "address",
+            Self::Meta => "meta",
+            Self::Incompatible => "incompatible",
+            Self::Limit => "limit",
+            Self::Timeout => "timeout",
+        }
+    }
+}
+
+impl fmt::Display for DropReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}

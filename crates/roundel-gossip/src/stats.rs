@@ -1,0 +1,48 @@
+//! What a node counts.
+
+use std::collections::BTreeMap;
+
+use crate::event::DropReason;
+
+/// Counts what a node did and holds. Counters never go back while the node lives.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Stats {
+    /// Members alive, ourselves included.
+    pub alive: usize,
+    /// Members leaving.
+    pub leaving: usize,
+    /// Members known to have left.
+    pub left: usize,
+    /// Members failed.
+    pub failed: usize,
+    /// Members suspected.
+    pub suspect: usize,
+    /// The awareness score: 0 is well, 7 is very slow or badly connected ourselves.
+    pub awareness: u32,
+    /// Broadcasts waiting to be sent.
+    pub queued: usize,
+    /// Streams open in either direction.
+    pub streams: usize,
+    /// Datagrams received.
+    pub datagrams_in: u64,
+    /// Bytes of datagrams received.
+    pub datagram_bytes_in: u64,
+    /// Datagrams sent.
+    pub datagrams_out: u64,
+    /// Bytes of datagrams sent.
+    pub datagram_bytes_out: u64,
+    /// Full exchanges completed, either side having begun.
+    pub push_pulls: u64,
+    /// Probes begun.
+    pub probes: u64,
+    /// Probes that no way was answered.
+    pub probes_failed: u64,
+    /// Suspicions raised or passed on.
+    pub suspicions: u64,
+    /// Times we had to refute what was said about us.
+    pub refutations: u64,
+    /// Pings sent for watched members.
+    pub watch_pings: u64,
+    /// Messages refused, by reason.
+    pub dropped: BTreeMap<DropReason, u64>,
+}
