@@ -1,4 +1,28 @@
 //! Fake backends, fixtures and helpers that only tests use.
+//!
+//! Owns: child processes that never outlive their test, waiting on a condition with a deadline,
+//! a blocking HTTP/1 client and origin that share no code with the product, a light load
+//! generator, and free loopback addresses. Does not own: any product logic; a helper that needs
+//! a Roundel crate belongs beside that crate's tests.
+//!
+//! Start with [`Process`] and [`wait_for`].
+//!
+//! Invariants: everything binds to loopback; nothing sleeps a fixed time and hopes; whatever is
+//! started here is ended on drop, by its own process id.
+
+mod http;
+mod load;
+mod network;
+mod origin;
+mod process;
+mod wait;
+
+pub use http::{Connection, Response, get, request};
+pub use load::{Load, LoadReport, Reuse};
+pub use network::{free_address, free_port, loopback};
+pub use origin::{Origin, Received, Reply};
+pub use process::{Process, Signal, descendants, wait_gone};
+pub use wait::{poll, wait_for};
 
 use std::path::PathBuf;
 

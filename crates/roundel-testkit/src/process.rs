@@ -1,0 +1,208 @@
+//! Child processes that end with their test.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::{BufRead, BufReader, Read};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::Duration;
+
+use rustix::process::{Pid, kill_process};
+
+pub use rustix::process::Signal;
+
+use crate::{poll, wait_for};
+
+/// A running program with its output captured; it and its descendants are killed on drop.
+#[derive(Debug)]
+pub struct Process {
+    child: Child,
+    name: String,
+    stdout: Arc<Mutex<String>>,
+    stderr: Arc<Mutex<String>>,
+}
+
+impl Process {
+    /// Starts `command` with no standard input and both outputs captured.
+    ///
+    /// Panics if the program cannot be started.
+    pub fn spawn(command: &mut Command) -> Self {
+        let name = format!("{command:?}");
+        let mut child = command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap_or_else(|error| panic!("cannot start {name}: {error}"));
+        let stdout = capture(child.stdout.take().expect("stdout is piped"));
+        let stderr = capture(child.stderr.take().expect("stderr is piped"));
+        Self {
+            child,
+            name,
+            stdout,
+            stderr,
+        }
+    }
+
+    /// The process id.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// What was written to standard output so far.
+    pub fn stdout(&self) -> String {
+        self.stdout.lock().expect("no panic while held").clone()
+    }
+
+    /// What was written to standard error so far.
+    pub fn stderr(&self) -> String {
+        self.stderr.lock().expect("no panic while held").clone()
+    }
+
+    /// Waits until a whole line of either output holds `needle`, and gives the first such line.
+    ///
+    /// Panics with all output if there is none `within` that time.
+    pub fn wait_line(&self, needle: &str, within: Duration) -> String {
+        poll(within, || {
+            [self.stdout(), self.stderr()].iter().find_map(|text| {
+                let whole = &text[..text.rfind('\n').map_or(0, |at| at + 1)];
+                whole.lines().find(|l| l.contains(needle)).map(String::from)
+            })
+        })
+        .unwrap_or_else(|| panic!("no line with {needle:?} within {within:?}\n{self}"))
+    }
+
+    /// Sends a signal. A process that has ended already is left alone.
+    pub fn signal(&self, signal: Signal) {
+        if let Some(pid) = Pid::from_raw(self.child.id() as i32) {
+            let _ = kill_process(pid, signal);
+        }
+    }
+
+    /// Waits for the end; panics with all output if it does not come `within` that time.
+    pub fn wait_exit(&mut self, within: Duration) -> ExitStatus {
+        poll(within, || self.try_exit())
+            .unwrap_or_else(|| panic!("still running after {within:?}\n{self}"))
+    }
+
+    /// The exit status, if the process has ended.
+    pub fn try_exit(&mut self) -> Option<ExitStatus> {
+        self.child.try_wait().expect("the child is ours")
+    }
+
+    /// Kills the process and its descendants and waits for its end.
+    pub fn kill(&mut self) {
+        if self.try_exit().is_some() {
+            return;
+        }
+        let below = descendants(self.id());
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        for pid in below {
+            if let Some(pid) = Pid::from_raw(pid as i32) {
+                let _ = kill_process(pid, Signal::KILL);
+            }
+        }
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+impl std::fmt::Display for Process {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        writeln!(f, "--- {} (pid {})", self.name, self.child.id())?;
+        writeln!(f, "--- stdout\n{}", self.stdout())?;
+        writeln!(f, "--- stderr\n{}", self.stderr())
+    }
+}
+
+/// Lists the processes below `root`, children before grandchildren.
+pub fn descendants(root: u32) -> Vec<u32> {
+    let mut children: BTreeMap<u32, Vec<u32>> = BTreeMap::new();
+    let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
+    for entry in entries {
+        let pid = entry.file_name().to_string_lossy().parse::<u32>();
+        if let Ok(pid) = pid
+            && let Some(parent) = parent(pid)
+        {
+            children.entry(parent).or_default().push(pid);
+        }
+    }
+    let mut found = Vec::new();
+    let mut next = vec![root];
+    while let Some(pid) = next.pop() {
+        let below = children.remove(&pid).unwrap_or_default();
+        found.extend(&below);
+        next.extend(below);
+    }
+    found
+}
+
+/// Reads the parent's id: the second field after the name, which is in parentheses (proc(5)).
+fn parent(pid: u32) -> Option<u32> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    let (_, rest) = stat.rsplit_once(')')?;
+    rest.split_whitespace().nth(1)?.parse().ok()
+}
+
+fn capture(stream: impl Read + Send + 'static) -> Arc<Mutex<String>> {
+    let text = Arc::new(Mutex::new(String::new()));
+    let sink = Arc::clone(&text);
+    thread::spawn(move || {
+        let mut reader = BufReader::new(stream);
+        let mut line = Vec::new();
+        while reader.read_until(b'\n', &mut line).is_ok_and(|n| n > 0) {
+            let piece = String::from_utf8_lossy(&line);
+            sink.lock().expect("no panic while held").push_str(&piece);
+            line.clear();
+        }
+    });
+    text
+}
+
+/// Waits until no process has this id, or only a zombie is left; panics after `within`.
+pub fn wait_gone(pid: u32, within: Duration) {
+    wait_for("process to end", within, || {
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        (stat.is_empty() || stat.contains(") Z ")).then_some(())
+    });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SOON: Duration = Duration::from_secs(10);
+
+    #[test]
+    fn captures_lines_and_the_exit_code() {
+        let mut sh =
+            Process::spawn(Command::new("sh").args(["-c", "echo one; echo two >&2; exit 7"]));
+        assert_eq!(sh.wait_line("one", SOON), "one");
+        assert_eq!(sh.wait_line("two", SOON), "two");
+        assert_eq!(sh.wait_exit(SOON).code(), Some(7));
+    }
+
+    #[test]
+    fn drop_kills_grandchildren_too() {
+        let sh = Process::spawn(Command::new("sh").args(["-c", "sleep 600 & echo up; wait"]));
+        sh.wait_line("up", SOON);
+        let below = wait_for("the sleep", SOON, || descendants(sh.id()).first().copied());
+        drop(sh);
+        wait_gone(below, SOON);
+    }
+
+    #[test]
+    fn signals_arrive() {
+        let script = "trap 'echo hup; exit 0' HUP; echo up; while :; do sleep 0.01; done";
+        let mut sh = Process::spawn(Command::new("sh").args(["-c", script]));
+        sh.wait_line("up", SOON);
+        sh.signal(Signal::HUP);
+        assert!(sh.wait_exit(SOON).success());
+    }
+}
