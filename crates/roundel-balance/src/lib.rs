@@ -1,1 +1,51 @@
-//! roundel-balance.
+//! Which server answers: backend sets behind one pointer, and who decides that a server serves.
+//!
+//! Owns: the immutable [`Snapshot`] that requests read, the policies that pick from it, the
+//! sticky cookie's values, the live state of each server, and the [`Director`] that turns
+//! sets, checks, evidence and orders into states.
+//! Does not own: sockets, clocks, tokio, HTTP, or where sets come from. Probes are carried out
+//! elsewhere; this crate says when one is due ([`StartCheck`]) and judges the [`CheckReport`].
+//! Start at [`Balancer`] for the request side and at [`Director`] for the control side.
+//!
+//! Invariants:
+//! - A snapshot never changes; whatever changes health, drain or weight publishes another.
+//! - No rotation holds a server that takes no new traffic, so picking skips nothing but the
+//!   servers already tried for the request at hand.
+//! - A [`ServerId`] is never reused in one balancer, and a name keeps its [`ServerLive`] for as
+//!   long as its row is shown.
+//! - Each picked server has its in-flight count raised exactly once and lowered exactly once.
+
+#![warn(clippy::iter_over_hash_type)]
+#![cfg_attr(
+    test,
+    allow(clippy::disallowed_methods, reason = "tests need a first instant")
+)]
+
+mod balancer;
+mod check;
+mod director;
+mod least_conn;
+mod live;
+mod p2c;
+mod pick;
+mod policy;
+mod round_robin;
+mod snapshot;
+mod sticky;
+mod turn;
+mod view;
+
+pub use balancer::{BackendConfig, Balancer, Placement};
+pub use check::{CheckKind, CheckReport, CheckSpec, CheckStatus};
+pub use director::{
+    CheckState, CheckTicket, CommandError, Director, DirectorConfig, DirectorEvent, DirectorOutput,
+    EventKind, Evidence, EvidenceKind, ServerAct, ServerCommand, ServerStatus, StartCheck,
+    WeightOrder,
+};
+pub use live::{BackendCounters, ServerCounters, ServerId, ServerLive};
+pub use pick::{Pick, PickContext, PickError};
+pub use policy::Policy;
+pub use round_robin::{MAX_SCHEDULE, Rounding};
+pub use snapshot::{Entry, Snapshot};
+pub use sticky::{StickyKey, StickyVerdict};
+pub use view::{Current, View};

@@ -1,0 +1,153 @@
+//! What an active check is and what it found.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::time::Duration;
+
+/// How the servers of a backend are probed, how often, and how many results decide.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CheckSpec {
+    /// What a probe does.
+    pub kind: CheckKind,
+    /// Time between the starts of two probes of one server; in transition an eighth, at least
+    /// 50 ms. Default 2 s.
+    pub every: Duration,
+    /// A probe without a result for this long has failed. Default 2 s.
+    pub timeout: Duration,
+    /// Passes in a row that bring a server back; a server that never served needs one. Default 2.
+    pub rise: u32,
+    /// Failures in a row that put a server down. Default 3.
+    pub fall: u32,
+}
+
+/// What a probe does.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CheckKind {
+    /// Sends an HTTP/1.1 request; a status of 2xx or 3xx passes.
+    Http {
+        /// The method, `HEAD` by default.
+        method: String,
+        /// The path, `/` by default.
+        path: String,
+        /// The Host field; the server's address when absent.
+        host: Option<String>,
+    },
+    /// Connects and closes.
+    Tcp,
+    /// No probe: a server serves as soon as it is known.
+    Off,
+}
+
+impl Default for CheckSpec {
+    fn default() -> Self {
+        Self {
+            kind: CheckKind::Http {
+                method: "HEAD".into(),
+                path: "/".into(),
+                host: None,
+            },
+            every: Duration::from_secs(2),
+            timeout: Duration::from_secs(2),
+            rise: 2,
+            fall: 3,
+        }
+    }
+}
+
+impl CheckSpec {
+    /// Whether servers are probed at all.
+    pub fn is_on(&self) -> bool {
+        self.kind != CheckKind::Off
+    }
+}
+
+impl fmt::Display for CheckKind {
+    /// Writes the form of the flag `--check`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Http { method, path, .. } => write!(f, "{method} {path}"),
+            Self::Tcp => f.write_str("tcp"),
+            Self::Off => f.write_str("off"),
+        }
+    }
+}
+
+/// HAProxy's words for the result of a check.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub enum CheckStatus {
+    /// Not checked.
+    Unk,
+    /// No result yet.
+    #[default]
+    Ini,
+    /// The connect succeeded (TCP check).
+    L4Ok,
+    /// The connect was refused or failed.
+    L4Con,
+    /// The connect did not end in time.
+    L4Tout,
+    /// The answer passed.
+    L7Ok,
+    /// The answer's status did not pass.
+    L7Sts,
+    /// The answer did not come in time.
+    L7Tout,
+    /// The answer was not valid HTTP, or none came.
+    L7Rsp,
+}
+
+impl CheckStatus {
+    /// The word of the CSV column `check_status`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Unk => "UNK",
+            Self::Ini => "INI",
+            Self::L4Ok => "L4OK",
+            Self::L4Con => "L4CON",
+            Self::L4Tout => "L4TOUT",
+            Self::L7Ok => "L7OK",
+            Self::L7Sts => "L7STS",
+            Self::L7Tout => "L7TOUT",
+            Self::L7Rsp => "L7RSP",
+        }
+    }
+
+    /// HAProxy's phrase for the CSV column `check_desc`.
+    pub fn phrase(self) -> &'static str {
+        match self {
+            Self::Unk => "Unknown",
+            Self::Ini => "Initializing",
+            Self::L4Ok => "Layer4 check passed",
+            Self::L4Con => "Layer4 connection problem",
+            Self::L4Tout => "Layer4 timeout",
+            Self::L7Ok => "Layer7 check passed",
+            Self::L7Sts => "Layer7 wrong status",
+            Self::L7Tout => "Layer7 timeout",
+            Self::L7Rsp => "Layer7 invalid response",
+        }
+    }
+
+    /// Whether the server passed.
+    pub fn passed(self) -> bool {
+        matches!(self, Self::L4Ok | Self::L7Ok)
+    }
+}
+
+impl fmt::Display for CheckStatus {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+/// The result of one probe.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CheckReport {
+    /// What was found.
+    pub status: CheckStatus,
+    /// The status code of an HTTP answer.
+    pub http_code: Option<u16>,
+    /// How long the probe took.
+    pub duration: Duration,
+    /// A few words for people, such as `Connection refused`; at most one line.
+    pub description: Cow<'static, str>,
+}

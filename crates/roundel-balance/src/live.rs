@@ -1,0 +1,249 @@
+//! What is counted for a server and for a backend, on all threads, across every snapshot.
+
+use std::fmt;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::time::{Duration, Instant};
+
+use crossbeam_utils::CachePadded;
+use roundel_model::Name;
+use roundel_stats::{Counter, Histogram, PerWorker};
+
+/// Names a server inside one balancer by a number that is never reused (CSV `sid`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ServerId(pub u32);
+
+impl fmt::Display for ServerId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// The live state of one server name: outlives snapshots, address changes and reloads.
+///
+/// Shape: `workers` has one cell per worker thread; only that thread writes it.
+#[derive(Debug)]
+pub struct ServerLive {
+    /// The number of this name in its balancer.
+    pub id: ServerId,
+    /// The name.
+    pub name: Name,
+    /// Counters by worker.
+    pub workers: PerWorker<ServerCounters>,
+    in_flight: CachePadded<AtomicU32>,
+    latency: CachePadded<Latency>,
+}
+
+impl ServerLive {
+    pub(crate) fn new(id: ServerId, name: Name, workers: usize) -> Self {
+        Self {
+            id,
+            name,
+            workers: PerWorker::new(workers),
+            in_flight: CachePadded::default(),
+            latency: CachePadded::default(),
+        }
+    }
+
+    /// Requests picked and not yet ended, on all workers.
+    pub fn in_flight(&self) -> u32 {
+        self.in_flight.load(Relaxed)
+    }
+
+    /// Adds one request in flight and returns the count with it.
+    pub(crate) fn enter(&self) -> u32 {
+        self.in_flight.fetch_add(1, Relaxed) + 1
+    }
+
+    /// Ends one request in flight.
+    pub(crate) fn leave(&self) {
+        let before = self.in_flight.fetch_sub(1, Relaxed);
+        debug_assert_ne!(before, 0, "a pick is dropped once");
+    }
+
+    /// Records the time from sending a request to the head of its answer; feeds `p2c`.
+    ///
+    /// Time: `now` comes from one monotonic clock; an earlier `now` counts as no time passed.
+    pub fn record_latency(&self, now: Instant, latency: Duration) {
+        self.latency.record(now, latency);
+    }
+
+    /// The decayed peak of latency in microseconds; `None` before the first answer.
+    pub fn latency_us(&self, now: Instant) -> Option<f32> {
+        self.latency.get(now)
+    }
+
+    /// Final answers of any status, on all workers.
+    pub fn answers(&self) -> u64 {
+        self.workers
+            .sum(|w| w.responses[1..].iter().map(Counter::get).sum())
+    }
+}
+
+/// A peak-sensitive moving average: jumps up with a slow answer, decays with time.
+///
+/// Shape: one word holds the value (f32 bits, microseconds) above a stamp in milliseconds, so
+/// that a reader never sees half of an update. A lost update between two workers costs one sample.
+/// Source: Finagle's peak EWMA; the time constant of 10 s is linkerd's default.
+#[derive(Debug, Default)]
+struct Latency {
+    born: OnceLock<Instant>,
+    packed: AtomicU64,
+}
+
+const DECAY_MS: f32 = 10_000.0;
+
+impl Latency {
+    fn record(&self, now: Instant, latency: Duration) {
+        let stamp = self.stamp(now);
+        let sample = latency.as_micros() as f32;
+        let old = self.packed.load(Relaxed);
+        let value = match unpack(old) {
+            Some((value, then)) if sample < value => {
+                let keep = decay(stamp.wrapping_sub(then));
+                value * keep + sample * (1.0 - keep)
+            }
+            _ => sample,
+        };
+        self.packed.store(pack(value, stamp), Relaxed);
+    }
+
+    fn get(&self, now: Instant) -> Option<f32> {
+        let (value, then) = unpack(self.packed.load(Relaxed))?;
+        Some(value * decay(self.stamp(now).wrapping_sub(then)))
+    }
+
+    /// Milliseconds since the first sample.
+    fn stamp(&self, now: Instant) -> u32 {
+        let born = *self.born.get_or_init(|| now);
+        now.saturating_duration_since(born).as_millis() as u32
+    }
+}
+
+fn decay(elapsed_ms: u32) -> f32 {
+    // A stamp taken by another worker may lie a little ahead; that wraps to a huge number.
+    let elapsed = if elapsed_ms > u32::MAX / 2 {
+        0
+    } else {
+        elapsed_ms
+    };
+    (-(elapsed as f32) / DECAY_MS).exp()
+}
+
+/// Zero stands for "no sample", so a sample of 0 µs is kept as 1.
+fn pack(value: f32, stamp: u32) -> u64 {
+    (u64::from(value.max(1.0).to_bits()) << 32) | u64::from(stamp)
+}
+
+fn unpack(packed: u64) -> Option<(f32, u32)> {
+    (packed != 0).then(|| (f32::from_bits((packed >> 32) as u32), packed as u32))
+}
+
+/// What one worker counts for one server. Units: times in microseconds, summed over `timed`.
+#[derive(Debug, Default)]
+pub struct ServerCounters {
+    /// Requests sent to it, sticky ones included (`stot`).
+    pub requests: Counter,
+    /// Times chosen by the policy, sticky hits excluded (`lbtot`); counted by the pick.
+    pub lb_total: Counter,
+    /// The most requests in flight seen by this worker; counted by the pick.
+    pub in_flight_max: Counter,
+    /// Request bytes from clients.
+    pub bytes_in: Counter,
+    /// Response bytes to clients.
+    pub bytes_out: Counter,
+    /// Answers by class: 1xx to 5xx, then anything else.
+    pub responses: [Counter; 6],
+    /// Connects that failed.
+    pub connect_errors: Counter,
+    /// Answers that failed after the connect.
+    pub response_errors: Counter,
+    /// Attempts repeated after this server failed.
+    pub retries: Counter,
+    /// Requests that left this server for another.
+    pub redispatches: Counter,
+    /// Exchanges ended by the client.
+    pub client_aborts: Counter,
+    /// Exchanges ended by the server.
+    pub server_aborts: Counter,
+    /// Connections opened to it.
+    pub connects: Counter,
+    /// Requests sent on a connection opened earlier.
+    pub reuses: Counter,
+    /// Exchanges whose times are in the sums below.
+    pub timed: Counter,
+    /// Time waited in a queue.
+    pub queue_us: Counter,
+    /// Time to connect.
+    pub connect_us: Counter,
+    /// Time from the request sent to the head of the answer.
+    pub response_us: Counter,
+    /// Time from the first byte of the request to the last of the answer.
+    pub total_us: Counter,
+    /// The longest `queue_us` of one exchange.
+    pub queue_us_max: Counter,
+    /// The longest `connect_us` of one exchange.
+    pub connect_us_max: Counter,
+    /// The longest `response_us` of one exchange.
+    pub response_us_max: Counter,
+    /// The longest `total_us` of one exchange.
+    pub total_us_max: Counter,
+    /// When the last request was sent, in Unix seconds; 0 for never.
+    pub last_request: Counter,
+}
+
+/// What one worker counts for one backend beyond the sums over its servers.
+#[derive(Debug, Default)]
+pub struct BackendCounters {
+    /// Requests routed to the backend.
+    pub requests: Counter,
+    /// Request bytes from clients.
+    pub bytes_in: Counter,
+    /// Response bytes to clients.
+    pub bytes_out: Counter,
+    /// Answers by class: 1xx to 5xx, then anything else; the balancer's own included.
+    pub responses: [Counter; 6],
+    /// Requests for which no server was usable.
+    pub no_server: Counter,
+    /// Requests refused by a rule.
+    pub denied: Counter,
+    /// Exchanges ended by the client.
+    pub client_aborts: Counter,
+    /// Sticky cookies by verdict, in the order of [`crate::StickyVerdict::LABELS`].
+    pub sticky: [Counter; 7],
+    /// When the last request came, in Unix seconds; 0 for never.
+    pub last_request: Counter,
+    /// From the first byte of a request to the last byte of its answer.
+    pub total: Histogram,
+    /// From the request sent to the head of the answer.
+    pub response: Histogram,
+    /// Time to connect.
+    pub connect: Histogram,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn latency_jumps_up_and_decays_down() {
+        let t0 = Instant::now();
+        let latency = Latency::default();
+        assert_eq!(latency.get(t0), None);
+        latency.record(t0, Duration::from_millis(1));
+        latency.record(t0, Duration::from_millis(100));
+        assert_eq!(latency.get(t0), Some(100_000.0));
+        latency.record(t0 + Duration::from_secs(10), Duration::from_millis(1));
+        let later = latency.get(t0 + Duration::from_secs(10)).unwrap();
+        assert!((36_000.0..39_000.0).contains(&later), "{later}");
+    }
+
+    #[test]
+    fn a_clock_read_earlier_by_another_worker_changes_nothing() {
+        let t0 = Instant::now();
+        let latency = Latency::default();
+        latency.record(t0, Duration::from_millis(1));
+        latency.record(t0 + Duration::from_millis(5), Duration::from_millis(8));
+        assert_eq!(latency.get(t0), Some(8_000.0));
+    }
+}

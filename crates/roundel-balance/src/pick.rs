@@ -1,0 +1,98 @@
+//! One choice of a server for one attempt.
+
+use std::net::SocketAddr;
+use std::time::Instant;
+
+use crate::{Current, ServerCounters, ServerId, ServerLive};
+
+/// What a pick depends on besides the snapshot.
+#[derive(Debug, Clone, Copy)]
+pub struct PickContext<'a> {
+    /// Servers that failed for this request; never picked again. By id, since a retry reads a
+    /// later snapshot.
+    pub tried: &'a [ServerId],
+    /// The worker that picks; it alone may write the counters of that number.
+    pub worker: usize,
+    /// The time, for policies that weigh latency.
+    pub now: Instant,
+}
+
+/// Says why no server was picked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum PickError {
+    /// The backend has no server at all.
+    #[error("no server is known")]
+    Empty,
+    /// There are servers and none takes new requests.
+    #[error("no server is usable")]
+    NoneUsable,
+    /// Every usable server was tried for this request.
+    #[error("every usable server was tried")]
+    AllTried,
+}
+
+/// A server chosen for one attempt; in flight from its making to its drop.
+///
+/// Stays on the thread that picked: it holds that worker's count of the snapshot.
+#[derive(Debug)]
+pub struct Pick {
+    current: Current,
+    index: usize,
+    worker: usize,
+}
+
+impl Pick {
+    pub(crate) fn new(current: Current, index: usize, worker: usize) -> Self {
+        let live = &current.servers()[index].live;
+        let in_flight = live.enter();
+        live.workers[worker]
+            .in_flight_max
+            .raise(u64::from(in_flight));
+        Self {
+            current,
+            index,
+            worker,
+        }
+    }
+
+    /// The index of the server in the snapshot it was picked from.
+    pub fn index(&self) -> usize {
+        self.index
+    }
+
+    /// The number of the server.
+    pub fn id(&self) -> ServerId {
+        self.server().id
+    }
+
+    /// Where to connect.
+    pub fn address(&self) -> SocketAddr {
+        self.current.servers()[self.index].address
+    }
+
+    /// The server's live state.
+    pub fn server(&self) -> &ServerLive {
+        &self.current.servers()[self.index].live
+    }
+
+    /// The counters of the server that this worker writes.
+    pub fn counters(&self) -> &ServerCounters {
+        &self.server().workers[self.worker]
+    }
+
+    /// The value of the sticky cookie that leads to this server.
+    pub fn cookie_value(&self) -> &str {
+        self.current.cookie_value(self.index)
+    }
+
+    /// The snapshot it was picked from.
+    pub fn snapshot(&self) -> &Current {
+        &self.current
+    }
+}
+
+impl Drop for Pick {
+    fn drop(&mut self) {
+        self.server().leave();
+    }
+}

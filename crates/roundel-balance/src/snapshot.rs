@@ -1,0 +1,257 @@
+//! The servers of a backend at one moment, as requests read them.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use roundel_model::ServerState;
+
+use crate::least_conn::LeastConn;
+use crate::round_robin::Schedule;
+use crate::sticky::is_cookie_value;
+use crate::turn::Turn;
+use crate::{PickContext, PickError, Placement, Policy, Rounding, ServerId, ServerLive};
+use crate::{StickyKey, StickyVerdict, p2c};
+
+/// The immutable state of one backend: which servers there are and which of them serve.
+///
+/// Shape: `servers` holds every server known, in table order, whatever its state; `usable` the
+/// indices of those that take new requests. Only the cursor of the rotation moves.
+#[derive(Debug)]
+pub struct Snapshot {
+    generation: u64,
+    servers: Vec<Entry>,
+    usable: Vec<u32>,
+    rotation: Rotation,
+    turn_before: Option<Turn>,
+    cookies: Vec<u32>,
+}
+
+/// One server of a snapshot.
+#[derive(Debug, Clone)]
+pub struct Entry {
+    /// What outlives the snapshot.
+    pub live: Arc<ServerLive>,
+    /// Where to connect.
+    pub address: SocketAddr,
+    /// The share of traffic in units of 1/[`Placement::WEIGHT_UNIT`].
+    pub weight: u32,
+    /// Serves only while no other server does.
+    pub backup: bool,
+    /// Its state.
+    pub state: ServerState,
+    cookie: Box<str>,
+}
+
+#[derive(Debug)]
+enum Rotation {
+    RoundRobin(Schedule),
+    LeastConn(LeastConn),
+    P2c,
+}
+
+impl Snapshot {
+    pub(crate) fn build(
+        generation: u64,
+        placements: Vec<Placement>,
+        policy: Policy,
+        key: &StickyKey,
+        backend: &roundel_model::Name,
+        turn_before: Option<Turn>,
+    ) -> Self {
+        let servers: Vec<Entry> = placements
+            .into_iter()
+            .map(|p| Entry {
+                cookie: key.value(backend, &p.live.name).into(),
+                live: p.live,
+                address: p.address,
+                weight: p.weight,
+                backup: p.backup,
+                state: p.state,
+            })
+            .collect();
+        let usable = usable(&servers);
+        let mut cookies: Vec<u32> = (0..servers.len() as u32).collect();
+        cookies.sort_by(|a, b| {
+            servers[*a as usize]
+                .cookie
+                .cmp(&servers[*b as usize].cookie)
+        });
+        let mut snapshot = Self {
+            generation,
+            rotation: Rotation::new(policy, &servers, &usable),
+            servers,
+            usable,
+            turn_before,
+            cookies,
+        };
+        snapshot.resume();
+        snapshot
+    }
+
+    /// Puts the rotation where the one before stood.
+    fn resume(&mut self) {
+        let order = self.order();
+        let Some(turn) = &self.turn_before else {
+            return;
+        };
+        if order.is_empty() {
+            return;
+        }
+        let slot = turn.resume(&order);
+        match &mut self.rotation {
+            Rotation::RoundRobin(schedule) => schedule.start_at(slot),
+            Rotation::LeastConn(least) => least.start_at(slot),
+            Rotation::P2c => {}
+        }
+    }
+
+    /// Where the rotation stands at this moment, for the snapshot after this one.
+    pub(crate) fn turn(&self) -> Option<Turn> {
+        if self.usable.is_empty() {
+            return self.turn_before.clone();
+        }
+        let last = match &self.rotation {
+            Rotation::RoundRobin(schedule) => schedule.last(),
+            Rotation::LeastConn(least) => least.last(self.usable.len()),
+            Rotation::P2c => None,
+        };
+        match last {
+            Some(last) => Some(Turn {
+                order: self.order(),
+                last,
+            }),
+            None => self.turn_before.clone(),
+        }
+    }
+
+    /// The servers in order of rotation, repeated by weight under round robin.
+    fn order(&self) -> Vec<ServerId> {
+        let positions: Vec<u32> = match &self.rotation {
+            Rotation::RoundRobin(schedule) => schedule.slots().to_vec(),
+            _ => (0..self.usable.len() as u32).collect(),
+        };
+        let id = |position: u32| self.entry(position as usize).live.id;
+        positions.into_iter().map(id).collect()
+    }
+
+    fn entry(&self, position: usize) -> &Entry {
+        &self.servers[self.usable[position] as usize]
+    }
+
+    /// Grows by one with every snapshot of a balancer.
+    pub fn generation(&self) -> u64 {
+        self.generation
+    }
+
+    /// Every server known, whatever its state, in table order.
+    pub fn servers(&self) -> &[Entry] {
+        &self.servers
+    }
+
+    /// How many servers take new requests: the active ones, or the backups when none is.
+    pub fn usable(&self) -> usize {
+        self.usable.len()
+    }
+
+    /// Says if weights were rounded, and by how much.
+    pub fn rounding(&self) -> Option<Rounding> {
+        match &self.rotation {
+            Rotation::RoundRobin(schedule) => schedule.rounding,
+            _ => None,
+        }
+    }
+
+    /// Chooses a server by the policy and returns its index; moves the rotation, counts nothing.
+    ///
+    /// Errors: see [`PickError`].
+    pub fn choose(
+        &self,
+        context: &PickContext<'_>,
+        rng: &mut fastrand::Rng,
+    ) -> Result<usize, PickError> {
+        let n = self.usable.len();
+        if n == 0 {
+            return Err(match self.servers.is_empty() {
+                true => PickError::Empty,
+                false => PickError::NoneUsable,
+            });
+        }
+        let skip = |p: usize| context.tried.contains(&self.entry(p).live.id);
+        let position = match &self.rotation {
+            Rotation::RoundRobin(schedule) => schedule.next(skip),
+            Rotation::LeastConn(least) => least.next(n, |p| {
+                let entry = self.entry(p);
+                (!skip(p)).then(|| (entry.live.in_flight(), u64::from(entry.weight)))
+            }),
+            Rotation::P2c => p2c::next(n, rng, |p| {
+                let Entry { live, weight, .. } = self.entry(p);
+                let load = || {
+                    p2c::load(
+                        live.latency_us(context.now),
+                        live.in_flight(),
+                        u64::from(*weight),
+                    )
+                };
+                (!skip(p)).then(load)
+            }),
+        };
+        let position = position.ok_or(PickError::AllTried)?;
+        Ok(self.usable[position] as usize)
+    }
+
+    /// Judges the value of a client's sticky cookie.
+    pub fn sticky(&self, value: &[u8]) -> StickyVerdict {
+        if !is_cookie_value(value) {
+            return StickyVerdict::Invalid;
+        }
+        let found = self
+            .cookies
+            .binary_search_by(|i| self.servers[*i as usize].cookie.as_bytes().cmp(value));
+        let Ok(at) = found else {
+            return StickyVerdict::Unknown;
+        };
+        let index = self.cookies[at] as usize;
+        match self.servers[index].state {
+            ServerState::Up | ServerState::Warming => StickyVerdict::Valid(index),
+            ServerState::Draining => StickyVerdict::Draining(index),
+            ServerState::Leaving | ServerState::Left => StickyVerdict::Leaving(index),
+            _ => StickyVerdict::Down(index),
+        }
+    }
+
+    /// The value of the sticky cookie that leads to the server at `index`.
+    pub fn cookie_value(&self, index: usize) -> &str {
+        &self.servers[index].cookie
+    }
+}
+
+impl Rotation {
+    fn new(policy: Policy, servers: &[Entry], usable: &[u32]) -> Self {
+        match policy {
+            Policy::RoundRobin => {
+                let weight = |i: &u32| u64::from(servers[*i as usize].weight);
+                let weights: Vec<u64> = usable.iter().map(weight).collect();
+                Self::RoundRobin(Schedule::new(&weights))
+            }
+            Policy::LeastConn => Self::LeastConn(LeastConn::default()),
+            Policy::P2c => Self::P2c,
+        }
+    }
+}
+
+/// The servers that take new requests; backups only when there is no other.
+fn usable(servers: &[Entry]) -> Vec<u32> {
+    let takes = |backup: bool| {
+        (0u32..)
+            .zip(servers)
+            .filter(move |(_, s)| s.state.takes_new() && s.backup == backup)
+            .map(|(i, _)| i)
+            .collect::<Vec<_>>()
+    };
+    let active = takes(false);
+    if active.is_empty() {
+        takes(true)
+    } else {
+        active
+    }
+}
