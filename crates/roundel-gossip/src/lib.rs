@@ -15,6 +15,8 @@
 //! (Das, Gupta, Motivala 2002); "Lifeguard: Local Health Awareness for More Accurate Failure
 //! Detection" (Dadgar, Phillips, Currey 2018); the documents of Serf and memberlist.
 
+pub mod wire;
+
 mod config;
 mod event;
 mod member;

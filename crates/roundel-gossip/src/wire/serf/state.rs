@@ -1,0 +1,195 @@
+//! What Serf adds to a push/pull.
+
+use super::super::limits;
+use super::super::message::name;
+use super::super::msgpack::{ReadError, Reader, Writer, read_map};
+use super::{SerfError, bytes, text};
+
+/// The clocks, status times, leavers and recent events that one node knows.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct PushPullState {
+    /// Member clock.
+    pub ltime: u64,
+    /// Event clock.
+    pub event_ltime: u64,
+    /// Query clock.
+    pub query_ltime: u64,
+    /// Name and status time of each known member, in any order, names possibly repeated.
+    pub status_ltimes: Vec<(String, u64)>,
+    /// Names known as left.
+    pub left_members: Vec<String>,
+    /// The event buffer with its empty slots; nothing need be sent.
+    pub events: Option<Vec<Option<EventGroup>>>,
+}
+
+/// The events of one Lamport time.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct EventGroup {
+    /// Lamport time of all of them.
+    pub ltime: u64,
+    /// The events.
+    pub events: Vec<BufferedEvent>,
+}
+
+/// One event in the buffer.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct BufferedEvent {
+    /// What the application calls it.
+    pub name: String,
+    /// What the application says.
+    pub payload: Option<Vec<u8>>,
+}
+
+impl PushPullState {
+    pub(super) fn write(&self, w: &mut Writer<'_>) {
+        w.map(6);
+        w.key("EventLTime");
+        w.uint(self.event_ltime);
+        w.key("Events");
+        self.write_events(w);
+        w.key("LTime");
+        w.uint(self.ltime);
+        w.key("LeftMembers");
+        w.array(self.left_members.len());
+        for node in &self.left_members {
+            w.raw(node.as_bytes());
+        }
+        w.key("QueryLTime");
+        w.uint(self.query_ltime);
+        w.key("StatusLTimes");
+        w.map(self.status_ltimes.len());
+        for (node, time) in &self.status_ltimes {
+            w.raw(node.as_bytes());
+            w.uint(*time);
+        }
+    }
+
+    fn write_events(&self, w: &mut Writer<'_>) {
+        let Some(slots) = &self.events else {
+            return w.nil();
+        };
+        w.array(slots.len());
+        for slot in slots {
+            match slot {
+                Some(group) => group.write(w),
+                None => w.nil(),
+            }
+        }
+    }
+
+    pub(super) fn read(r: &mut Reader<'_>) -> Result<Self, SerfError> {
+        let mut state = Self::default();
+        read_map(r, |key, r| {
+            match key {
+                b"EventLTime" => state.event_ltime = r.uint()?,
+                b"Events" => state.events = read_slots(r)?,
+                b"LTime" => state.ltime = r.uint()?,
+                b"LeftMembers" => state.left_members = read_names(r)?,
+                b"QueryLTime" => state.query_ltime = r.uint()?,
+                b"StatusLTimes" => state.status_ltimes = read_times(r)?,
+                _ => r.skip()?,
+            }
+            Ok(())
+        })?;
+        Ok(state)
+    }
+}
+
+impl EventGroup {
+    fn write(&self, w: &mut Writer<'_>) {
+        w.map(2);
+        w.key("Events");
+        w.array(self.events.len());
+        for event in &self.events {
+            w.map(2);
+            w.key("Name");
+            w.raw(event.name.as_bytes());
+            w.key("Payload");
+            w.raw_or_nil(event.payload.as_deref());
+        }
+        w.key("LTime");
+        w.uint(self.ltime);
+    }
+
+    fn read(r: &mut Reader<'_>) -> Result<Self, ReadError> {
+        let mut group = Self::default();
+        read_map(r, |key, r| {
+            match key {
+                b"Events" => group.events = read_events(r)?,
+                b"LTime" => group.ltime = r.uint()?,
+                _ => r.skip()?,
+            }
+            Ok(())
+        })?;
+        Ok(group)
+    }
+}
+
+fn read_slots(r: &mut Reader<'_>) -> Result<Option<Vec<Option<EventGroup>>>, ReadError> {
+    let Some(count) = r.array()? else {
+        return Ok(None);
+    };
+    if count > limits::EVENT_SLOTS {
+        return Err(ReadError::Count);
+    }
+    let mut slots = Vec::with_capacity(count);
+    for _ in 0..count {
+        let slot = if r.nil() {
+            None
+        } else {
+            Some(EventGroup::read(r)?)
+        };
+        slots.push(slot);
+    }
+    Ok(Some(slots))
+}
+
+fn read_events(r: &mut Reader<'_>) -> Result<Vec<BufferedEvent>, ReadError> {
+    let mut events = Vec::new();
+    for _ in 0..r.array()?.unwrap_or(0) {
+        let mut event = BufferedEvent::default();
+        read_map(r, |key, r| {
+            match key {
+                b"Name" => event.name = text(r)?,
+                b"Payload" => event.payload = bytes(r)?,
+                _ => r.skip()?,
+            }
+            Ok(())
+        })?;
+        events.push(event);
+    }
+    Ok(events)
+}
+
+/// Reads names; those no node can have here are left out, so that one does not spoil the others.
+fn read_names(r: &mut Reader<'_>) -> Result<Vec<String>, ReadError> {
+    let count = r.array()?.unwrap_or(0);
+    if count > limits::PUSH_PULL_NODES {
+        return Err(ReadError::Count);
+    }
+    let mut names = Vec::new();
+    for _ in 0..count {
+        let mut value = Reader::new(r.value()?);
+        names.extend(name(&mut value).ok().filter(|name| !name.is_empty()));
+    }
+    Ok(names)
+}
+
+/// Reads names with their times; those no node can have here are left out.
+fn read_times(r: &mut Reader<'_>) -> Result<Vec<(String, u64)>, ReadError> {
+    let count = r.map()?;
+    if count > limits::PUSH_PULL_NODES {
+        return Err(ReadError::Count);
+    }
+    let mut times = Vec::new();
+    for _ in 0..count {
+        let node = name(&mut Reader::new(r.value()?));
+        let time = Reader::new(r.value()?).uint();
+        if let (Ok(node), Ok(time)) = (node, time)
+            && !node.is_empty()
+        {
+            times.push((node, time));
+        }
+    }
+    Ok(times)
+}
