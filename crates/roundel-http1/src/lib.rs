@@ -1,1 +1,58 @@
-//! roundel-http1.
+//! HTTP/1 as a pure codec: bytes in, decisions and bytes out.
+//!
+//! Owns: heads (request, response, trailers), framing, the chunked coding, limits, the refusal of
+//! everything that RFC 9110 and 9112 call malformed, and the writing of heads from their parsed form.
+//!
+//! Does not own: sockets, async, clocks, retries, routing, backends, header policy beyond what
+//! the RFCs demand. Nothing here allocates per message: buffers, field lists and edits are reused.
+//!
+//! Start at [`RequestHead::parse`] and [`ResponseHead::parse`], then [`write_request`] and
+//! [`write_response`]; bodies are [`Framing`], [`ChunkDecoder`], [`Remaining`] and [`chunk`].
+//!
+//! Invariants:
+//! * A verdict depends on the bytes only, never on how they were cut into reads.
+//! * A field line is never copied through. Framing and connection fields are always dropped by
+//!   the writers and written anew from what was decided.
+//! * Whatever a writer emits, the strict parser of this crate reads back as the same message.
+//! * No input makes it panic, and work is linear in the bytes fed.
+
+mod block;
+pub mod chunk;
+mod connection;
+pub mod cookie;
+mod edits;
+mod fields;
+mod framing;
+mod heads;
+mod host;
+mod known;
+mod limits;
+mod method;
+mod reason;
+mod request;
+mod response;
+mod scan;
+mod syntax;
+mod target;
+mod trailers;
+mod write;
+
+pub use block::Block;
+pub use chunk::{ChunkDecoder, Decoded};
+pub use connection::Connection;
+pub use edits::Edits;
+pub use fields::{Field, Fields, Line, Span};
+pub use framing::{Framing, Remaining};
+pub use host::is_valid_host;
+pub use known::Known;
+pub use limits::Limits;
+pub use method::{Method, Version};
+pub use reason::{Fault, Reason, Refusal};
+pub use request::{Preface, RequestHead};
+pub use response::{ResponseHead, reason_phrase};
+pub use scan::Progress;
+pub use target::Form;
+pub use trailers::Trailers;
+pub use write::{
+    Persist, RequestPlan, ResponsePlan, put_field, put_status_line, write_request, write_response,
+};

@@ -1,0 +1,150 @@
+//! Changes to a head, kept apart from it until it is written.
+
+use smallvec::SmallVec;
+
+use crate::fields::{Fields, Span, elements};
+use crate::known::Known;
+use crate::limits::Limits;
+use crate::syntax;
+
+const WORDS: usize = Limits::MOST_FIELDS / 64;
+
+/// Lists what the writer does differently from the head as received.
+///
+/// Shape: removals and replacements by field index, then fields to append in order. Texts live in
+/// one reused buffer, so that a cleared `Edits` allocates nothing on its next use.
+#[derive(Debug, Default)]
+pub struct Edits {
+    touched: [u64; WORDS],
+    replaced: SmallVec<[(u16, Span); 4]>,
+    appended: SmallVec<[(Span, Span); 8]>,
+    text: Vec<u8>,
+}
+
+impl Edits {
+    /// Makes an empty list.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Forgets every edit and keeps the buffers.
+    pub fn clear(&mut self) {
+        self.touched = [0; WORDS];
+        self.replaced.clear();
+        self.appended.clear();
+        self.text.clear();
+    }
+
+    /// Says whether nothing is to be changed.
+    pub fn is_empty(&self) -> bool {
+        self.touched == [0; WORDS] && self.appended.is_empty()
+    }
+
+    /// Leaves the field at `index` out. Removing twice is the same as once.
+    pub fn remove(&mut self, index: usize) {
+        self.touch(index);
+        self.replaced.retain(|(at, _)| usize::from(*at) != index);
+    }
+
+    /// Leaves every field of one kind out.
+    pub fn remove_all(&mut self, fields: Fields<'_>, known: Known) {
+        for line in fields.all(known) {
+            self.remove(line.index);
+        }
+    }
+
+    /// Leaves every field of one name out, compared without case.
+    pub fn remove_named(&mut self, fields: Fields<'_>, name: &[u8]) {
+        let (bytes, list) = fields.raw();
+        for (index, field) in list.iter().enumerate() {
+            if field.name.len() == name.len() && field.name.of(bytes).eq_ignore_ascii_case(name) {
+                self.remove(index);
+            }
+        }
+    }
+
+    /// Leaves the fields out that Connection names (RFC 9110, 7.6.1), except those that carry
+    /// framing, routing, identity or cookies: naming them is an attack and is ignored.
+    ///
+    /// The hop-by-hop fields themselves need no edit; the writers always drop them. Call it only
+    /// when `Connection::names_fields` says so, it is not free.
+    pub fn remove_connection_named(&mut self, fields: Fields<'_>) {
+        for line in fields.all(Known::Connection) {
+            for option in elements(line.value) {
+                if !Known::of(option).is_protected() && !is_forwarding(option) {
+                    self.remove_named(fields, option);
+                }
+            }
+        }
+    }
+
+    /// Gives the field at `index` another value.
+    ///
+    /// A value with forbidden bytes (controls) removes the field instead.
+    pub fn replace(&mut self, index: usize, value: &[u8]) {
+        self.remove(index);
+        if syntax::is_value(value) && index < Limits::MOST_FIELDS {
+            let span = self.keep(value);
+            self.replaced.push((index as u16, span));
+        }
+    }
+
+    /// Appends a field. A name that is no token or a value with forbidden bytes appends nothing.
+    pub fn append(&mut self, name: &[u8], value: &[u8]) {
+        self.append_parts(name, &[value]);
+    }
+
+    /// Appends a field whose value is the parts one after the other, as [`Self::append`] does.
+    pub fn append_parts(&mut self, name: &[u8], parts: &[&[u8]]) {
+        if !syntax::is_token(name) || !parts.iter().all(|part| syntax::is_value(part)) {
+            return;
+        }
+        let name = self.keep(name);
+        let start = self.text.len();
+        for part in parts {
+            self.text.extend_from_slice(part);
+        }
+        let value = Span::new(start, self.text.len());
+        self.appended.push((name, value));
+    }
+
+    #[inline]
+    pub(crate) fn is_touched(&self, index: usize) -> bool {
+        self.touched[index / 64] & (1 << (index % 64)) != 0
+    }
+
+    /// Returns the new value of a touched field, `None` when it is removed.
+    pub(crate) fn replacement(&self, index: usize) -> Option<&[u8]> {
+        self.replaced
+            .iter()
+            .find(|(at, _)| usize::from(*at) == index)
+            .map(|(_, value)| value.of(&self.text))
+    }
+
+    pub(crate) fn appended(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
+        self.appended
+            .iter()
+            .map(|(name, value)| (name.of(&self.text), value.of(&self.text)))
+    }
+
+    /// Counts the bytes that replacing and appending may add to a head.
+    pub(crate) fn added(&self) -> usize {
+        self.text.len() + 4 * self.appended.len()
+    }
+
+    fn touch(&mut self, index: usize) {
+        assert!(index < Limits::MOST_FIELDS, "no head has that many fields");
+        self.touched[index / 64] |= 1 << (index % 64);
+    }
+
+    fn keep(&mut self, bytes: &[u8]) -> Span {
+        let start = self.text.len();
+        self.text.extend_from_slice(bytes);
+        Span::new(start, self.text.len())
+    }
+}
+
+fn is_forwarding(name: &[u8]) -> bool {
+    const PREFIX: &[u8] = b"x-forwarded-";
+    name.len() > PREFIX.len() && name[..PREFIX.len()].eq_ignore_ascii_case(PREFIX)
+}

@@ -1,0 +1,222 @@
+//! The fields that a proxy acts on, recognised once while parsing.
+
+macro_rules! known {
+    ($($name:ident = $text:literal),* $(,)?) => {
+        /// Names a field that a proxy acts on; everything else is `Other`.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+        #[allow(missing_docs)]
+        #[repr(u8)]
+        pub enum Known { $($name,)* #[default] Other }
+
+        impl Known {
+            /// Lists the recognised fields with their usual spelling.
+            pub const TABLE: &'static [(Self, &'static str)] = &[$((Self::$name, $text),)*];
+
+            /// Returns the usual spelling, empty for `Other`.
+            pub fn as_str(self) -> &'static str {
+                match self { $(Self::$name => $text,)* Self::Other => "" }
+            }
+        }
+    };
+}
+
+known! {
+    Host = "Host",
+    Connection = "Connection",
+    ContentLength = "Content-Length",
+    TransferEncoding = "Transfer-Encoding",
+    Te = "TE",
+    Trailer = "Trailer",
+    Upgrade = "Upgrade",
+    Expect = "Expect",
+    KeepAlive = "Keep-Alive",
+    ProxyConnection = "Proxy-Connection",
+    Via = "Via",
+    Forwarded = "Forwarded",
+    XForwardedFor = "X-Forwarded-For",
+    XForwardedProto = "X-Forwarded-Proto",
+    XForwardedHost = "X-Forwarded-Host",
+    XForwardedPort = "X-Forwarded-Port",
+    XRealIp = "X-Real-IP",
+    XRequestId = "X-Request-ID",
+    Cookie = "Cookie",
+    SetCookie = "Set-Cookie",
+    CacheControl = "Cache-Control",
+    Date = "Date",
+    MaxForwards = "Max-Forwards",
+    Authorization = "Authorization",
+    ProxyAuthorization = "Proxy-Authorization",
+    ContentType = "Content-Type",
+    ContentEncoding = "Content-Encoding",
+    ContentRange = "Content-Range",
+    Range = "Range",
+    Location = "Location",
+    RetryAfter = "Retry-After",
+    Server = "Server",
+    UserAgent = "User-Agent",
+    Referer = "Referer",
+    Accept = "Accept",
+    AcceptEncoding = "Accept-Encoding",
+    Traceparent = "traceparent",
+    Tracestate = "tracestate",
+    EarlyData = "Early-Data",
+    SecWebSocketKey = "Sec-WebSocket-Key",
+}
+
+impl Known {
+    /// Recognises a field by its name, in any case.
+    #[inline]
+    pub fn of(name: &[u8]) -> Self {
+        let Some(&first) = name.first() else {
+            return Self::Other;
+        };
+        let found = match (name.len(), first | 0x20) {
+            (2, b't') => Self::Te,
+            (3, b'v') => Self::Via,
+            (4, b'h') => Self::Host,
+            (4, b'd') => Self::Date,
+            (5, b'r') => Self::Range,
+            (6, b'e') => Self::Expect,
+            (6, b'c') => Self::Cookie,
+            (6, b's') => Self::Server,
+            (6, b'a') => Self::Accept,
+            (7, b't') => Self::Trailer,
+            (7, b'u') => Self::Upgrade,
+            (7, b'r') => Self::Referer,
+            (8, b'l') => Self::Location,
+            (9, b'f') => Self::Forwarded,
+            (9, b'x') => Self::XRealIp,
+            (10, _) => return Self::ten(name, first | 0x20),
+            (11, b'r') => Self::RetryAfter,
+            (11, b't') => Self::Traceparent,
+            (12, b'm') => Self::MaxForwards,
+            (12, b'x') => Self::XRequestId,
+            (12, b'c') => Self::ContentType,
+            (13, b'c') => return Self::either(name, Self::CacheControl, Self::ContentRange),
+            (13, b'a') => Self::Authorization,
+            (14, b'c') => Self::ContentLength,
+            (15, b'x') => Self::XForwardedFor,
+            (15, b'a') => Self::AcceptEncoding,
+            (16, b'x') => return Self::either(name, Self::XForwardedHost, Self::XForwardedPort),
+            (16, b'p') => Self::ProxyConnection,
+            (16, b'c') => Self::ContentEncoding,
+            (17, b't') => Self::TransferEncoding,
+            (17, b'x') => Self::XForwardedProto,
+            (17, b's') => Self::SecWebSocketKey,
+            (19, b'p') => Self::ProxyAuthorization,
+            _ => return Self::Other,
+        };
+        found.confirmed(name)
+    }
+
+    fn ten(name: &[u8], first: u8) -> Self {
+        match first {
+            b'c' => Self::Connection.confirmed(name),
+            b'k' => Self::KeepAlive.confirmed(name),
+            b's' => Self::SetCookie.confirmed(name),
+            b'u' => Self::UserAgent.confirmed(name),
+            b't' => Self::Tracestate.confirmed(name),
+            b'e' => Self::EarlyData.confirmed(name),
+            _ => Self::Other,
+        }
+    }
+
+    fn either(name: &[u8], one: Self, other: Self) -> Self {
+        match one.confirmed(name) {
+            Self::Other => other.confirmed(name),
+            found => found,
+        }
+    }
+
+    #[inline]
+    fn confirmed(self, name: &[u8]) -> Self {
+        if name.eq_ignore_ascii_case(self.as_str().as_bytes()) {
+            self
+        } else {
+            Self::Other
+        }
+    }
+
+    /// Returns this field's bit in a set of fields.
+    #[inline]
+    pub(crate) const fn bit(self) -> u64 {
+        1 << (self as u8)
+    }
+
+    /// Says whether the field concerns one connection or one message's framing: the writers always
+    /// drop it and write their own (RFC 9110, 7.6.1; RFC 9112, 6).
+    #[inline]
+    pub const fn is_hop_by_hop(self) -> bool {
+        const SET: u64 = Known::Connection.bit()
+            | Known::KeepAlive.bit()
+            | Known::ProxyConnection.bit()
+            | Known::Te.bit()
+            | Known::TransferEncoding.bit()
+            | Known::ContentLength.bit()
+            | Known::Upgrade.bit();
+        SET & self.bit() != 0
+    }
+
+    /// Says whether a Connection option of this name is ignored: removing such a field would
+    /// change whom, what or whose the message is, which is a known attack.
+    pub(crate) const fn is_protected(self) -> bool {
+        const SET: u64 = Known::Host.bit()
+            | Known::ContentLength.bit()
+            | Known::TransferEncoding.bit()
+            | Known::Cookie.bit()
+            | Known::SetCookie.bit()
+            | Known::Authorization.bit()
+            | Known::ContentType.bit()
+            | Known::ContentEncoding.bit()
+            | Known::ContentRange.bit()
+            | Known::Forwarded.bit()
+            | Known::XForwardedFor.bit()
+            | Known::XForwardedProto.bit()
+            | Known::XForwardedHost.bit()
+            | Known::XForwardedPort.bit()
+            | Known::XRealIp.bit()
+            | Known::XRequestId.bit()
+            | Known::Via.bit();
+        SET & self.bit() != 0
+    }
+
+    /// Says whether the field must not stand in a trailer section (RFC 9110, 6.5.1): framing,
+    /// routing, authentication, request modifiers, response controls, content format.
+    pub(crate) const fn is_barred_from_trailers(self) -> bool {
+        const SET: u64 = Known::Expect.bit()
+            | Known::Trailer.bit()
+            | Known::ProxyAuthorization.bit()
+            | Known::CacheControl.bit()
+            | Known::MaxForwards.bit()
+            | Known::Range.bit()
+            | Known::Location.bit()
+            | Known::RetryAfter.bit()
+            | Known::Date.bit();
+        self.is_hop_by_hop() || self.is_protected() || SET & self.bit() != 0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_known_field_is_found_in_any_case() {
+        for &(known, text) in Known::TABLE {
+            for name in [text.to_owned(), text.to_lowercase(), text.to_uppercase()] {
+                assert_eq!(Known::of(name.as_bytes()), known, "{name}");
+            }
+            let mut longer = text.to_owned();
+            longer.push('x');
+            assert_eq!(Known::of(longer.as_bytes()), Known::Other, "{longer}");
+            let other: String = text.chars().rev().collect();
+            assert_eq!(Known::of(other.as_bytes()), Known::Other, "{other}");
+        }
+        assert_eq!(Known::of(b""), Known::Other);
+    }
+
+    #[test]
+    fn bits_do_not_collide() {
+        assert!((Known::Other as u8) < 64);
+    }
+}
