@@ -1,1 +1,46 @@
-//! roundel-proxy.
+//! The data path: worker threads, listeners, the exchange, upstream pools, access log.
+//!
+//! Owns: everything that touches a client's or a server's connection once the program runs.
+//! Does not own: which servers exist or serve (`roundel-balance` decides, fed by the control
+//! side), the grammar of HTTP/1 (`roundel-http1`), the configuration's syntax.
+//! Start at [`start`] and [`Proxy`]; inside, at `exchange.rs`, which is one request.
+//!
+//! Invariants:
+//! - Workers never wait for the control side, and a request touches nothing shared but the
+//!   rotation's cursor and the in-flight count of its server.
+//! - What cannot be finished is broken off visibly, never ended as if it were whole.
+//! - A connection, on either side, is used again only if request and answer both ended exactly
+//!   where their framing said.
+//! - Memory per connection is bounded: a fixed number of blocks while a request lives, none
+//!   while idle.
+
+mod accept;
+mod answer;
+mod blocks;
+mod config;
+mod connection;
+mod control;
+mod counters;
+mod deadline;
+mod error;
+mod handle;
+mod headers;
+mod listener;
+mod log;
+mod pool;
+mod retry;
+mod route;
+mod rules;
+mod shared;
+mod sticky;
+mod term;
+mod worker;
+
+pub use config::{
+    Backend, ClientTimeouts, Config, Frontend, Limits, Listen, Route, Routes, ServerTimeouts,
+    Sticky,
+};
+pub use counters::{FrontendCounters, METHODS, RequestError};
+pub use error::StartError;
+pub use handle::{FrontendStatus, Proxy, start};
+pub use log::{AccessLog, LogFormat};

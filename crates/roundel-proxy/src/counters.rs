@@ -1,0 +1,118 @@
+//! What the workers count per frontend.
+
+use roundel_stats::{Counter, Histogram};
+
+/// The methods that have a label of their own; everything else is `other`.
+pub const METHODS: [&str; 10] = [
+    "GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH", "other",
+];
+
+/// Why a request was refused or lost before it was whole.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RequestError {
+    /// It broke the grammar or was ambiguous.
+    BadRequest,
+    /// It was not whole in time.
+    Timeout,
+    /// The client left in the middle of it.
+    Aborted,
+    /// Its head or target was too large.
+    TooLarge,
+    /// It asked for something that is not offered: CONNECT, TRACE, an unknown version or coding.
+    Refused,
+}
+
+impl RequestError {
+    /// Every reason, in the order of [`FrontendCounters::request_errors`].
+    pub const ALL: [Self; 5] = [
+        Self::BadRequest,
+        Self::Timeout,
+        Self::Aborted,
+        Self::TooLarge,
+        Self::Refused,
+    ];
+
+    /// The word shown to people and programs.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::BadRequest => "bad_request",
+            Self::Timeout => "timeout",
+            Self::Aborted => "aborted",
+            Self::TooLarge => "too_large",
+            Self::Refused => "refused",
+        }
+    }
+}
+
+/// One worker's counts of one frontend.
+#[derive(Debug, Default)]
+pub struct FrontendCounters {
+    /// Connections that began.
+    pub connections: Counter,
+    /// Connections that ended; the difference to `connections` are open.
+    pub connections_closed: Counter,
+    /// The greatest number open at once on this worker.
+    pub connections_max: Counter,
+    /// Connections that spoke HTTP/2.
+    pub connections_h2: Counter,
+    /// Connections refused for want of descriptors or memory.
+    pub connections_rejected: Counter,
+    /// Requests whose head was accepted.
+    pub requests: Counter,
+    /// Answers by method (the order of [`METHODS`]) and class (index 0 other, 1 to 5 for 1xx to 5xx).
+    pub responses: [[Counter; 6]; METHODS.len()],
+    /// Requests that never became whole, by reason (the order of [`RequestError::ALL`]).
+    pub request_errors: [Counter; RequestError::ALL.len()],
+    /// Answers that Roundel made itself.
+    pub intercepted: Counter,
+    /// Bytes received from clients, heads included.
+    pub bytes_in: Counter,
+    /// Bytes sent to clients, heads included.
+    pub bytes_out: Counter,
+    /// From the first byte of a request to the last of its answer.
+    pub duration: Histogram,
+    /// Connection tasks that panicked: always a defect of Roundel.
+    pub panics: Counter,
+}
+
+impl FrontendCounters {
+    /// Counts one answer.
+    pub(crate) fn response(&self, method: usize, status: u16) {
+        let class = usize::from(status / 100);
+        self.responses[method][if class <= 5 { class } else { 0 }].add(1);
+    }
+
+    /// Counts one request that never became whole.
+    pub(crate) fn request_error(&self, why: RequestError) {
+        self.request_errors[why as usize].add(1);
+    }
+}
+
+/// The index of a method in [`METHODS`].
+pub(crate) fn method_index(method: &[u8]) -> usize {
+    METHODS[..METHODS.len() - 1]
+        .iter()
+        .position(|known| known.as_bytes() == method)
+        .unwrap_or(METHODS.len() - 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn methods_are_matched_exactly() {
+        assert_eq!(METHODS[method_index(b"PATCH")], "PATCH");
+        assert_eq!(METHODS[method_index(b"get")], "other");
+        assert_eq!(METHODS[method_index(b"other")], "other");
+    }
+
+    #[test]
+    fn classes_outside_the_table_count_as_other() {
+        let counters = FrontendCounters::default();
+        counters.response(0, 204);
+        counters.response(0, 999);
+        assert_eq!(counters.responses[0][2].get(), 1);
+        assert_eq!(counters.responses[0][0].get(), 1);
+    }
+}

@@ -1,0 +1,190 @@
+//! Coarse deadlines: a cell per connection and one sweep per worker, never a timer per request.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::task::{Context, Waker};
+use std::time::{Duration, Instant};
+
+use slab::Slab;
+
+/// How often the sweep looks; a deadline fires at most this much late.
+pub(crate) const SWEEP: Duration = Duration::from_millis(100);
+
+/// Every deadline of one worker.
+#[derive(Debug)]
+pub(crate) struct Deadlines {
+    clock: Rc<Clock>,
+    entries: Rc<RefCell<Slab<Rc<Entry>>>>,
+}
+
+/// The worker's time: exact when read, else as of the last reading, at most one sweep old.
+#[derive(Debug)]
+pub(crate) struct Clock {
+    start: Instant,
+    /// Microseconds since `start`.
+    last: Cell<u64>,
+}
+
+#[derive(Debug)]
+struct Entry {
+    /// Microseconds since the clock's start; `NEVER` for none.
+    at: Cell<u64>,
+    waker: RefCell<Option<Waker>>,
+}
+
+const NEVER: u64 = u64::MAX;
+
+impl Clock {
+    fn new(start: Instant) -> Self {
+        Self {
+            start,
+            last: Cell::new(0),
+        }
+    }
+
+    /// Reads the system's clock.
+    pub(crate) fn now(&self) -> Instant {
+        let now = Instant::now();
+        self.last
+            .set(now.saturating_duration_since(self.start).as_micros() as u64);
+        now
+    }
+
+    /// The time of the last reading.
+    pub(crate) fn recent(&self) -> Instant {
+        self.start + Duration::from_micros(self.last.get())
+    }
+}
+
+impl Deadlines {
+    pub(crate) fn new(start: Instant) -> Self {
+        Self {
+            clock: Rc::new(Clock::new(start)),
+            entries: Rc::default(),
+        }
+    }
+
+    pub(crate) fn clock(&self) -> &Clock {
+        &self.clock
+    }
+
+    /// Makes a deadline that is not set. It wakes the task that polled it last.
+    pub(crate) fn register(&self) -> Deadline {
+        let entry = Rc::new(Entry {
+            at: Cell::new(NEVER),
+            waker: RefCell::new(None),
+        });
+        let key = self.entries.borrow_mut().insert(entry.clone());
+        Deadline {
+            entry,
+            key,
+            clock: self.clock.clone(),
+            entries: self.entries.clone(),
+        }
+    }
+
+    /// Wakes every task whose deadline has passed.
+    pub(crate) fn sweep(&self) {
+        self.clock.now();
+        let now = self.clock.last.get();
+        for (_, entry) in self.entries.borrow().iter() {
+            if entry.at.get() <= now {
+                entry.wake();
+            }
+        }
+    }
+
+    /// Wakes every task, so that each looks at what changed for all.
+    pub(crate) fn wake_all(&self) {
+        for (_, entry) in self.entries.borrow().iter() {
+            entry.wake();
+        }
+    }
+}
+
+impl Entry {
+    fn wake(&self) {
+        if let Some(waker) = &*self.waker.borrow() {
+            waker.wake_by_ref();
+        }
+    }
+}
+
+/// The deadline of one task; set as often as one likes, for the price of a store.
+#[derive(Debug)]
+pub(crate) struct Deadline {
+    entry: Rc<Entry>,
+    key: usize,
+    clock: Rc<Clock>,
+    entries: Rc<RefCell<Slab<Rc<Entry>>>>,
+}
+
+impl Deadline {
+    /// Fires `after` the clock's recent time.
+    pub(crate) fn set(&self, after: Duration) {
+        let after = u64::try_from(after.as_micros()).unwrap_or(NEVER);
+        self.entry
+            .at
+            .set(self.clock.last.get().saturating_add(after));
+    }
+
+    /// Never fires.
+    pub(crate) fn clear(&self) {
+        self.entry.at.set(NEVER);
+    }
+
+    /// Whether it has fired; if not, the task of `cx` is woken when it does.
+    pub(crate) fn poll_fired(&self, cx: &Context<'_>) -> bool {
+        if self.entry.at.get() <= self.clock.last.get() {
+            return true;
+        }
+        let mut waker = self.entry.waker.borrow_mut();
+        if !waker.as_ref().is_some_and(|w| w.will_wake(cx.waker())) {
+            *waker = Some(cx.waker().clone());
+        }
+        false
+    }
+}
+
+impl Drop for Deadline {
+    fn drop(&mut self) {
+        self.entries.borrow_mut().remove(self.key);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+    use std::task::Wake;
+
+    #[derive(Default)]
+    struct Count(AtomicUsize);
+
+    impl Wake for Count {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Relaxed);
+        }
+    }
+
+    #[test]
+    fn the_sweep_wakes_what_is_due_and_nothing_else() {
+        let deadlines = Deadlines::new(Instant::now());
+        let count = Arc::new(Count::default());
+        let waker = Waker::from(count.clone());
+        let cx = Context::from_waker(&waker);
+        let (due, later) = (deadlines.register(), deadlines.register());
+        assert!(!due.poll_fired(&cx) && !later.poll_fired(&cx));
+        due.set(Duration::ZERO);
+        later.set(Duration::from_secs(3600));
+        deadlines.sweep();
+        assert_eq!(count.0.load(Relaxed), 1);
+        assert!(due.poll_fired(&cx) && !later.poll_fired(&cx));
+        due.clear();
+        assert!(!due.poll_fired(&cx));
+        drop(due);
+        deadlines.wake_all();
+        assert_eq!(count.0.load(Relaxed), 2);
+    }
+}

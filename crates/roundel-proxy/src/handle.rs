@@ -1,0 +1,89 @@
+//! What the rest of the program holds of a running proxy.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use roundel_balance::Evidence;
+use roundel_model::Name;
+use roundel_stats::PerWorker;
+
+use crate::control::Control;
+use crate::{AccessLog, Config, FrontendCounters, Routes, StartError};
+
+/// A running proxy. Dropping it stops the workers at once; see [`Proxy::drain`] for the kind way.
+#[derive(Debug)]
+pub struct Proxy {
+    control: Control,
+}
+
+/// One frontend as it runs.
+#[derive(Debug, Clone)]
+pub struct FrontendStatus {
+    /// Its name.
+    pub name: Name,
+    /// The addresses it is bound to, in the order of the configuration, with real ports.
+    pub addresses: Vec<SocketAddr>,
+    /// Its counters by worker; they outlive reloads.
+    pub counters: Arc<PerWorker<FrontendCounters>>,
+}
+
+/// Binds every listener and starts the workers.
+///
+/// Shape: threads named `worker-N`, one runtime each. `evidence` gets what the exchange learns
+/// about servers; when the channel is full the news is dropped, for the workers never wait.
+/// Every balancer in `routes` was made for [`Config::workers`] workers.
+/// Errors: an address that cannot be bound (nothing is left open then), a thread that cannot start.
+pub fn start(
+    config: Config,
+    routes: Routes,
+    evidence: tokio::sync::mpsc::Sender<Evidence>,
+    log: AccessLog,
+) -> Result<Proxy, StartError> {
+    Control::start(config, routes, evidence, log).map(|control| Proxy { control })
+}
+
+impl Proxy {
+    /// The frontends in the order of the configuration.
+    pub fn frontends(&self) -> Vec<FrontendStatus> {
+        self.control.frontends()
+    }
+
+    /// Swaps the routes, keeping every connection.
+    ///
+    /// New addresses are bound before anything changes; addresses that are gone answer what is
+    /// queued on them, then close. Connections get the new rules with their next request.
+    /// Errors: an address that cannot be bound; nothing has changed then.
+    pub fn reload(&self, routes: Routes) -> Result<(), StartError> {
+        self.control.reload(routes)
+    }
+
+    /// How many workers run.
+    pub fn workers(&self) -> usize {
+        self.control.workers()
+    }
+
+    /// Open client connections.
+    pub fn connections(&self) -> u64 {
+        self.control.connections()
+    }
+
+    /// Requests being answered, tunnels included.
+    pub fn in_flight(&self) -> u64 {
+        self.control.in_flight()
+    }
+
+    /// How long ago the slowest worker turned its loop; more than a second means that it hangs.
+    pub fn stalled_for(&self) -> Duration {
+        self.control.stalled_for()
+    }
+
+    /// Stops accepting, closes each connection after its next answer, and waits until none is
+    /// left or until `deadline`. Returns the number of connections that were still open.
+    ///
+    /// Idle connections get a second to send one more request, so that none is cut off while a
+    /// request is on its way.
+    pub async fn drain(&self, deadline: Instant) -> u64 {
+        self.control.drain(deadline).await
+    }
+}

@@ -1,0 +1,105 @@
+//! Listening sockets: one per worker and address, sharing the port.
+
+use std::io;
+use std::net::{IpAddr, Ipv6Addr, SocketAddr, TcpListener};
+
+use socket2::{Domain, Protocol, Socket, Type};
+
+use crate::StartError;
+
+/// The accept queue asked for; the kernel caps it at `net.core.somaxconn`.
+const BACKLOG: i32 = 4096;
+
+/// Binds `workers` sockets to one address.
+///
+/// Shape: all share one port; with port 0 the first takes a free one and the others join it.
+/// Errors: the first failure; sockets bound before it are closed.
+pub(crate) fn bind_all(
+    address: SocketAddr,
+    workers: usize,
+) -> Result<(SocketAddr, Vec<TcpListener>), StartError> {
+    let failed = |source| StartError::Bind { address, source };
+    refuse_taken(address).map_err(failed)?;
+    let first = bind(address).map_err(failed)?;
+    let local = first.local_addr().map_err(failed)?;
+    let mut all = vec![first];
+    for _ in 1..workers {
+        all.push(bind(local).map_err(failed)?);
+    }
+    Ok((local, all))
+}
+
+/// Fails if anybody listens on `address`, even a process of our own user with `SO_REUSEPORT`.
+///
+/// With that option the kernel would let two balancers share a port by accident, and each would
+/// get half of the connections.
+fn refuse_taken(address: SocketAddr) -> io::Result<()> {
+    if address.port() == 0 {
+        return Ok(());
+    }
+    let socket = socket(address)?;
+    socket.bind(&address.into())
+}
+
+fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = socket(address)?;
+    socket.set_reuse_port(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    Ok(socket.into())
+}
+
+fn socket(address: SocketAddr) -> io::Result<Socket> {
+    let socket = Socket::new(
+        Domain::for_address(address),
+        Type::STREAM.nonblocking(),
+        Some(Protocol::TCP),
+    )?;
+    if address.is_ipv6() {
+        socket.set_only_v6(address.ip() != IpAddr::V6(Ipv6Addr::UNSPECIFIED))?;
+    }
+    socket.set_reuse_address(true)?;
+    // Accepted sockets inherit it on Linux, which saves a call per connection.
+    socket.set_tcp_nodelay(true)?;
+    Ok(socket)
+}
+
+/// Shows an IPv4 peer of a dual-stack socket as IPv4.
+pub(crate) fn canonical(address: SocketAddr) -> SocketAddr {
+    SocketAddr::new(address.ip().to_canonical(), address.port())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_workers_share_the_port_that_the_first_took() {
+        let (local, all) = bind_all("127.0.0.1:0".parse().unwrap(), 3).unwrap();
+        assert_ne!(local.port(), 0);
+        assert!(all.iter().all(|l| l.local_addr().unwrap() == local));
+    }
+
+    #[test]
+    fn a_port_of_another_balancer_is_not_shared() {
+        let (local, _all) = bind_all("127.0.0.1:0".parse().unwrap(), 2).unwrap();
+        let error = bind_all(local, 2).unwrap_err();
+        assert!(error.to_string().contains("taken"), "{error}");
+    }
+
+    #[test]
+    fn the_unspecified_address_takes_both_families() {
+        let Ok((local, all)) = bind_all("[::]:0".parse().unwrap(), 1) else {
+            return; // A machine without IPv6 has nothing to show here.
+        };
+        let four = SocketAddr::from(([127, 0, 0, 1], local.port()));
+        std::net::TcpStream::connect(four).unwrap();
+        let peer = loop {
+            match all[0].accept() {
+                Ok((_, peer)) => break peer,
+                Err(e) => assert_eq!(e.kind(), io::ErrorKind::WouldBlock),
+            }
+        };
+        assert_eq!(canonical(peer).ip(), four.ip());
+    }
+}

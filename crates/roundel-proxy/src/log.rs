@@ -1,0 +1,237 @@
+//! The access log: one line per request, off the workers' path.
+//!
+//! A worker renders lines into a buffer of its own and hands full buffers to one writer thread
+//! over a bounded channel. When the writer cannot keep up, whole buffers are dropped and their
+//! lines counted; traffic never waits.
+
+use std::io::Write;
+use std::str::FromStr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::mpsc::{self, Receiver, SyncSender};
+use std::time::Duration;
+
+mod line;
+
+pub(crate) use line::Record;
+
+/// Buffers that may wait for the writer; with [`FULL`] this bounds the memory to about 4 MiB.
+const WAITING: usize = 256;
+/// Bytes at which a worker hands its buffer over.
+const FULL: usize = 16 * 1024;
+
+/// The form of a line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum LogFormat {
+    /// One JSON object per line.
+    #[default]
+    Json,
+    /// HAProxy's `option httplog`.
+    Haproxy,
+    /// The NCSA common format.
+    Common,
+    /// The NCSA combined format: common, referer and user agent.
+    Combined,
+    /// `key=value` pairs.
+    Logfmt,
+}
+
+impl FromStr for LogFormat {
+    type Err = ();
+    fn from_str(text: &str) -> Result<Self, ()> {
+        Ok(match text {
+            "json" => Self::Json,
+            "haproxy" => Self::Haproxy,
+            "common" => Self::Common,
+            "combined" => Self::Combined,
+            "logfmt" => Self::Logfmt,
+            _ => return Err(()),
+        })
+    }
+}
+
+/// Where access lines go; clones lead to the same writer.
+#[derive(Debug, Clone)]
+pub struct AccessLog(Option<Arc<Writer>>);
+
+#[derive(Debug)]
+struct Writer {
+    format: LogFormat,
+    lines: SyncSender<Message>,
+    dropped: AtomicU64,
+}
+
+enum Message {
+    Lines(Vec<u8>),
+    Flush(SyncSender<()>),
+}
+
+impl AccessLog {
+    /// Writes nothing.
+    pub fn off() -> Self {
+        Self(None)
+    }
+
+    /// Starts a thread that writes lines of `format` to `out`.
+    ///
+    /// Errors: the thread cannot be started.
+    pub fn new(format: LogFormat, out: impl Write + Send + 'static) -> std::io::Result<Self> {
+        let (lines, waiting) = mpsc::sync_channel(WAITING);
+        std::thread::Builder::new()
+            .name("access-log".to_owned())
+            .spawn(move || write_all(&waiting, out))?;
+        Ok(Self(Some(Arc::new(Writer {
+            format,
+            lines,
+            dropped: AtomicU64::new(0),
+        }))))
+    }
+
+    /// Lines lost because the writer could not keep up.
+    pub fn dropped(&self) -> u64 {
+        self.0.as_ref().map_or(0, |w| w.dropped.load(Relaxed))
+    }
+
+    /// Waits until what was handed over is written, at most for `limit`; blocks the thread.
+    ///
+    /// Lines still held by running workers are not covered: drain the proxy first.
+    pub fn flush(&self, limit: Duration) {
+        let Some(writer) = &self.0 else { return };
+        let (done, wait) = mpsc::sync_channel(1);
+        if writer.lines.send(Message::Flush(done)).is_ok() {
+            let _ = wait.recv_timeout(limit);
+        }
+    }
+
+    /// Whether lines are wanted.
+    pub(crate) fn is_on(&self) -> bool {
+        self.0.is_some()
+    }
+}
+
+fn write_all(waiting: &Receiver<Message>, mut out: impl Write) {
+    while let Ok(message) = waiting.recv() {
+        match message {
+            // A closed pipe or a full disk must not stop the balancer; the next lines may fare better.
+            Message::Lines(lines) => {
+                let _ = out.write_all(&lines).and_then(|()| out.flush());
+            }
+            Message::Flush(done) => {
+                let _ = out.flush();
+                let _ = done.try_send(());
+            }
+        }
+    }
+}
+
+/// One worker's end of the access log.
+#[derive(Debug)]
+pub(crate) struct LogBuffer {
+    log: AccessLog,
+    bytes: Vec<u8>,
+    lines: u64,
+}
+
+impl LogBuffer {
+    pub(crate) fn new(log: AccessLog) -> Self {
+        Self {
+            log,
+            bytes: Vec::new(),
+            lines: 0,
+        }
+    }
+
+    pub(crate) fn is_on(&self) -> bool {
+        self.log.is_on()
+    }
+
+    /// Adds one line.
+    pub(crate) fn add(&mut self, record: &Record<'_>) {
+        let Some(writer) = &self.log.0 else { return };
+        line::write(writer.format, record, &mut self.bytes);
+        self.lines += 1;
+        if self.bytes.len() >= FULL {
+            self.hand_over();
+        }
+    }
+
+    /// Hands the lines over to the writer, or drops and counts them when it is behind.
+    pub(crate) fn hand_over(&mut self) {
+        let Some(writer) = &self.log.0 else { return };
+        if self.bytes.is_empty() {
+            return;
+        }
+        let capacity = self.bytes.capacity();
+        let lines = std::mem::replace(&mut self.bytes, Vec::with_capacity(capacity));
+        if writer.lines.try_send(Message::Lines(lines)).is_err() {
+            writer.dropped.fetch_add(self.lines, Relaxed);
+        }
+        self.lines = 0;
+    }
+}
+
+impl Drop for LogBuffer {
+    fn drop(&mut self) {
+        self.hand_over();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Mutex;
+
+    #[derive(Clone, Default)]
+    struct Shared(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Shared {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().unwrap().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn lines_arrive_in_order() {
+        let out = Shared::default();
+        let log = AccessLog::new(LogFormat::Common, out.clone()).unwrap();
+        let mut buffer = LogBuffer::new(log.clone());
+        for status in [200, 404] {
+            buffer.add(&Record {
+                status,
+                ..line::sample()
+            });
+        }
+        drop(buffer);
+        log.flush(Duration::from_secs(10));
+        let text = String::from_utf8(out.0.lock().unwrap().clone()).unwrap();
+        let statuses: Vec<_> = text.lines().map(|l| l.split(' ').nth(8).unwrap()).collect();
+        assert_eq!(statuses, ["200", "404"], "{text}");
+    }
+
+    #[test]
+    fn a_stuck_writer_costs_lines_and_no_time() {
+        struct Stuck(Receiver<()>);
+        impl Write for Stuck {
+            fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+                let _ = self.0.recv();
+                Ok(bytes.len())
+            }
+            fn flush(&mut self) -> std::io::Result<()> {
+                Ok(())
+            }
+        }
+        let (release, stuck) = mpsc::sync_channel(0);
+        let log = AccessLog::new(LogFormat::Json, Stuck(stuck)).unwrap();
+        let mut buffer = LogBuffer::new(log.clone());
+        for _ in 0..WAITING + 10 {
+            buffer.add(&line::sample());
+            buffer.hand_over();
+        }
+        assert!(log.dropped() >= 9, "{}", log.dropped());
+        drop(release);
+    }
+}

@@ -1,0 +1,495 @@
+//! What one line of the access log says, in five formats.
+//!
+//! Bytes from clients and servers are escaped so that no line can be forged or broken.
+
+use std::io::Write;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use super::LogFormat;
+use crate::term::{Phase, Term};
+
+/// One exchange as the log tells it. Times that were not reached are `None`.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Record<'a> {
+    /// When the first byte of the request came, since the Unix epoch.
+    pub(crate) at: Duration,
+    pub(crate) frontend: &'a str,
+    pub(crate) backend: &'a str,
+    /// Empty when no server was reached.
+    pub(crate) server: &'a str,
+    pub(crate) client: SocketAddr,
+    pub(crate) method: &'a [u8],
+    pub(crate) host: &'a [u8],
+    /// The request target, query included.
+    pub(crate) target: &'a [u8],
+    pub(crate) proto: &'static str,
+    /// The status sent to the client; 0 when none was.
+    pub(crate) status: u16,
+    pub(crate) request_bytes: u64,
+    pub(crate) response_bytes: u64,
+    /// From the first byte of the request to the end.
+    pub(crate) total: Duration,
+    /// From the first byte of the request to its whole head.
+    pub(crate) wait: Option<Duration>,
+    pub(crate) queue: Option<Duration>,
+    /// Connecting; zero for a connection opened earlier.
+    pub(crate) connect: Option<Duration>,
+    /// From the request sent to the head of the answer.
+    pub(crate) first: Option<Duration>,
+    pub(crate) retries: u32,
+    pub(crate) redispatched: bool,
+    /// The verdict on the sticky cookie: `none`, `valid`, `down`, …
+    pub(crate) sticky: &'static str,
+    /// HAProxy's third and fourth letter: cookie seen, cookie set.
+    pub(crate) sticky_letters: [u8; 2],
+    pub(crate) term: Term,
+    pub(crate) phase: Phase,
+    /// Open connections: of the frontend on this worker, and of the server.
+    pub(crate) connections: (u64, u64),
+    pub(crate) user_agent: &'a [u8],
+    pub(crate) referer: &'a [u8],
+    /// The generation of the backend set that was read last.
+    pub(crate) set_version: u64,
+}
+
+/// Appends one line, newline included.
+pub(crate) fn write(format: LogFormat, record: &Record<'_>, out: &mut Vec<u8>) {
+    match format {
+        LogFormat::Json => json(record, out),
+        LogFormat::Haproxy => haproxy(record, out),
+        LogFormat::Common => ncsa(record, out, false),
+        LogFormat::Combined => ncsa(record, out, true),
+        LogFormat::Logfmt => logfmt(record, out),
+    }
+    out.push(b'\n');
+}
+
+/// A value of a structured line.
+enum Value<'a> {
+    /// Text of our own: names, words, letters. Needs no escaping.
+    Plain(&'a str),
+    /// Bytes from outside.
+    Foreign(&'a [u8]),
+    Number(u64),
+    Seconds(Option<Duration>),
+    Flag(bool),
+    Time(Duration),
+    Address(SocketAddr),
+}
+
+/// Feeds the fields of the structured formats in their order; unreached times are left out.
+fn fields(r: &Record<'_>, mut put: impl FnMut(&'static str, Value<'_>)) {
+    let (path, query) = split_target(r.target);
+    let data = r.total.saturating_sub(
+        [r.wait, r.queue, r.connect, r.first]
+            .into_iter()
+            .flatten()
+            .sum(),
+    );
+    put("ts", Value::Time(r.at));
+    put("frontend", Value::Plain(r.frontend));
+    put("backend", Value::Plain(r.backend));
+    put("server", Value::Plain(r.server));
+    put("client", Value::Address(r.client));
+    put("method", Value::Foreign(r.method));
+    put("host", Value::Foreign(r.host));
+    put("path", Value::Foreign(path));
+    put("query", Value::Foreign(query));
+    put("proto", Value::Plain(r.proto));
+    put("status", Value::Number(u64::from(r.status)));
+    put("req_bytes", Value::Number(r.request_bytes));
+    put("resp_bytes", Value::Number(r.response_bytes));
+    put("t_total", Value::Seconds(Some(r.total)));
+    put("t_wait", Value::Seconds(r.wait));
+    put("t_queue", Value::Seconds(r.queue));
+    put("t_connect", Value::Seconds(r.connect));
+    put("t_first", Value::Seconds(r.first));
+    put("t_data", Value::Seconds(r.first.map(|_| data)));
+    put("retries", Value::Number(u64::from(r.retries)));
+    put("redispatched", Value::Flag(r.redispatched));
+    put("sticky", Value::Plain(r.sticky));
+    put("term", Value::Plain(r.term.word()));
+    let letters = letters(r);
+    put("term_ha", Value::Plain(text(&letters)));
+    put("conns", Value::Number(r.connections.0));
+    put("ua", Value::Foreign(r.user_agent));
+    put("referer", Value::Foreign(r.referer));
+    put("set_version", Value::Number(r.set_version));
+}
+
+fn json(record: &Record<'_>, out: &mut Vec<u8>) {
+    let mut before = b'{';
+    fields(record, |key, value| {
+        if matches!(value, Value::Seconds(None)) {
+            return;
+        }
+        out.push(before);
+        before = b',';
+        out.push(b'"');
+        out.extend_from_slice(key.as_bytes());
+        out.extend_from_slice(b"\":");
+        match value {
+            Value::Plain(text) => quoted(text.as_bytes(), out),
+            Value::Foreign(bytes) => quoted(bytes, out),
+            Value::Number(n) => number(n, out),
+            Value::Seconds(t) => seconds(t.unwrap_or_default(), out),
+            Value::Flag(flag) => out.extend_from_slice(if flag { b"true" } else { b"false" }),
+            Value::Time(at) => {
+                out.push(b'"');
+                rfc3339(at, out);
+                out.push(b'"');
+            }
+            Value::Address(address) => put(out, format_args!("\"{address}\"")),
+        }
+    });
+    out.push(b'}');
+}
+
+fn logfmt(record: &Record<'_>, out: &mut Vec<u8>) {
+    let mut first = true;
+    fields(record, |key, value| {
+        if matches!(value, Value::Seconds(None)) {
+            return;
+        }
+        if !std::mem::take(&mut first) {
+            out.push(b' ');
+        }
+        out.extend_from_slice(key.as_bytes());
+        out.push(b'=');
+        match value {
+            Value::Plain("") => out.extend_from_slice(b"\"\""),
+            Value::Plain(text) => out.extend_from_slice(text.as_bytes()),
+            Value::Foreign(bytes) => quoted(bytes, out),
+            Value::Number(n) => number(n, out),
+            Value::Seconds(t) => seconds(t.unwrap_or_default(), out),
+            Value::Flag(flag) => out.extend_from_slice(if flag { b"true" } else { b"false" }),
+            Value::Time(at) => rfc3339(at, out),
+            Value::Address(address) => put(out, format_args!("{address}")),
+        }
+    });
+}
+
+/// Source: HAProxy configuration manual, 8.2.3 "HTTP log format".
+fn haproxy(r: &Record<'_>, out: &mut Vec<u8>) {
+    let ms = |t: Option<Duration>| t.map_or(-1, |t| t.as_millis() as i64);
+    put(out, format_args!("{}:{} [", r.client.ip(), r.client.port()));
+    clf_date(r.at, out);
+    put(
+        out,
+        format_args!(
+            ".{:03}] {} {}/{} {}/{}/{}/{}/{} {} {} - - ",
+            r.at.subsec_millis(),
+            r.frontend,
+            r.backend,
+            if r.server.is_empty() {
+                "<NOSRV>"
+            } else {
+                r.server
+            },
+            ms(r.wait),
+            ms(r.queue),
+            ms(r.connect),
+            ms(r.first),
+            r.total.as_millis(),
+            if r.status == 0 {
+                -1
+            } else {
+                i32::from(r.status)
+            },
+            r.response_bytes,
+        ),
+    );
+    out.extend_from_slice(&letters(r));
+    let (frontend, server) = r.connections;
+    let redispatched = if r.redispatched { "+" } else { "" };
+    put(
+        out,
+        format_args!(
+            " {frontend}/{frontend}/{server}/{server}/{redispatched}{} 0/0 ",
+            r.retries
+        ),
+    );
+    request_line(r, out);
+}
+
+fn ncsa(r: &Record<'_>, out: &mut Vec<u8>, combined: bool) {
+    put(out, format_args!("{} - - [", r.client.ip()));
+    clf_date(r.at, out);
+    out.extend_from_slice(b" +0000] ");
+    request_line(r, out);
+    put(out, format_args!(" {} {}", r.status, r.response_bytes));
+    if combined {
+        for bytes in [r.referer, r.user_agent] {
+            out.push(b' ');
+            quoted(if bytes.is_empty() { b"-" } else { bytes }, out);
+        }
+    }
+}
+
+fn request_line(r: &Record<'_>, out: &mut Vec<u8>) {
+    if r.method.is_empty() {
+        out.extend_from_slice(b"\"<BADREQ>\"");
+        return;
+    }
+    out.push(b'"');
+    escaped(r.method, out);
+    out.push(b' ');
+    escaped(r.target, out);
+    out.push(b' ');
+    out.extend_from_slice(r.proto.as_bytes());
+    out.push(b'"');
+}
+
+fn letters(r: &Record<'_>) -> [u8; 4] {
+    let [cause, phase] = r.term.letters(r.phase);
+    let [seen, set] = r.sticky_letters;
+    [cause, phase, seen, set]
+}
+
+fn split_target(target: &[u8]) -> (&[u8], &[u8]) {
+    match target.iter().position(|b| *b == b'?') {
+        Some(at) => (&target[..at], &target[at + 1..]),
+        None => (target, b""),
+    }
+}
+
+fn quoted(bytes: &[u8], out: &mut Vec<u8>) {
+    out.push(b'"');
+    escaped(bytes, out);
+    out.push(b'"');
+}
+
+/// Escapes what could break a line, a JSON string or a terminal; bytes above 0x7f are taken as
+/// Latin-1, so the result is always ASCII.
+fn escaped(bytes: &[u8], out: &mut Vec<u8>) {
+    let mut rest = bytes;
+    while let Some(at) = rest
+        .iter()
+        .position(|b| !(0x20..0x7f).contains(b) || matches!(b, b'"' | b'\\'))
+    {
+        out.extend_from_slice(&rest[..at]);
+        match rest[at] {
+            b @ (b'"' | b'\\') => out.extend_from_slice(&[b'\\', b]),
+            b => put(out, format_args!("\\u{b:04x}")),
+        }
+        rest = &rest[at + 1..];
+    }
+    out.extend_from_slice(rest);
+}
+
+fn number(n: u64, out: &mut Vec<u8>) {
+    out.extend_from_slice(itoa::Buffer::new().format(n).as_bytes());
+}
+
+/// Seconds with six decimals.
+fn seconds(t: Duration, out: &mut Vec<u8>) {
+    number(t.as_secs(), out);
+    out.push(b'.');
+    digits(t.subsec_micros(), 6, out);
+}
+
+fn digits(n: u32, width: u32, out: &mut Vec<u8>) {
+    for place in (0..width).rev() {
+        out.push(b'0' + (n / 10u32.pow(place) % 10) as u8);
+    }
+}
+
+/// A moment in UTC, taken apart.
+struct Civil {
+    year: u32,
+    month: u32,
+    day: u32,
+    hour: u32,
+    minute: u32,
+    second: u32,
+}
+
+/// Source: Howard Hinnant, "chrono-compatible low-level date algorithms", civil_from_days.
+fn civil(at: Duration) -> Civil {
+    let (days, seconds) = (at.as_secs() / 86_400, (at.as_secs() % 86_400) as u32);
+    let z = days + 719_468;
+    let (era, doe) = (z / 146_097, z % 146_097);
+    let yoe = (doe - doe / 1_460 + doe / 36_524 - doe / 146_096) / 365;
+    let doy = doe - (365 * yoe + yoe / 4 - yoe / 100);
+    let mp = (5 * doy + 2) / 153;
+    let month = if mp < 10 { mp + 3 } else { mp - 9 };
+    Civil {
+        year: (yoe + era * 400 + u64::from(month <= 2)) as u32,
+        month: month as u32,
+        day: (doy - (153 * mp + 2) / 5 + 1) as u32,
+        hour: seconds / 3600,
+        minute: seconds / 60 % 60,
+        second: seconds % 60,
+    }
+}
+
+fn rfc3339(at: Duration, out: &mut Vec<u8>) {
+    let c = civil(at);
+    for (n, width, after) in [
+        (c.year, 4, b'-'),
+        (c.month, 2, b'-'),
+        (c.day, 2, b'T'),
+        (c.hour, 2, b':'),
+        (c.minute, 2, b':'),
+        (c.second, 2, b'.'),
+        (at.subsec_micros(), 6, b'Z'),
+    ] {
+        digits(n, width, out);
+        out.push(after);
+    }
+}
+
+/// `06/Feb/2009:12:14:14`.
+fn clf_date(at: Duration, out: &mut Vec<u8>) {
+    const MONTHS: [&str; 12] = [
+        "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
+    ];
+    let c = civil(at);
+    put(
+        out,
+        format_args!(
+            "{:02}/{}/{:04}:{:02}:{:02}:{:02}",
+            c.day,
+            MONTHS[c.month as usize - 1],
+            c.year,
+            c.hour,
+            c.minute,
+            c.second
+        ),
+    );
+}
+
+fn put(out: &mut Vec<u8>, arguments: std::fmt::Arguments<'_>) {
+    out.write_fmt(arguments)
+        .expect("writing to a Vec cannot fail");
+}
+
+fn text(letters: &[u8; 4]) -> &str {
+    std::str::from_utf8(letters).expect("the letters are ASCII")
+}
+
+#[cfg(test)]
+pub(super) fn sample() -> Record<'static> {
+    Record {
+        at: Duration::new(1_234_567_890, 655_123_000),
+        frontend: "localnodes",
+        backend: "nodes",
+        server: "webapp-1",
+        client: SocketAddr::from(([192, 0, 2, 7], 4711)),
+        method: b"GET",
+        host: b"example.org",
+        target: b"/a?b=c",
+        proto: "HTTP/1.1",
+        status: 200,
+        request_bytes: 80,
+        response_bytes: 2750,
+        total: Duration::from_millis(44),
+        wait: Some(Duration::from_millis(1)),
+        queue: Some(Duration::ZERO),
+        connect: Some(Duration::from_millis(3)),
+        first: Some(Duration::from_millis(30)),
+        retries: 0,
+        redispatched: false,
+        sticky: "none",
+        sticky_letters: *b"NI",
+        term: Term::Ok,
+        phase: Phase::Last,
+        connections: (5, 2),
+        user_agent: b"curl/8",
+        referer: b"",
+        set_version: 9,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn line(format: LogFormat, record: &Record<'_>) -> String {
+        let mut out = Vec::new();
+        write(format, record, &mut out);
+        assert_eq!(out.pop(), Some(b'\n'));
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn haproxy_format() {
+        assert_eq!(
+            line(LogFormat::Haproxy, &sample()),
+            "192.0.2.7:4711 [13/Feb/2009:23:31:30.655] localnodes nodes/webapp-1 1/0/3/30/44 200 2750 \
+             - - --NI 5/5/2/2/0 0/0 \"GET /a?b=c HTTP/1.1\""
+        );
+        let refused = Record {
+            server: "",
+            status: 503,
+            connect: None,
+            first: None,
+            term: Term::NoServer,
+            phase: Phase::Connect,
+            retries: 2,
+            redispatched: true,
+            ..sample()
+        };
+        let text = line(LogFormat::Haproxy, &refused);
+        assert!(
+            text.contains("nodes/<NOSRV> 1/0/-1/-1/44 503 2750 - - SCNI 5/5/2/2/+2 0/0"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn json_format() {
+        assert_eq!(
+            line(LogFormat::Json, &sample()),
+            "{\"ts\":\"2009-02-13T23:31:30.655123Z\",\"frontend\":\"localnodes\",\"backend\":\"nodes\",\
+             \"server\":\"webapp-1\",\"client\":\"192.0.2.7:4711\",\"method\":\"GET\",\"host\":\"example.org\",\
+             \"path\":\"/a\",\"query\":\"b=c\",\"proto\":\"HTTP/1.1\",\"status\":200,\"req_bytes\":80,\
+             \"resp_bytes\":2750,\"t_total\":0.044000,\"t_wait\":0.001000,\"t_queue\":0.000000,\
+             \"t_connect\":0.003000,\"t_first\":0.030000,\"t_data\":0.010000,\"retries\":0,\
+             \"redispatched\":false,\"sticky\":\"none\",\"term\":\"ok\",\"term_ha\":\"--NI\",\"conns\":5,\
+             \"ua\":\"curl/8\",\"referer\":\"\",\"set_version\":9}"
+        );
+    }
+
+    #[test]
+    fn foreign_bytes_cannot_break_a_line() {
+        let nasty = Record {
+            target: b"/\"\\\x1b[2J\n\xe9",
+            user_agent: b"a\"b\x00",
+            ..sample()
+        };
+        for format in [
+            LogFormat::Json,
+            LogFormat::Haproxy,
+            LogFormat::Common,
+            LogFormat::Combined,
+            LogFormat::Logfmt,
+        ] {
+            let text = line(format, &nasty);
+            assert!(text.bytes().all(|b| (0x20..0x7f).contains(&b)), "{text}");
+            assert!(text.contains("\\u001b[2J\\u000a\\u00e9"), "{text}");
+        }
+    }
+
+    #[test]
+    fn combined_format() {
+        assert_eq!(
+            line(LogFormat::Combined, &sample()),
+            "192.0.2.7 - - [13/Feb/2009:23:31:30 +0000] \"GET /a?b=c HTTP/1.1\" 200 2750 \"-\" \"curl/8\""
+        );
+    }
+
+    #[test]
+    fn dates_around_leap_days() {
+        let date = |seconds| {
+            let c = civil(Duration::from_secs(seconds));
+            (c.year, c.month, c.day)
+        };
+        assert_eq!(date(0), (1970, 1, 1));
+        assert_eq!(date(951_782_400), (2000, 2, 29));
+        assert_eq!(date(1_709_251_199), (2024, 2, 29));
+        assert_eq!(date(1_709_251_200), (2024, 3, 1));
+        assert_eq!(date(4_102_444_799), (2099, 12, 31));
+    }
+}

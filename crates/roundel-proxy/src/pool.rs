@@ -1,0 +1,204 @@
+//! Idle upstream connections: a few per worker and server, the rest where any worker finds them.
+//!
+//! A connection comes here only after request and answer both ended exactly where their framing
+//! said. It leaves for the next request only if nothing arrived on it meanwhile.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hasher};
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use rustix::net::RecvFlags;
+use tokio::net::TcpStream;
+
+use crate::shared::{PoolKey, Shared, Spare};
+
+/// Connections per server that a worker keeps for itself when they rest longer than one sweep.
+const OWN: usize = 2;
+/// Rest after which a connection counts as not needed by this worker.
+const RESTED: Duration = Duration::from_millis(100);
+/// Idle time from which on a connection is looked at before use: shorter ones were just used.
+const FRESH: Duration = Duration::from_millis(1);
+
+/// One worker's idle connections.
+pub(crate) struct Pool {
+    shared: Arc<Shared>,
+    idle: RefCell<HashMap<PoolKey, Vec<Idle>, BuildHasherDefault<Mix>>>,
+}
+
+struct Idle {
+    stream: TcpStream,
+    address: SocketAddr,
+    since: Instant,
+    until: Instant,
+}
+
+impl Pool {
+    pub(crate) fn new(shared: Arc<Shared>) -> Self {
+        Self {
+            shared,
+            idle: RefCell::default(),
+        }
+    }
+
+    /// Takes the connection to `address` that was used last, if one is fit for use.
+    ///
+    /// With `careful` even one used a moment ago is looked at: for requests that cannot be
+    /// sent twice.
+    pub(crate) fn take(
+        &self,
+        key: PoolKey,
+        address: SocketAddr,
+        now: Instant,
+        careful: bool,
+    ) -> Option<TcpStream> {
+        if let Some(list) = self.idle.borrow_mut().get_mut(&key) {
+            while let Some(idle) = list.pop() {
+                let look = careful || now.saturating_duration_since(idle.since) >= FRESH;
+                if idle.address == address && idle.until > now && is_quiet(&idle.stream, look) {
+                    return Some(idle.stream);
+                }
+            }
+        }
+        self.take_spare(key, address, now)
+    }
+
+    fn take_spare(&self, key: PoolKey, address: SocketAddr, now: Instant) -> Option<TcpStream> {
+        if self.shared.spare_count.load(Relaxed) == 0 {
+            return None;
+        }
+        let mut spares = self.spares();
+        let list = spares.get_mut(&key)?;
+        while let Some(spare) = list.pop() {
+            self.shared.spare_count.fetch_sub(1, Relaxed);
+            if spare.address == address
+                && spare.idle_until > now
+                && let Ok(stream) = TcpStream::from_std(spare.stream)
+                && is_quiet(&stream, true)
+            {
+                return Some(stream);
+            }
+        }
+        None
+    }
+
+    /// Keeps a connection for at most `limit`.
+    pub(crate) fn put(
+        &self,
+        key: PoolKey,
+        address: SocketAddr,
+        stream: TcpStream,
+        now: Instant,
+        limit: Duration,
+    ) {
+        if limit.is_zero() {
+            return;
+        }
+        let idle = Idle {
+            stream,
+            address,
+            since: now,
+            until: now + limit,
+        };
+        self.idle.borrow_mut().entry(key).or_default().push(idle);
+    }
+
+    /// Closes what was idle for too long; shares what this worker did not need of late.
+    pub(crate) fn sweep(&self, now: Instant) {
+        let mut idle = self.idle.borrow_mut();
+        idle.retain(|key, list| {
+            list.retain(|idle| idle.until > now);
+            // The oldest come first, for the last used is taken first.
+            let rested = list
+                .iter()
+                .take_while(|idle| now.saturating_duration_since(idle.since) >= RESTED)
+                .count();
+            for idle in list.drain(..rested.min(list.len().saturating_sub(OWN))) {
+                self.share(*key, idle);
+            }
+            !list.is_empty()
+        });
+        drop(idle);
+        if self.shared.spare_count.load(Relaxed) > 0 {
+            self.sweep_spares(now);
+        }
+    }
+
+    fn share(&self, key: PoolKey, idle: Idle) {
+        let Ok(stream) = idle.stream.into_std() else {
+            return;
+        };
+        self.spares().entry(key).or_default().push(Spare {
+            stream,
+            address: idle.address,
+            idle_until: idle.until,
+        });
+        self.shared.spare_count.fetch_add(1, Relaxed);
+    }
+
+    fn sweep_spares(&self, now: Instant) {
+        let mut left = 0;
+        let mut spares = self.spares();
+        spares.retain(|_, list| {
+            list.retain(|spare| spare.idle_until > now);
+            left += list.len() as u32;
+            !list.is_empty()
+        });
+        self.shared.spare_count.store(left, Relaxed);
+    }
+
+    fn spares(&self) -> MutexGuard<'_, HashMap<PoolKey, Vec<Spare>>> {
+        self.shared
+            .spares
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Whether nothing has arrived, neither bytes nor an end. `look` asks the kernel even if the
+/// last turn of the event loop knew of nothing.
+fn is_quiet(stream: &TcpStream, look: bool) -> bool {
+    let blocks = |e: io::Error| e.kind() == io::ErrorKind::WouldBlock;
+    if !stream.try_read(&mut [0]).is_err_and(blocks) {
+        return false;
+    }
+    let peeked = |()| {
+        let flags = RecvFlags::PEEK | RecvFlags::DONTWAIT;
+        rustix::net::recv(stream, &mut [0u8], flags)
+    };
+    !look || peeked(()).is_err_and(|e| e == rustix::io::Errno::AGAIN)
+}
+
+/// Mixes the two small numbers of a key; nobody outside chooses them.
+#[derive(Default)]
+struct Mix(u64);
+
+impl Hasher for Mix {
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.write_u64(u64::from(*byte));
+        }
+    }
+
+    fn write_u32(&mut self, n: u32) {
+        self.write_u64(u64::from(n));
+    }
+
+    fn write_usize(&mut self, n: usize) {
+        self.write_u64(n as u64);
+    }
+
+    fn write_u64(&mut self, n: u64) {
+        // Source: Knuth's multiplicative hashing, 2^64 divided by the golden ratio.
+        self.0 = (self.0.rotate_left(5) ^ n).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    }
+
+    fn finish(&self) -> u64 {
+        self.0 ^ (self.0 >> 32)
+    }
+}

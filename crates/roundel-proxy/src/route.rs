@@ -1,0 +1,87 @@
+//! Which backend answers a request.
+
+use crate::config::{Frontend, Route};
+
+/// The index of the backend that answers: 0 for the default, `i + 1` for route `i`.
+///
+/// Shape: the first route that matches wins. `host` is the Host value as sent, port included;
+/// `path` the target without its query.
+pub(crate) fn route(frontend: &Frontend, host: &[u8], path: &[u8]) -> usize {
+    frontend
+        .routes
+        .iter()
+        .position(|route| matches(route, host, path))
+        .map_or(0, |at| at + 1)
+}
+
+fn matches(route: &Route, host: &[u8], path: &[u8]) -> bool {
+    let host_fits = |wanted: &String| host_matches(wanted.as_bytes(), without_port(host));
+    let path_fits = |prefix: &String| path_matches(prefix.as_bytes(), path);
+    route.host.as_ref().is_none_or(host_fits) && route.path_prefix.as_ref().is_none_or(path_fits)
+}
+
+/// Cuts `:port` off, minding that an IPv6 address in brackets has colons too.
+pub(crate) fn without_port(host: &[u8]) -> &[u8] {
+    let from = host.iter().rposition(|b| *b == b']').unwrap_or(0);
+    match host[from..].iter().position(|b| *b == b':') {
+        Some(at) => &host[..from + at],
+        None => host,
+    }
+}
+
+fn host_matches(wanted: &[u8], host: &[u8]) -> bool {
+    // A fully qualified name may end in a dot (RFC 3986 3.2.2); both spellings mean one host.
+    let host = host.strip_suffix(b".").unwrap_or(host);
+    match wanted.strip_prefix(b"*") {
+        Some(tail) => {
+            host.len() > tail.len() && host[host.len() - tail.len()..].eq_ignore_ascii_case(tail)
+        }
+        None => host.eq_ignore_ascii_case(wanted),
+    }
+}
+
+fn path_matches(prefix: &[u8], path: &[u8]) -> bool {
+    match path.strip_prefix(prefix) {
+        Some(rest) => rest.is_empty() || rest[0] == b'/' || prefix.ends_with(b"/"),
+        None => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hosts_match_without_case_port_and_final_dot() {
+        let check = |wanted: &str, host: &str, expected| {
+            let host = without_port(host.as_bytes());
+            assert_eq!(host_matches(wanted.as_bytes(), host), expected, "{wanted}");
+        };
+        check("example.org", "Example.ORG:8080", true);
+        check("example.org", "example.org.", true);
+        check("example.org", "www.example.org", false);
+        check("*.example.org", "www.example.org:1", true);
+        check("*.example.org", ".example.org", false);
+        check("*.example.org", "example.org", false);
+        check("*.example.org", "badexample.org", false);
+        check("[::1]", "[::1]:80", true);
+    }
+
+    #[test]
+    fn prefixes_match_at_segment_borders() {
+        let check = |prefix: &str, path: &str, expected| {
+            assert_eq!(
+                path_matches(prefix.as_bytes(), path.as_bytes()),
+                expected,
+                "{prefix} {path}"
+            );
+        };
+        check("/v1", "/v1", true);
+        check("/v1", "/v1/x", true);
+        check("/v1", "/v10", false);
+        check("/v1/", "/v1/x", true);
+        check("/v1/", "/v1", false);
+        check("/", "/anything", true);
+        check("/", "*", false);
+    }
+}

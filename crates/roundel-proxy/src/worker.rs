@@ -1,0 +1,204 @@
+//! One worker: a thread, its runtime, and everything that only this thread touches.
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::io;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant, SystemTime};
+
+use roundel_model::Name;
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::LocalSet;
+
+use crate::accept;
+use crate::blocks::Blocks;
+use crate::deadline::{Clock, Deadlines, SWEEP};
+use crate::log::LogBuffer;
+use crate::pool::Pool;
+use crate::rules::{FrontendSlot, Rules};
+use crate::shared::{Order, Shared, WorkerCell};
+
+/// Events handled between two looks at the sockets. Tokio's own 61 suits multi-threaded work;
+/// this thread has nothing but sockets.
+const EVENT_INTERVAL: u32 = 61;
+
+/// What the tasks of one worker share. Never leaves its thread.
+pub(crate) struct Worker {
+    pub(crate) index: usize,
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) deadlines: Deadlines,
+    pub(crate) blocks: Blocks,
+    pub(crate) pool: Pool,
+    pub(crate) log: RefCell<LogBuffer>,
+    pub(crate) rng: RefCell<fastrand::Rng>,
+    frontends: RefCell<HashMap<Name, Rc<FrontendSlot>>>,
+    listeners: RefCell<HashMap<u64, oneshot::Sender<()>>>,
+    draining: Cell<bool>,
+    close_idle_at: Cell<Option<Instant>>,
+    /// The wall clock at `anchor`, renewed with each sweep.
+    wall: Cell<(Instant, Duration)>,
+}
+
+/// Starts the thread of one worker.
+pub(crate) fn spawn(
+    index: usize,
+    shared: Arc<Shared>,
+    orders: mpsc::UnboundedReceiver<Order>,
+) -> io::Result<JoinHandle<()>> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_io()
+        .enable_time()
+        .event_interval(EVENT_INTERVAL)
+        .build()?;
+    std::thread::Builder::new()
+        .name(format!("worker-{index}"))
+        .spawn(move || {
+            let tasks = LocalSet::new();
+            let worker = Rc::new(Worker::new(index, shared));
+            tasks.block_on(&runtime, run(worker, orders));
+        })
+}
+
+async fn run(worker: Rc<Worker>, mut orders: mpsc::UnboundedReceiver<Order>) {
+    let mut sweep = tokio::time::interval(SWEEP);
+    sweep.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            order = orders.recv() => match order {
+                None | Some(Order::Stop) => return,
+                Some(order) => worker.carry_out(order),
+            },
+            _ = sweep.tick() => worker.sweep(),
+        }
+    }
+}
+
+impl Worker {
+    fn new(index: usize, shared: Arc<Shared>) -> Self {
+        let now = Instant::now();
+        Self {
+            index,
+            deadlines: Deadlines::new(now),
+            blocks: Blocks::default(),
+            pool: Pool::new(shared.clone()),
+            log: RefCell::new(LogBuffer::new(shared.log.clone())),
+            rng: RefCell::new(fastrand::Rng::new()),
+            frontends: RefCell::default(),
+            listeners: RefCell::default(),
+            draining: Cell::new(false),
+            close_idle_at: Cell::new(None),
+            wall: Cell::new((now, unix_now())),
+            shared,
+        }
+    }
+
+    pub(crate) fn clock(&self) -> &Clock {
+        self.deadlines.clock()
+    }
+
+    pub(crate) fn cell(&self) -> &WorkerCell {
+        &self.shared.workers[self.index]
+    }
+
+    /// The time since the Unix epoch at `at`.
+    pub(crate) fn unix(&self, at: Instant) -> Duration {
+        let (anchor, unix) = self.wall.get();
+        if at >= anchor {
+            unix + (at - anchor)
+        } else {
+            unix.saturating_sub(anchor - at)
+        }
+    }
+
+    /// Whether each connection is to end after its next answer.
+    pub(crate) fn is_draining(&self) -> bool {
+        self.draining.get()
+    }
+
+    /// Whether idle connections are to end at once.
+    pub(crate) fn closes_idle(&self) -> bool {
+        self.close_idle_at
+            .get()
+            .is_some_and(|at| self.clock().recent() >= at)
+    }
+
+    fn sweep(&self) {
+        let now = self.clock().now();
+        self.shared.turn(self.index, now);
+        self.wall.set((now, unix_now()));
+        self.deadlines.sweep();
+        if self.closes_idle() {
+            self.deadlines.wake_all();
+        }
+        self.pool.sweep(now);
+        self.log.borrow_mut().hand_over();
+    }
+
+    fn carry_out(self: &Rc<Self>, order: Order) {
+        match order {
+            Order::Frontend { frontend, counters } => {
+                let name = frontend.name.clone();
+                let rules = Rules::new(frontend);
+                let mut frontends = self.frontends.borrow_mut();
+                match frontends.get(&name) {
+                    Some(slot) => slot.replace(rules),
+                    None => {
+                        let slot = FrontendSlot::new(rules, counters);
+                        frontends.insert(name, Rc::new(slot));
+                    }
+                }
+            }
+            Order::Forget(name) => {
+                self.frontends.borrow_mut().remove(&name);
+            }
+            Order::Open {
+                id,
+                frontend,
+                h2c,
+                listener,
+            } => {
+                let Some(slot) = self.frontend(&frontend) else {
+                    return;
+                };
+                let (close, closed) = oneshot::channel();
+                self.listeners.borrow_mut().insert(id, close);
+                tokio::task::spawn_local(accept::run(self.clone(), slot, h2c, listener, closed));
+            }
+            Order::Close { id } => {
+                self.listeners.borrow_mut().remove(&id);
+            }
+            Order::Take {
+                frontend,
+                h2c,
+                stream,
+                peer,
+            } => match self.frontend(&frontend) {
+                Some(slot) => accept::serve(self, &slot, h2c, stream, peer),
+                None => {
+                    self.cell().connections.fetch_sub(1, Relaxed);
+                }
+            },
+            Order::Drain { close_idle_at } => {
+                self.draining.set(true);
+                self.close_idle_at.set(Some(close_idle_at));
+                self.listeners.borrow_mut().clear();
+                self.deadlines.wake_all();
+            }
+            // Handled by the loop.
+            Order::Stop => {}
+        }
+    }
+
+    fn frontend(&self, name: &Name) -> Option<Rc<FrontendSlot>> {
+        self.frontends.borrow().get(name).cloned()
+    }
+}
+
+fn unix_now() -> Duration {
+    SystemTime::now()
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .unwrap_or_default()
+}
