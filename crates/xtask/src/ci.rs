@@ -1,0 +1,44 @@
+//! What a change must pass.
+
+use std::fs;
+
+use anyhow::{Context, Result};
+
+use crate::step::{command, root, run};
+
+/// Runs everything.
+pub(crate) fn all() -> Result<()> {
+    lint()?;
+    run(&mut command("cargo", &["test", "--workspace"]))?;
+    docs()
+}
+
+/// Format and clippy, warnings denied.
+pub(crate) fn lint() -> Result<()> {
+    run(&mut command("cargo", &["fmt", "--all", "--check"]))?;
+    let clippy = "clippy --workspace --all-targets --locked -- -D warnings";
+    run(&mut command("cargo", &words(clippy)))
+}
+
+/// Documentation with warnings denied, and the example configurations through the program.
+pub(crate) fn docs() -> Result<()> {
+    let doc = "doc --workspace --no-deps --document-private-items --locked";
+    run(command("cargo", &words(doc)).env("RUSTDOCFLAGS", "-D warnings"))?;
+    let mut examples = Vec::new();
+    for entry in fs::read_dir(root().join("config")).context("the folder config")? {
+        let path = entry?.path();
+        if path.extension().is_some_and(|ending| ending == "toml") {
+            examples.push(path);
+        }
+    }
+    examples.sort();
+    for example in examples {
+        let mut check = command("cargo", &words("run --quiet -p roundel -- check -c"));
+        run(check.arg(example))?;
+    }
+    Ok(())
+}
+
+fn words(line: &str) -> Vec<&str> {
+    line.split_whitespace().collect()
+}
