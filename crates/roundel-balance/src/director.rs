@@ -1,16 +1,36 @@
 //! Who decides that a server serves: one state machine per backend, owned by one task.
+//!
+//! Inputs are whole sets from the sources, reports of checks, evidence from the workers and
+//! orders of operators. Gossip says who exists, checks say who serves; each detector clears only its own
+//! verdict. `record` derives the state, `sets` and `verdicts` carry the inputs into it.
 
+mod command;
+mod health;
 mod input;
+mod left;
 mod output;
+mod probe;
+mod record;
+mod sets;
 mod status;
+#[cfg(test)]
+mod tests;
+mod timers;
+mod verdicts;
+mod weights;
+mod words;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use roundel_model::BackendSet;
+use roundel_model::{Name, ServerState};
 
-use crate::{Balancer, CheckReport, CheckSpec};
+use crate::{Balancer, CheckSpec, ServerId};
+use left::{LeftRow, LeftRows};
+use record::Record;
+use weights::Weights;
+use words::Span;
 
 pub use input::{CommandError, Evidence, EvidenceKind, ServerAct, ServerCommand, WeightOrder};
 pub use output::{CheckTicket, DirectorEvent, DirectorOutput, EventKind, StartCheck};
@@ -43,22 +63,39 @@ impl Default for DirectorConfig {
 /// Call order: any `handle_*`, then [`Self::poll_output`] until it is empty, then sleep until
 /// [`Self::poll_timeout`] and call [`Self::handle_timeout`]. Whatever a `handle_*` changed is
 /// published to the balancer before it returns.
+/// Shape: `records` are in table order and hold one server per name; `index` finds them by id.
 /// Time: `now` never goes backwards.
 #[derive(Debug)]
 pub struct Director {
     balancer: Arc<Balancer>,
     config: DirectorConfig,
+    spec: Arc<CheckSpec>,
+    records: Vec<Record>,
+    index: BTreeMap<ServerId, usize>,
+    timers: BTreeSet<(Instant, ServerId)>,
+    left: LeftRows,
     output: VecDeque<DirectorOutput>,
+    rng: fastrand::Rng,
+    /// Whether something that a snapshot shows has changed since the last one.
+    dirty: bool,
+    rounded: bool,
 }
 
 impl Director {
     /// Makes the director of a backend without servers. `seed` feeds the jitter of checks.
-    pub fn new(balancer: Arc<Balancer>, config: DirectorConfig, now: Instant, seed: u64) -> Self {
-        let _ = (now, seed);
+    pub fn new(balancer: Arc<Balancer>, config: DirectorConfig, seed: u64) -> Self {
         Self {
             balancer,
+            spec: Arc::new(config.check.clone()),
             config,
+            records: Vec::new(),
+            index: BTreeMap::new(),
+            timers: BTreeSet::new(),
+            left: LeftRows::default(),
             output: VecDeque::new(),
+            rng: fastrand::Rng::with_seed(seed),
+            dirty: false,
+            rounded: false,
         }
     }
 
@@ -72,45 +109,37 @@ impl Director {
         &self.config
     }
 
-    /// Takes the whole set of servers as the sources see it.
-    pub fn handle_set(&mut self, now: Instant, set: &BackendSet) {
-        let _ = (now, set);
-    }
-
-    /// Takes the result of a probe asked for by [`StartCheck`].
-    pub fn handle_check(&mut self, now: Instant, ticket: CheckTicket, report: CheckReport) {
-        let _ = (now, ticket, report);
-    }
-
-    /// Takes what a worker saw.
-    pub fn handle_evidence(&mut self, now: Instant, evidence: &Evidence) {
-        let _ = (now, evidence);
-    }
-
-    /// Carries out an operator's order. Errors: see [`CommandError`]; nothing changed then.
-    pub fn handle_command(
-        &mut self,
-        now: Instant,
-        command: &ServerCommand,
-    ) -> Result<(), CommandError> {
-        let _ = (now, command);
-        Err(CommandError::NoSuchServer)
-    }
-
-    /// Applies another configuration; servers keep their states.
+    /// Applies another configuration; servers keep their states. Policy and sticky key, changed
+    /// by [`Balancer::configure`] before, are published along.
     pub fn reconfigure(&mut self, now: Instant, config: DirectorConfig) {
-        let _ = now;
+        let check_changed = self.config.check != config.check;
         self.config = config;
+        if check_changed {
+            self.spec = Arc::new(self.config.check.clone());
+            for i in 0..self.records.len() {
+                self.reconfigure_check(now, i);
+            }
+        }
+        self.dirty = true;
+        self.finish(now);
     }
 
-    /// Does what is due at `now`.
-    pub fn handle_timeout(&mut self, now: Instant) {
-        let _ = now;
-    }
-
-    /// When [`Self::handle_timeout`] is due next.
-    pub fn poll_timeout(&self) -> Option<Instant> {
-        None
+    fn reconfigure_check(&mut self, now: Instant, i: usize) {
+        let record = &mut self.records[i];
+        record.health.reshape(&self.config.check);
+        record.probe.restart(now, &self.config.check);
+        if !self.config.check.is_on() {
+            record.health.assume_up();
+            record.connect_doubt = false;
+            record.slow = false;
+        } else if !record.health.is_fresh() {
+            // Spread over one interval: thousands of servers are known already.
+            let delay = self.config.check.every.mul_f64(self.rng.f64());
+            record
+                .probe
+                .schedule(now + delay, Duration::ZERO, &mut self.rng);
+        }
+        self.settle(now, i);
     }
 
     /// The next thing to do or tell.
@@ -120,7 +149,162 @@ impl Director {
 
     /// Every server in table order, then the rows of those that left, latest first.
     pub fn servers(&self, now: Instant) -> Vec<ServerStatus> {
-        let _ = now;
-        Vec::new()
+        let snapshot = self.balancer.load();
+        let status = |(i, record): (usize, &Record)| {
+            record.status(now, &self.config, snapshot.cookie_value(i).to_owned())
+        };
+        let here = self.records.iter().enumerate().map(status);
+        here.chain(self.left.statuses()).collect()
+    }
+
+    /// The number of the server of this name, unless it has left.
+    pub fn find(&self, name: &Name) -> Option<ServerId> {
+        self.position(name).map(|i| self.records[i].live.id)
+    }
+
+    fn position(&self, name: &Name) -> Option<usize> {
+        self.records.iter().position(|r| r.server.name == *name)
+    }
+
+    /// Moves a server into the state that follows from its verdicts, tells about it, re-arms its
+    /// timer.
+    fn settle(&mut self, now: Instant, i: usize) {
+        let record = &mut self.records[i];
+        let before = record.state;
+        let slow_start = self.config.slow_start;
+        if record.warm_until.is_some_and(|until| until <= now) {
+            record.warm_until = None;
+        }
+        let mut after = record.derive();
+        let begins = matches!(before, ServerState::Joining | ServerState::Down);
+        if after == ServerState::Up && begins && !slow_start.is_zero() {
+            record.warm_until = Some(now + slow_start);
+            after = ServerState::Warming;
+        }
+        if !matches!(after, ServerState::Up | ServerState::Warming) {
+            record.warm_until = None;
+        }
+        if after == ServerState::Warming {
+            self.dirty = true;
+        }
+        if before != after {
+            let lasted = self.records[i].enter(now, after);
+            self.dirty = true;
+            self.tell_transition(now, i, before, lasted);
+        }
+        self.arm(now, i);
+    }
+
+    fn tell_transition(&mut self, now: Instant, i: usize, before: ServerState, lasted: Duration) {
+        use ServerState::{Down, Joining, Up, Warming};
+        let record = &self.records[i];
+        let check = match self.config.check.is_on() {
+            true => words::result(&record.probe.last),
+            false => "checks are off".into(),
+        };
+        let (kind, text, duration) = match (before, record.state) {
+            (Joining, Up | Warming) => {
+                let took = now.saturating_duration_since(record.joined);
+                let text = format!("serving after {}: {check}", Span(took));
+                (EventKind::Serving, text, Some(took))
+            }
+            (Down, Up | Warming) => {
+                let text = format!("up again after {} down: {check}", Span(lasted));
+                (EventKind::CheckUp, text, Some(lasted))
+            }
+            (_, Down) => {
+                let text = format!(
+                    "down: {}; {} in flight, {} {before}",
+                    record.cause,
+                    record.live.in_flight(),
+                    Span(lasted)
+                );
+                let kind = match record.gossip_down {
+                    true => EventKind::Failed,
+                    false => EventKind::CheckDown,
+                };
+                (kind, text, Some(lasted))
+            }
+            _ => return,
+        };
+        self.tell(kind, Some(i), text, duration);
+    }
+
+    fn tell(
+        &mut self,
+        kind: EventKind,
+        i: Option<usize>,
+        text: String,
+        duration: Option<Duration>,
+    ) {
+        let event = DirectorEvent {
+            kind,
+            backend: self.balancer.name().clone(),
+            server: i.map(|i| self.records[i].server.name.clone()),
+            text,
+            duration,
+        };
+        self.output.push_back(DirectorOutput::Event(event));
+    }
+
+    /// Ends every `handle_*`: publishes what changed.
+    fn finish(&mut self, now: Instant) {
+        if std::mem::take(&mut self.dirty) {
+            self.publish(now);
+        }
+        self.check_invariants();
+    }
+
+    fn publish(&mut self, now: Instant) {
+        let usable_before = self.balancer.load().usable();
+        let place = |record: &Record| record.placement(now, &self.config);
+        let placements = self.records.iter().map(place).collect();
+        let Some(snapshot) = self.balancer.publish(placements) else {
+            return;
+        };
+        if usable_before > 0 && snapshot.usable() == 0 {
+            let text = format!("no usable server: {}", self.census());
+            self.tell(EventKind::NoServer, None, text, None);
+        }
+        let rounding = snapshot.rounding();
+        if let Some(rounding) = rounding.filter(|_| !self.rounded) {
+            let text = format!(
+                "weights rounded: the exact order has {} slots, shares differ by up to {:.2} %",
+                rounding.exact,
+                rounding.worst * 100.0
+            );
+            self.tell(EventKind::Warning, None, text, None);
+        }
+        self.rounded = rounding.is_some();
+    }
+
+    /// The states of the servers, counted: `2 down, 1 draining`.
+    fn census(&self) -> String {
+        let count = |state| self.records.iter().filter(|r| r.state == state).count();
+        let parts: Vec<String> = ServerState::ALL
+            .into_iter()
+            .map(|state| (count(state), state))
+            .filter(|(n, _)| *n > 0)
+            .map(|(n, state)| format!("{n} {state}"))
+            .collect();
+        if parts.is_empty() {
+            "none is known".into()
+        } else {
+            parts.join(", ")
+        }
+    }
+
+    fn check_invariants(&self) {
+        if cfg!(debug_assertions) {
+            let snapshot = self.balancer.load();
+            assert_eq!(snapshot.servers().len(), self.records.len());
+            assert_eq!(self.index.len(), self.records.len(), "one record per name");
+            for (entry, record) in snapshot.servers().iter().zip(&self.records) {
+                assert_eq!(entry.live.id, record.live.id, "same order as published");
+                assert_eq!(entry.state, record.state, "what is decided is published");
+                let due = record.timer.map(|at| (at, record.live.id));
+                assert!(due.is_none_or(|timer| self.timers.contains(&timer)));
+            }
+        }
     }
 }

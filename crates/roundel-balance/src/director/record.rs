@@ -1,0 +1,297 @@
+//! What a director knows about one server, and the state that follows from it.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use roundel_model::{AdminState, Presence, Server, ServerState};
+
+use super::health::Health;
+use super::probe::Probe;
+use super::weights::{Weights, shown};
+use super::words::{Span, result};
+use super::{CheckState, DirectorConfig, ServerStatus};
+use crate::{Placement, ServerLive};
+
+/// For how long a server that has never passed is probed at the fast pace.
+const BIRTH: Duration = Duration::from_secs(60);
+/// The slow start rises in this many steps.
+const STEPS: u32 = 20;
+
+/// One server of a director.
+///
+/// Each detector keeps its own verdict here (`health` the checks', `gossip_down` the gossip's,
+/// `admin` and a zero weight the operator's) and clears only that one. The state follows from all of them in
+/// [`Self::derive`].
+#[derive(Debug)]
+pub(super) struct Record {
+    pub(super) live: Arc<ServerLive>,
+    pub(super) server: Server,
+    pub(super) weights: Weights,
+    pub(super) admin: AdminState,
+    pub(super) health: Health,
+    pub(super) probe: Probe,
+    /// An attempt could not connect and no check has passed since.
+    pub(super) connect_doubt: bool,
+    /// Its last check timed out while requests were answered.
+    pub(super) slow: bool,
+    pub(super) gossip_down: bool,
+    pub(super) presence_since: Instant,
+    pub(super) departure: Option<Departure>,
+    pub(super) state: ServerState,
+    pub(super) since: Instant,
+    pub(super) joined: Instant,
+    pub(super) warm_until: Option<Instant>,
+    /// Why it is down.
+    pub(super) cause: String,
+    pub(super) timer: Option<Instant>,
+    totals: Totals,
+}
+
+/// A server on its way out.
+#[derive(Debug)]
+pub(super) struct Departure {
+    pub(super) since: Instant,
+    pub(super) deadline: Instant,
+    pub(super) why: String,
+}
+
+/// Numbers that go on when a server leaves and comes back.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Totals {
+    pub(super) downtime: Duration,
+    pub(super) check_failures: u64,
+    pub(super) check_downs: u64,
+}
+
+impl Record {
+    pub(super) fn new(
+        now: Instant,
+        server: &Server,
+        live: Arc<ServerLive>,
+        config: &DirectorConfig,
+        totals: Totals,
+    ) -> Self {
+        let mut health = Health::new(&config.check);
+        if !config.check.is_on() {
+            health.assume_up();
+        }
+        Self {
+            live,
+            weights: Weights {
+                given: server.weight,
+                ordered: None,
+            },
+            server: server.clone(),
+            admin: AdminState::Ready,
+            health,
+            probe: Probe::new(now, &config.check),
+            connect_doubt: false,
+            slow: false,
+            gossip_down: false,
+            presence_since: now,
+            departure: None,
+            state: ServerState::Joining,
+            since: now,
+            joined: now,
+            warm_until: None,
+            cause: String::new(),
+            timer: None,
+            totals,
+        }
+    }
+
+    /// Starts over as a server of which nothing is known: another address, or back from leaving.
+    pub(super) fn restart(&mut self, now: Instant, config: &DirectorConfig) {
+        self.health = Health::new(&config.check);
+        if !config.check.is_on() {
+            self.health.assume_up();
+        }
+        self.probe.restart(now, &config.check);
+        self.connect_doubt = false;
+        self.slow = false;
+        self.gossip_down = false;
+        self.departure = None;
+        self.joined = now;
+    }
+
+    /// The state that follows from every verdict.
+    pub(super) fn derive(&self) -> ServerState {
+        if self.departure.is_some() {
+            ServerState::Leaving
+        } else if self.admin == AdminState::Maint {
+            ServerState::Maint
+        } else if self.health.is_fresh() && !self.gossip_down {
+            ServerState::Joining
+        } else if self.gossip_down || !self.health.is_up() {
+            ServerState::Down
+        } else if self.admin == AdminState::Drain || self.weights.fine() == 0 {
+            ServerState::Draining
+        } else if self.warm_until.is_some() {
+            ServerState::Warming
+        } else {
+            ServerState::Up
+        }
+    }
+
+    /// Enters `state` and returns how long the one before lasted.
+    pub(super) fn enter(&mut self, now: Instant, state: ServerState) -> Duration {
+        let lasted = now.saturating_duration_since(self.since);
+        if self.state == ServerState::Down {
+            self.totals.downtime += lasted;
+        }
+        if state == ServerState::Down {
+            self.totals.check_downs += 1;
+        }
+        self.state = state;
+        self.since = now;
+        lasted
+    }
+
+    /// Whether one failed check is enough, because something else speaks against it too.
+    pub(super) fn is_doubted(&self) -> bool {
+        self.connect_doubt || self.server.presence != Presence::Present
+    }
+
+    pub(super) fn count_check_failure(&mut self) {
+        if self.state.takes_sticky() {
+            self.totals.check_failures += 1;
+        }
+    }
+
+    /// The time between two probes: shorter while the next results may change the state.
+    pub(super) fn interval(&self, now: Instant, config: &DirectorConfig) -> Duration {
+        let every = config.check.every;
+        let is_young = now.saturating_duration_since(self.joined) < BIRTH;
+        let fast = match self.health.is_fresh() {
+            true => is_young,
+            false => self.health.is_in_transition() || self.connect_doubt,
+        };
+        if fast {
+            (every / 8).max(Duration::from_millis(50)).min(every)
+        } else {
+            every
+        }
+    }
+
+    /// The part of its weight that a warming server gets, in steps of one of [`STEPS`].
+    fn warmth(&self, now: Instant, slow_start: Duration) -> u32 {
+        let Some(until) = self.warm_until else {
+            return STEPS;
+        };
+        let left = until.saturating_duration_since(now).as_micros();
+        let whole = slow_start.as_micros().max(1);
+        let steps = STEPS - (left * u128::from(STEPS)).div_ceil(whole) as u32;
+        steps.clamp(1, STEPS)
+    }
+
+    /// When the slow start takes its next step.
+    pub(super) fn next_step(&self, now: Instant, slow_start: Duration) -> Option<Instant> {
+        let until = self.warm_until?;
+        let step = (slow_start / STEPS).max(Duration::from_millis(10));
+        Some(until.min(now + step))
+    }
+
+    pub(super) fn placement(&self, now: Instant, config: &DirectorConfig) -> Placement {
+        Placement {
+            live: Arc::clone(&self.live),
+            address: self.server.address,
+            weight: self.fine_weight(now, config).max(1),
+            backup: self.server.backup,
+            state: self.state,
+        }
+    }
+
+    fn fine_weight(&self, now: Instant, config: &DirectorConfig) -> u32 {
+        let warmth = self.warmth(now, config.slow_start);
+        let fine = self.weights.fine();
+        (fine * warmth / STEPS).max(fine.min(1))
+    }
+
+    /// The totals with the downtime of this moment.
+    pub(super) fn totals(&self, now: Instant) -> Totals {
+        let mut totals = self.totals;
+        if self.state == ServerState::Down {
+            totals.downtime += now.saturating_duration_since(self.since);
+        }
+        totals
+    }
+
+    pub(super) fn status(
+        &self,
+        now: Instant,
+        config: &DirectorConfig,
+        cookie: String,
+    ) -> ServerStatus {
+        let totals = self.totals(now);
+        ServerStatus {
+            live: Arc::clone(&self.live),
+            name: self.server.name.clone(),
+            address: self.server.address,
+            state: self.state,
+            reason: self.reason(now),
+            doubt: self.state.takes_sticky() && self.is_doubted(),
+            weight: shown(self.fine_weight(now, config)),
+            uweight: self.weights.shown(),
+            initial_weight: self.weights.given.get(),
+            throttle: self
+                .warm_until
+                .map(|_| (self.warmth(now, config.slow_start) * 100 / STEPS) as u8),
+            backup: self.server.backup,
+            source: self.server.source,
+            presence: self.server.presence,
+            admin: self.admin,
+            since: self.since,
+            downtime: totals.downtime,
+            check_failures: totals.check_failures,
+            check_downs: totals.check_downs,
+            check: config.check.is_on().then(|| self.check_state()),
+            cookie,
+        }
+    }
+
+    fn check_state(&self) -> CheckState {
+        let last = &self.probe.last;
+        CheckState {
+            status: last.status,
+            running: self.probe.is_running(),
+            http_code: last.http_code,
+            duration: last.duration,
+            description: last.description.to_string(),
+            health: self.health.value(),
+            rise: self.health.rise(),
+            fall: self.health.fall(),
+        }
+    }
+
+    fn reason(&self, now: Instant) -> String {
+        match self.state {
+            ServerState::Joining => format!("first check: {}", result(&self.probe.last)),
+            ServerState::Down => self.cause.clone(),
+            ServerState::Maint => "ordered by operator".into(),
+            ServerState::Draining if self.admin == AdminState::Drain => {
+                "ordered by operator".into()
+            }
+            ServerState::Draining => "weight 0".into(),
+            ServerState::Leaving => self.departure.as_ref().map_or_else(String::new, |d| {
+                let left = d.deadline.saturating_duration_since(now);
+                let waiting = self.live.in_flight();
+                format!("{}; {waiting} in flight, {} left", d.why, Span(left))
+            }),
+            _ => self.doubts(now),
+        }
+    }
+
+    /// What speaks against a server that serves.
+    fn doubts(&self, now: Instant) -> String {
+        let for_how_long = Span(now.saturating_duration_since(self.presence_since));
+        match self.server.presence {
+            Presence::Suspect => format!("gossip silent for {for_how_long}, check passes"),
+            Presence::Failed => format!("failed by gossip for {for_how_long}, check passes"),
+            _ if self.slow => "slow: the check times out, requests are answered".into(),
+            _ if self.health.is_in_transition() => {
+                format!("check fails: {}", result(&self.probe.last))
+            }
+            _ => String::new(),
+        }
+    }
+}

@@ -1,0 +1,181 @@
+//! Whole sets from the sources.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::time::Instant;
+
+use roundel_model::{BackendSet, Name, Presence, Server};
+
+use super::record::{Departure, Record, Totals};
+use super::{Director, EventKind, Span};
+
+impl Director {
+    /// Takes the whole set of servers as the sources see it.
+    ///
+    /// A server that is missing leaves as if it had announced it: no new requests, gone when
+    /// idle or at the deadline. One first seen while it leaves or has failed is not taken in.
+    pub fn handle_set(&mut self, now: Instant, set: &BackendSet) {
+        debug_assert_eq!(set.backend, *self.balancer.name());
+        let records = std::mem::take(&mut self.records);
+        let mut known: BTreeMap<Name, Record> = records
+            .into_iter()
+            .map(|record| (record.server.name.clone(), record))
+            .collect();
+        let mut notes = Vec::new();
+        for server in &set.servers {
+            if let Some(mut record) = known.remove(&server.name) {
+                self.update(now, &mut record, server, &mut notes);
+                self.records.push(record);
+            } else if matches!(server.presence, Presence::Present | Presence::Suspect) {
+                let record = self.admit(now, server, &mut notes);
+                self.records.push(record);
+            }
+        }
+        for (_, mut record) in known {
+            let why = format!("no longer in source {}", record.server.source);
+            self.depart(now, &mut record, why, &mut notes);
+            self.records.push(record);
+        }
+        self.reindex();
+        self.dirty = true;
+        for (name, kind, text) in notes {
+            let i = self.position(&name);
+            self.tell(kind, i, text, None);
+        }
+        self.judge_claims();
+        for i in 0..self.records.len() {
+            self.settle(now, i);
+        }
+        self.finish(now);
+    }
+
+    /// A server seen for the first time, or again after it left.
+    fn admit(&mut self, now: Instant, server: &Server, notes: &mut Notes) -> Record {
+        let back = self.left.take(&server.name);
+        let totals = back.as_ref().map_or_else(Totals::default, |row| row.totals);
+        let live = self.balancer.live(&server.name);
+        let word = if back.is_some() { "back" } else { "joined" };
+        let text = format!(
+            "{word} through {} at {}, weight {}",
+            server.source, server.address, server.weight
+        );
+        notes.push((server.name.clone(), EventKind::Join, text));
+        Record::new(now, server, live, &self.config, totals)
+    }
+
+    /// A server that is known: what is different about it?
+    fn update(&mut self, now: Instant, record: &mut Record, server: &Server, notes: &mut Notes) {
+        let old = std::mem::replace(&mut record.server, server.clone());
+        record.weights.given = server.weight;
+        let mut note = |kind, text| notes.push((server.name.clone(), kind, text));
+        if old.weight != server.weight {
+            let text = format!(
+                "weight {} → {} by {}",
+                old.weight, server.weight, server.source
+            );
+            note(EventKind::Weight, text);
+        }
+        if server.presence == Presence::Leaving {
+            return self.depart(now, record, "leave announced".into(), notes);
+        }
+        let was_leaving = record.departure.is_some();
+        if was_leaving && server.presence == Presence::Failed {
+            // It stopped before its requests in flight ended: the departure goes on.
+            return;
+        }
+        if was_leaving {
+            let text = format!("stays after all, at {}", server.address);
+            note(EventKind::Join, text);
+            record.restart(now, &self.config);
+        } else if old.address != server.address {
+            let text = format!("address {} → {}", old.address, server.address);
+            note(EventKind::Join, text);
+            record.restart(now, &self.config);
+        }
+        if was_leaving || old.presence != server.presence {
+            self.update_presence(now, record, old.presence, notes);
+        }
+    }
+
+    fn update_presence(
+        &mut self,
+        now: Instant,
+        record: &mut Record,
+        before: Presence,
+        notes: &mut Notes,
+    ) {
+        let lasted = Span(now.saturating_duration_since(record.presence_since));
+        let (kind, text) = match (before, record.server.presence) {
+            (Presence::Suspect, Presence::Present) => (
+                EventKind::Refuted,
+                format!("gossip heard again after {lasted}"),
+            ),
+            (Presence::Failed, Presence::Present) => (
+                EventKind::Refuted,
+                format!("alive again after {lasted} failed"),
+            ),
+            (_, Presence::Suspect) => (EventKind::Suspect, "gossip silent; checking".into()),
+            (_, Presence::Failed) => (EventKind::Failed, self.failed_text()),
+            _ => {
+                record.presence_since = now;
+                return;
+            }
+        };
+        record.presence_since = now;
+        notes.push((record.server.name.clone(), kind, text));
+        if record.server.presence == Presence::Present {
+            record.gossip_down = false;
+            return;
+        }
+        record.probe.hasten(now, &self.config.check);
+        if record.server.presence == Presence::Failed && !self.config.check.is_on() {
+            record.gossip_down = true;
+            record.cause = "failed by gossip, checks are off".into();
+        }
+    }
+
+    fn failed_text(&self) -> String {
+        match self.config.check.is_on() {
+            true => "failed by gossip; its check decides".into(),
+            false => "failed by gossip".into(),
+        }
+    }
+
+    /// Starts the way out, once.
+    fn depart(&mut self, now: Instant, record: &mut Record, why: String, notes: &mut Notes) {
+        if record.departure.is_some() {
+            return;
+        }
+        let in_flight = record.live.in_flight();
+        let text = format!("{why}; {in_flight} in flight");
+        notes.push((record.server.name.clone(), EventKind::Leave, text));
+        record.departure = Some(Departure {
+            since: now,
+            deadline: now + self.config.drain_timeout,
+            why,
+        });
+    }
+
+    /// Puts down at once those that are suspect or failed and whose address another server
+    /// claims: a check would be answered by that other one.
+    fn judge_claims(&mut self) {
+        let present: BTreeMap<SocketAddr, Name> = self
+            .records
+            .iter()
+            .filter(|r| r.departure.is_none() && r.server.presence == Presence::Present)
+            .map(|r| (r.server.address, r.server.name.clone()))
+            .collect();
+        for record in &mut self.records {
+            let doubted = matches!(record.server.presence, Presence::Suspect | Presence::Failed);
+            if let Some(by) = present.get(&record.server.address).filter(|_| doubted)
+                && !record.gossip_down
+            {
+                record.gossip_down = true;
+                record.cause = format!("address {} taken over by {by}", record.server.address);
+            }
+        }
+    }
+}
+
+/// What to tell once every record is in its place.
+type Notes = Vec<(Name, EventKind, String)>;

@@ -1,0 +1,79 @@
+use super::*;
+
+#[test]
+fn refused_puts_it_down_at_once_when_another_serves() {
+    let mut bench = Bench::serving(2);
+    bench.run(500 * MS);
+    bench.verdicts.insert(name("s1"), CheckStatus::L4Con);
+    bench.checks.clear();
+    bench.evidence(1, EvidenceKind::Refused);
+    assert_eq!(bench.state(1), ServerState::Down);
+    assert!(bench.told(EventKind::CheckDown)[0].starts_with("down: connection refused; 0 in"));
+    bench.run(MS);
+    assert_eq!(bench.checks.len(), 1, "checked at once");
+    bench.verdicts.clear();
+    bench.run(3 * SECOND);
+    assert_eq!(bench.state(1), ServerState::Up, "back after rise passes");
+}
+
+#[test]
+fn refused_by_the_only_server_is_left_to_the_check() {
+    let mut bench = Bench::serving(1);
+    bench.run(500 * MS);
+    bench.checks.clear();
+    bench.evidence(1, EvidenceKind::Refused);
+    assert_eq!(bench.state(1), ServerState::Up);
+    bench.run(MS);
+    assert_eq!((bench.checks.len(), bench.state(1)), (1, ServerState::Up));
+    bench.verdicts.insert(name("s1"), CheckStatus::L4Con);
+    bench.evidence(1, EvidenceKind::Refused);
+    bench.run(60 * MS);
+    assert_eq!(bench.state(1), ServerState::Down, "the check fails too");
+}
+
+#[test]
+fn without_checks_refused_changes_nothing() {
+    let mut bench = Bench::new(2, off());
+    bench.evidence(1, EvidenceKind::Refused);
+    assert_eq!(bench.state(1), ServerState::Up);
+}
+
+#[test]
+fn an_unanswered_connect_leads_to_a_check_that_decides() {
+    for kind in [EvidenceKind::ConnectTimeout, EvidenceKind::Unreachable] {
+        let mut bench = Bench::serving(2);
+        bench.run(500 * MS);
+        bench.evidence(1, kind);
+        bench.run(MS);
+        assert_eq!(bench.state(1), ServerState::Up);
+        bench.verdicts.insert(name("s1"), CheckStatus::L4Tout);
+        bench.run(60 * MS);
+        bench.evidence(1, kind);
+        bench.run(60 * MS);
+        assert_eq!(bench.state(1), ServerState::Down);
+    }
+}
+
+#[test]
+fn evidence_about_an_address_it_no_longer_has_is_ignored() {
+    let mut bench = Bench::serving(2);
+    let evidence = Evidence {
+        backend: name("nodes"),
+        server: bench.status(1).live.id,
+        address: ([10, 9, 9, 9], 1).into(),
+        kind: EvidenceKind::Refused,
+    };
+    bench.director.handle_evidence(bench.now, &evidence);
+    assert_eq!(bench.state(1), ServerState::Up);
+}
+
+#[test]
+fn a_flood_of_evidence_does_not_flood_the_server_with_checks() {
+    let mut bench = Bench::serving(1);
+    bench.checks.clear();
+    for _ in 0..1_000 {
+        bench.evidence(1, EvidenceKind::ConnectTimeout);
+        bench.run(MS);
+    }
+    assert!(bench.checks.len() <= 21, "{}", bench.checks.len());
+}

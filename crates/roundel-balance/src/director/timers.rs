@@ -1,0 +1,161 @@
+//! What is due when.
+
+use std::time::{Duration, Instant};
+
+use roundel_model::Presence;
+
+use super::{CheckTicket, Director, DirectorOutput, EventKind, LeftRow, Span, StartCheck};
+
+/// How often a leaving server is looked at for requests in flight.
+const LOOK: Duration = Duration::from_millis(50);
+/// A leaving server stays for at least this long, so that every worker has seen it go.
+const LINGER: Duration = Duration::from_millis(100);
+/// How long a passing check outweighs gossip that holds the server for failed.
+const GOSSIP_PATIENCE: Duration = Duration::from_secs(60);
+
+/// How often that is thought over again while this balancer seems cut off.
+const RETHINK: Duration = Duration::from_secs(1);
+
+impl Director {
+    /// When [`Self::handle_timeout`] is due next.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        let first = self.timers.first().map(|(at, _)| *at);
+        [first, self.left.expiry()].into_iter().flatten().min()
+    }
+
+    /// Does what is due at `now`.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        let mut gone = Vec::new();
+        while let Some((at, id)) = self.timers.first().copied() {
+            if at > now {
+                break;
+            }
+            self.timers.pop_first();
+            let i = self.index[&id];
+            self.records[i].timer = None;
+            if self.is_gone(now, i) {
+                gone.push(id);
+                continue;
+            }
+            self.start_check(now, i);
+            self.lose_patience(now, i);
+            self.settle(now, i);
+        }
+        if !gone.is_empty() {
+            for id in gone {
+                self.remove(now, self.index[&id]);
+            }
+        }
+        while let Some(row) = self.left.pop_expired(now) {
+            self.balancer.forget(&row.live.name);
+        }
+        self.finish(now);
+    }
+
+    /// Sets the one timer of a server to the first thing due for it.
+    pub(super) fn arm(&mut self, now: Instant, i: usize) {
+        let record = &mut self.records[i];
+        let departs = record.departure.as_ref().map(|d| {
+            let look = (d.since + LINGER).max(now + LOOK);
+            look.min(d.deadline.max(now))
+        });
+        let check = match record.departure {
+            Some(_) => None,
+            None => record.probe.due(),
+        };
+        let waits = record.server.presence == Presence::Failed
+            && record.departure.is_none()
+            && !record.gossip_down;
+        let patience = waits.then(|| (record.presence_since + GOSSIP_PATIENCE).max(now + RETHINK));
+        let step = record.next_step(now, self.config.slow_start);
+        let due = [departs, check, patience, step].into_iter().flatten().min();
+        let id = record.live.id;
+        if let Some(old) = record.timer.take() {
+            self.timers.remove(&(old, id));
+        }
+        record.timer = due;
+        self.timers.extend(due.map(|at| (at, id)));
+    }
+
+    fn start_check(&mut self, now: Instant, i: usize) {
+        let record = &mut self.records[i];
+        if record.departure.is_some() {
+            return;
+        }
+        let answers = record.live.answers();
+        if let Some(number) = record.probe.start(now, &self.config.check, answers) {
+            let start = StartCheck {
+                ticket: CheckTicket {
+                    server: record.live.id,
+                    number,
+                },
+                server: record.server.name.clone(),
+                address: record.server.address,
+                spec: self.spec.clone(),
+            };
+            self.output.push_back(DirectorOutput::StartCheck(start));
+        }
+    }
+
+    /// Ends the trust in a check that has passed for long while gossip holds the server for
+    /// failed; not while most members are failed, since then it is this balancer that is cut off.
+    fn lose_patience(&mut self, now: Instant, i: usize) {
+        let record = &self.records[i];
+        let waited = now.saturating_duration_since(record.presence_since);
+        if record.server.presence != Presence::Failed
+            || record.gossip_down
+            || waited < GOSSIP_PATIENCE
+            || self.is_cut_off()
+        {
+            return;
+        }
+        let record = &mut self.records[i];
+        record.gossip_down = true;
+        record.cause = format!("failed by gossip for {}", Span(waited));
+    }
+
+    /// Whether most of the members that gossip told about are failed.
+    fn is_cut_off(&self) -> bool {
+        let source = roundel_model::SourceKind::Gossip;
+        let told = self.records.iter().filter(|r| r.server.source == source);
+        let (mut all, mut failed) = (0, 0);
+        for record in told {
+            all += 1;
+            failed += usize::from(record.server.presence == Presence::Failed);
+        }
+        all > 1 && failed * 2 > all
+    }
+
+    fn is_gone(&self, now: Instant, i: usize) -> bool {
+        let record = &self.records[i];
+        record.departure.as_ref().is_some_and(|d| {
+            let idle = record.live.in_flight() == 0 && now >= d.since + LINGER;
+            idle || now >= d.deadline
+        })
+    }
+
+    /// Turns a server on its way out into a row of those that left.
+    fn remove(&mut self, now: Instant, i: usize) {
+        let record = &self.records[i];
+        let departure = record.departure.as_ref();
+        let (took, why) = departure.map_or((Duration::ZERO, ""), |d| {
+            (now.saturating_duration_since(d.since), d.why.as_str())
+        });
+        let text = match record.live.in_flight() {
+            0 => format!("{why}; drained in {}", Span(took)),
+            n => format!("{why}; gone after {} with {n} in flight", Span(took)),
+        };
+        self.tell(EventKind::Drained, Some(i), text.clone(), Some(took));
+        let record = self.records.remove(i);
+        if let Some(pushed_out) = self.left.push(LeftRow::new(record, now, text)) {
+            self.balancer.forget(&pushed_out.live.name);
+        }
+        self.reindex();
+        self.dirty = true;
+    }
+
+    pub(super) fn reindex(&mut self) {
+        let ids = self.records.iter().map(|record| record.live.id);
+        self.index = ids.zip(0..).collect();
+    }
+}

@@ -1,0 +1,110 @@
+//! Reports of checks and evidence from the workers.
+
+use std::time::Instant;
+
+use roundel_model::ServerState;
+
+use super::record::Record;
+use super::words::result;
+use super::{CheckTicket, Director, EventKind, Evidence, EvidenceKind};
+use crate::{CheckReport, CheckStatus};
+
+impl Director {
+    /// Takes the result of a probe asked for by [`super::StartCheck`]; ignores an outdated one.
+    pub fn handle_check(&mut self, now: Instant, ticket: CheckTicket, report: CheckReport) {
+        let Some(i) = self.index.get(&ticket.server).copied() else {
+            return;
+        };
+        let record = &mut self.records[i];
+        let status = report.status;
+        let Some(answered_before) = record.probe.finish(ticket.number, report) else {
+            return;
+        };
+        if status.passed() {
+            record.connect_doubt = false;
+            record.slow = false;
+            record.health.pass();
+        } else {
+            record.count_check_failure();
+            let answered = record.live.answers() > answered_before;
+            record.slow = status == CheckStatus::L7Tout && answered && record.health.is_up();
+            if !record.slow {
+                fail(record);
+            }
+        }
+        if !record.probe.is_hastened() {
+            let interval = record.interval(now, &self.config);
+            record.probe.schedule(now, interval, &mut self.rng);
+        }
+        self.settle(now, i);
+        self.finish(now);
+    }
+
+    /// Takes what a worker saw.
+    ///
+    /// A refused connection puts the server down at once when checks are on and another server
+    /// is usable; whatever else could not connect leads to a check at once, and one failure
+    /// then decides.
+    pub fn handle_evidence(&mut self, now: Instant, evidence: &Evidence) {
+        let Some(i) = self.index.get(&evidence.server).copied() else {
+            return;
+        };
+        let record = &self.records[i];
+        let serves = record.state.takes_sticky();
+        if !serves || record.server.address != evidence.address || !self.config.check.is_on() {
+            return;
+        }
+        let refused = evidence.kind == EvidenceKind::Refused;
+        if refused && self.is_another_usable(i) {
+            let record = &mut self.records[i];
+            record.health.sink();
+            record.cause = evidence.kind.to_string();
+        } else if !record.connect_doubt {
+            let text = format!("{}; checking", evidence.kind);
+            self.tell(EventKind::Suspect, Some(i), text, None);
+        }
+        let record = &mut self.records[i];
+        record.connect_doubt = true;
+        record.probe.hasten(now, &self.config.check);
+        self.settle(now, i);
+        self.finish(now);
+    }
+
+    fn is_another_usable(&self, i: usize) -> bool {
+        let others = self.records.iter().enumerate().filter(|(j, _)| *j != i);
+        others
+            .into_iter()
+            .any(|(_, record)| record.state.takes_new())
+    }
+}
+
+/// Counts a failed check; one is enough when something else speaks against the server.
+fn fail(record: &mut Record) {
+    let was_up = record.health.is_up();
+    if record.is_doubted() {
+        record.health.sink();
+    } else {
+        record.health.fail();
+    }
+    if record.health.is_up() {
+        return;
+    }
+    let result = result(&record.probe.last);
+    if was_up {
+        record.cause = match record.is_doubted() {
+            true => format!("{} and check fails: {result}", doubt(record)),
+            false => format!("check failed {} times: {result}", record.health.fall()),
+        };
+    } else if record.state == ServerState::Down && !record.gossip_down {
+        record.cause = format!("check fails: {result}");
+    }
+}
+
+fn doubt(record: &Record) -> &'static str {
+    use roundel_model::Presence::{Failed, Leaving, Present, Suspect};
+    match record.server.presence {
+        Suspect => "gossip silent",
+        Failed => "failed by gossip",
+        Present | Leaving => "could not connect",
+    }
+}
