@@ -1,3 +1,7 @@
-//! roundel.
+//! The `roundel` program; everything is in the library beside it.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    roundel::run(std::env::args_os())
+}

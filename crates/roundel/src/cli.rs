@@ -1,0 +1,403 @@
+//! The command line: verbs, flags, and the variables that stand for flags.
+
+use std::ffi::OsString;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::builder::BoolishValueParser;
+use clap::{Args, Parser, Subcommand};
+use roundel_balance::{CheckKind, Policy};
+use roundel_model::{Name, Weight};
+
+use crate::config::{LogFormat, check_word, cookie_name, policy};
+use crate::value::{self, Fault};
+
+/// A layer-7 load balancer that finds its own backends.
+#[derive(Debug, Parser)]
+#[command(name = "roundel", version, about, disable_help_subcommand = true)]
+pub struct Cli {
+    /// What to do; help when absent.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+}
+
+/// The verbs.
+#[derive(Debug, Subcommand)]
+#[allow(clippy::large_enum_variant, reason = "made once per process")]
+pub enum Command {
+    /// Run the load balancer
+    Serve(ServeArgs),
+    /// Join the gossip as a server; with `-- CMD`, run CMD as a good PID 1
+    Agent(AgentArgs),
+    /// Run a balancer and toy servers in one process
+    Demo(DemoArgs),
+    /// Run the sample web app
+    Toy(ToyArgs),
+    /// Check the configuration and report every problem
+    Check(CheckArgs),
+    /// Ask a running balancer whether it is ready: exit code 0 or 1
+    Healthcheck(HealthcheckArgs),
+    /// List the members of the gossip cluster
+    Members(MembersArgs),
+    /// List what happened
+    Events(EventsArgs),
+    /// Make a running balancer join these addresses
+    Join(JoinArgs),
+    /// Make a running balancer leave the gossip
+    Leave(OperatorArgs),
+    /// Show a running balancer's servers and numbers
+    Stat(ReaderArgs),
+    /// Take no new clients on a server; sticky ones stay
+    Drain(ServerArgs),
+    /// Let a server serve again
+    Ready(ServerArgs),
+    /// Take a server out
+    Maint(ServerArgs),
+    /// Give a server another weight
+    Weight(WeightArgs),
+}
+
+/// Flags of `serve`.
+#[derive(Debug, Clone, Default, Args)]
+pub struct ServeArgs {
+    /// Configuration file (TOML); `-` is standard input
+    #[arg(short, long, value_name = "FILE", env = "ROUNDEL_CONFIG")]
+    pub config: Option<PathBuf>,
+    /// Where to take requests, such as `:80`; port 0 takes a free one
+    #[arg(long, value_name = "ADDR", env = "ROUNDEL_LISTEN", value_delimiter = ',', value_parser = value::listen)]
+    pub listen: Vec<SocketAddr>,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub admin: AdminArgs,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub gossip: GossipArgs,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub backend: BackendArgs,
+    /// Form of the access log on standard output [default: json]
+    #[arg(long, value_name = "FORMAT", env = "ROUNDEL_ACCESS_LOG", value_parser = log_format)]
+    pub access_log: Option<LogFormat>,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub log: LogArgs,
+}
+
+/// Flags of the admin plane.
+#[derive(Debug, Clone, Default, Args)]
+pub struct AdminArgs {
+    /// Page, metrics, API [default: :1936]
+    #[arg(long, value_name = "ADDR", env = "ROUNDEL_STATS_LISTEN", value_parser = value::listen)]
+    pub stats_listen: Option<SocketAddr>,
+    /// Runtime API, read-only [default: 127.0.0.1:9999]
+    #[arg(long, value_name = "ADDR|off", env = "ROUNDEL_CLI_LISTEN", value_parser = listen_or_off)]
+    pub cli_listen: Option<ListenOrOff>,
+    /// Runtime API on a unix socket, with operator acts
+    #[arg(long, value_name = "PATH", env = "ROUNDEL_CLI_SOCKET")]
+    pub cli_socket: Option<PathBuf>,
+    /// File that holds the token for operator acts
+    #[arg(long, value_name = "FILE", env = "ROUNDEL_ADMIN_TOKEN_FILE")]
+    pub admin_token_file: Option<PathBuf>,
+}
+
+/// Flags of a gossip node.
+#[derive(Debug, Clone, Default, Args)]
+pub struct GossipArgs {
+    /// Gossip over UDP and TCP [default: :7946]
+    #[arg(long, value_name = "ADDR", env = "ROUNDEL_GOSSIP_LISTEN", value_parser = value::listen)]
+    pub gossip_listen: Option<SocketAddr>,
+    /// Address that other members shall use [default: found out]
+    #[arg(long, value_name = "ADDR", env = "ROUNDEL_ADVERTISE", value_parser = value::advertise)]
+    pub advertise: Option<SocketAddr>,
+    /// Any member's `host[:port]`; a DNS name means all its addresses; retried for ever
+    #[arg(long, value_name = "ADDR", env = "ROUNDEL_JOIN", value_delimiter = ',')]
+    pub join: Vec<String>,
+    /// Name of this node [default: host name]
+    #[arg(long, value_name = "NAME", env = "ROUNDEL_NODE_NAME", value_parser = name)]
+    pub node_name: Option<Name>,
+    /// Tag to announce
+    #[arg(long = "tag", value_name = "K=V", env = "ROUNDEL_TAG", value_delimiter = ',', value_parser = value::pair)]
+    pub tags: Vec<(String, String)>,
+    /// Key of the gossip, base64
+    #[arg(
+        long,
+        value_name = "KEY",
+        env = "ROUNDEL_GOSSIP_KEY",
+        hide_env_values = true
+    )]
+    pub gossip_key: Option<String>,
+    /// File that holds the key of the gossip
+    #[arg(
+        long,
+        value_name = "FILE",
+        env = "ROUNDEL_GOSSIP_KEY_FILE",
+        conflicts_with = "gossip_key"
+    )]
+    pub gossip_key_file: Option<PathBuf>,
+}
+
+/// Flags of the one backend that exists without a file.
+#[derive(Debug, Clone, Default, Args)]
+pub struct BackendArgs {
+    /// Port of servers that announce none [default: 3000]
+    #[arg(long, value_name = "PORT", env = "ROUNDEL_SERVER_PORT", value_parser = clap::value_parser!(u16).range(1..))]
+    pub server_port: Option<u16>,
+    /// Server that needs no discovery
+    #[arg(long = "static", value_name = "NAME=ADDR", env = "ROUNDEL_STATIC", value_delimiter = ',', value_parser = static_server)]
+    pub static_servers: Vec<(Name, String)>,
+    /// How servers are chosen: roundrobin, leastconn, p2c [default: roundrobin]
+    #[arg(long, value_name = "NAME", env = "ROUNDEL_BALANCE", value_parser = policy)]
+    pub balance: Option<Policy>,
+    /// Name of the sticky cookie [default: SERVERID]
+    #[arg(long, value_name = "COOKIE|off", env = "ROUNDEL_STICKY", value_parser = sticky)]
+    pub sticky: Option<StickyOrOff>,
+    /// Active check, such as `GET /healthz` [default: HEAD /]
+    #[arg(long, value_name = "\"HEAD /\"|tcp|off", env = "ROUNDEL_CHECK", value_parser = check_word)]
+    pub check: Option<CheckKind>,
+}
+
+/// Flags of every long-running verb.
+#[derive(Debug, Clone, Default, Args)]
+pub struct LogArgs {
+    /// error, warn, info, debug, trace, or a filter as in RUST_LOG [default: info]
+    #[arg(long, value_name = "LEVEL", env = "ROUNDEL_LOG_LEVEL")]
+    pub log_level: Option<String>,
+}
+
+/// Flags of `agent`.
+#[derive(Debug, Clone, Args)]
+pub struct AgentArgs {
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub gossip: GossipArgs,
+    /// What this node is
+    #[arg(
+        long,
+        value_name = "ROLE",
+        env = "ROUNDEL_ROLE",
+        default_value = "backend"
+    )]
+    pub role: String,
+    /// Port that the app listens on
+    #[arg(long, value_name = "PORT", env = "ROUNDEL_PORT", value_parser = clap::value_parser!(u16).range(1..))]
+    pub port: Option<u16>,
+    /// Share of traffic, 1 to 256
+    #[arg(long, value_name = "N", env = "ROUNDEL_WEIGHT", value_parser = weight)]
+    pub weight: Option<Weight>,
+    /// Join only when the port answers (always so with a command)
+    #[arg(long, env = "ROUNDEL_WAIT_PORT", value_parser = BoolishValueParser::new())]
+    pub wait_port: bool,
+    /// How long requests in flight may take when it ends
+    #[arg(long, value_name = "T", env = "ROUNDEL_DRAIN_TIMEOUT", default_value = "8s", value_parser = value::duration)]
+    pub drain_timeout: Duration,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub log: LogArgs,
+    /// Command to run
+    #[arg(last = true, value_name = "CMD")]
+    pub command: Vec<OsString>,
+}
+
+/// Flags of `demo`.
+#[derive(Debug, Clone, Args)]
+pub struct DemoArgs {
+    /// How many toy servers to run
+    #[arg(long, value_name = "N", env = "ROUNDEL_SERVERS", default_value_t = 3, value_parser = clap::value_parser!(u16).range(0..=200))]
+    pub servers: u16,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub serve: ServeArgs,
+}
+
+/// Flags of `toy`.
+#[derive(Debug, Clone, Args)]
+pub struct ToyArgs {
+    /// Where to answer [default: :3000]
+    #[arg(long, value_name = "ADDR", env = "ROUNDEL_LISTEN", value_parser = value::listen)]
+    pub listen: Option<SocketAddr>,
+    /// Name shown as `host` [default: host name]
+    #[arg(long, value_name = "NAME", env = "ROUNDEL_NODE_NAME", value_parser = name)]
+    pub node_name: Option<Name>,
+    /// Text shown as `tag` [default: the version]
+    #[arg(long, value_name = "TEXT", env = "ROUNDEL_TOY_TAG")]
+    pub tag: Option<String>,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub log: LogArgs,
+}
+
+/// Flags of `check`.
+#[derive(Debug, Clone, Args)]
+pub struct CheckArgs {
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub serve: ServeArgs,
+    /// Show the effective configuration and where each value came from
+    #[arg(long)]
+    pub print: bool,
+}
+
+/// Flags of `healthcheck`.
+#[derive(Debug, Clone, Args)]
+pub struct HealthcheckArgs {
+    /// What to ask
+    #[arg(default_value = "http://127.0.0.1:1936/readyz")]
+    pub url: String,
+}
+
+/// Where the running balancer is.
+#[derive(Debug, Clone, Args)]
+pub struct ReaderArgs {
+    /// Page of the running balancer
+    #[arg(
+        long,
+        value_name = "URL",
+        env = "ROUNDEL_STATS",
+        default_value = "http://127.0.0.1:1936"
+    )]
+    pub stats: String,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Flags of `members`.
+#[derive(Debug, Clone, Args)]
+pub struct MembersArgs {
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub reader: ReaderArgs,
+    /// Only members with this status
+    #[arg(long, value_name = "STATUS")]
+    pub status: Option<String>,
+    /// Only members with this tag
+    #[arg(long = "tag", value_name = "K=V", value_parser = value::pair)]
+    pub tags: Vec<(String, String)>,
+}
+
+/// Flags of `events`.
+#[derive(Debug, Clone, Args)]
+pub struct EventsArgs {
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub reader: ReaderArgs,
+    /// Go on printing events as they happen
+    #[arg(short, long)]
+    pub follow: bool,
+}
+
+/// How to act on the running balancer.
+#[derive(Debug, Clone, Args)]
+pub struct OperatorArgs {
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub reader: ReaderArgs,
+    /// File that holds the token for operator acts
+    #[arg(long, value_name = "FILE", env = "ROUNDEL_ADMIN_TOKEN_FILE")]
+    pub admin_token_file: Option<PathBuf>,
+    /// Act through this unix socket instead
+    #[arg(long, value_name = "PATH", env = "ROUNDEL_CLI_SOCKET")]
+    pub cli_socket: Option<PathBuf>,
+}
+
+/// Flags of `join`.
+#[derive(Debug, Clone, Args)]
+pub struct JoinArgs {
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub operator: OperatorArgs,
+    /// Members to join, `host[:port]`
+    #[arg(required = true, value_name = "ADDR")]
+    pub addresses: Vec<String>,
+}
+
+/// Flags of `drain`, `ready` and `maint`.
+#[derive(Debug, Clone, Args)]
+pub struct ServerArgs {
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub operator: OperatorArgs,
+    /// Which servers
+    #[arg(required = true, value_name = "BACKEND/SERVER", value_parser = server_path)]
+    pub servers: Vec<(Name, Name)>,
+}
+
+/// Flags of `weight`.
+#[derive(Debug, Clone, Args)]
+pub struct WeightArgs {
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub operator: OperatorArgs,
+    /// Which server
+    #[arg(value_name = "BACKEND/SERVER", value_parser = server_path)]
+    pub server: (Name, Name),
+    /// Share of traffic, 1 to 256
+    #[arg(value_name = "N", value_parser = weight)]
+    pub weight: Weight,
+}
+
+/// An address, or nowhere.
+pub type ListenOrOff = Choice<SocketAddr>;
+/// A cookie's name, or no stickiness.
+pub type StickyOrOff = Choice<String>;
+
+/// A value that the word `off` stands against.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Choice<T> {
+    /// The word `off`.
+    Off,
+    /// A value.
+    On(T),
+}
+
+impl<T> Choice<T> {
+    /// The value, unless off.
+    pub fn into_option(self) -> Option<T> {
+        match self {
+            Self::Off => None,
+            Self::On(value) => Some(value),
+        }
+    }
+}
+
+fn listen_or_off(text: &str) -> Result<ListenOrOff, Fault> {
+    match text {
+        "off" => Ok(Choice::Off),
+        _ => value::listen(text).map(Choice::On),
+    }
+}
+
+fn sticky(text: &str) -> Result<StickyOrOff, Fault> {
+    match text {
+        "off" => Ok(Choice::Off),
+        _ => cookie_name(text).map(Choice::On),
+    }
+}
+
+fn log_format(text: &str) -> Result<LogFormat, Fault> {
+    crate::config::choose(text, &LogFormat::WORDS)
+}
+
+fn name(text: &str) -> Result<Name, String> {
+    Name::new(text).map_err(|e| e.to_string())
+}
+
+fn weight(text: &str) -> Result<Weight, String> {
+    let number: u64 = text.parse().map_err(|_| "use 1 to 256".to_owned())?;
+    Weight::new(number).map_err(|e| e.to_string())
+}
+
+fn static_server(text: &str) -> Result<(Name, String), String> {
+    let (key, address) = value::pair(text).map_err(|e| e.to_string())?;
+    // The default port may come from another flag; any port proves that the form is right.
+    value::server_address(&address, 1).map_err(|e| e.to_string())?;
+    Ok((name(&key)?, address))
+}
+
+fn server_path(text: &str) -> Result<(Name, Name), String> {
+    let (backend, server) = text
+        .split_once('/')
+        .ok_or_else(|| "write BACKEND/SERVER, such as nodes/webapp-1".to_owned())?;
+    Ok((name(backend)?, name(server)?))
+}

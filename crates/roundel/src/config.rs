@@ -1,0 +1,25 @@
+//! From a TOML file, flags and variables to typed settings.
+//!
+//! `reader` walks the parsed file and collects every problem with its place; `file` holds what
+//! the file says, typed and with spans; `resolve` merges flag over variable over file over
+//! default and checks what only makes sense together; `print` shows the result.
+
+mod file;
+mod interpolate;
+mod print;
+mod problem;
+mod reader;
+mod resolve;
+mod settings;
+mod source;
+
+pub(crate) use file::{check_word, cookie_name, policy};
+pub use problem::{Problem, Problems};
+pub(crate) use reader::choose;
+pub use resolve::LoadError;
+pub(crate) use resolve::load;
+pub use settings::*;
+pub use source::Source;
+
+#[cfg(test)]
+mod tests;

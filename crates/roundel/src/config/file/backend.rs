@@ -1,0 +1,304 @@
+//! `[[backend]]`.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use roundel_balance::{CheckKind, Policy};
+use roundel_model::{Name, Weight};
+
+use super::{Maybe, ServerTimesTable, duration, section};
+use crate::config::reader::{At, Item, Section};
+use crate::value::{self, Fault};
+
+/// One `[[backend]]`.
+#[derive(Debug)]
+pub(in crate::config) struct BackendTable {
+    pub(in crate::config) name: At<Name>,
+    pub(in crate::config) balance: Maybe<Policy>,
+    pub(in crate::config) discover: Maybe<Vec<At<DiscoverItem>>>,
+    pub(in crate::config) server_port: Maybe<u64>,
+    pub(in crate::config) sticky: Maybe<Option<StickyTable>>,
+    pub(in crate::config) check: Maybe<CheckTable>,
+    pub(in crate::config) servers: Vec<At<ServerTable>>,
+    pub(in crate::config) retries: Maybe<u64>,
+    pub(in crate::config) timeouts: ServerTimesTable,
+}
+
+/// One entry of `discover`.
+#[derive(Debug)]
+pub(in crate::config) enum DiscoverItem {
+    Gossip { role: String },
+    Dns { name: String },
+    File { path: PathBuf },
+}
+
+/// `sticky = { … }`.
+#[derive(Debug)]
+pub(in crate::config) struct StickyTable {
+    pub(in crate::config) cookie: String,
+    pub(in crate::config) key: Option<String>,
+    pub(in crate::config) secure: bool,
+    pub(in crate::config) domain: Option<String>,
+    pub(in crate::config) max_age: Option<Duration>,
+    pub(in crate::config) same_site: Option<&'static str>,
+}
+
+/// `check = …`.
+#[derive(Debug)]
+pub(in crate::config) struct CheckTable {
+    pub(in crate::config) kind: Option<CheckKind>,
+    pub(in crate::config) every: Option<Duration>,
+    pub(in crate::config) timeout: Option<Duration>,
+    pub(in crate::config) rise: Option<u64>,
+    pub(in crate::config) fall: Option<u64>,
+}
+
+/// One static server; its port may still be missing.
+#[derive(Debug)]
+pub(in crate::config) struct ServerTable {
+    pub(in crate::config) name: At<Name>,
+    pub(in crate::config) address: SocketAddr,
+    pub(in crate::config) weight: Weight,
+    pub(in crate::config) backup: bool,
+}
+
+impl BackendTable {
+    pub(super) fn read(s: &Section<'_>) -> Option<Self> {
+        let name = s.require("name", Item::name);
+        let balance = s.get("balance", |i| i.parse(super::policy));
+        let discover = s.get("discover", |i| Some(i.list_of(discover)));
+        let server_port = s.get("server_port", |i| i.integer(1..=65_535));
+        let default_port = server_port.as_ref().map_or(3000, |at| at.value as u16);
+        let sticky = s.get("sticky", sticky);
+        let check = s.get("check", check);
+        let servers = match s.item("server") {
+            Some(item) => item.list_of(|i| ServerTable::read(i, default_port)),
+            None => Vec::new(),
+        };
+        let retries = s.get("retries", |i| i.integer(0..=100));
+        let timeouts = match section(s, "timeouts", "{ connect = \"5s\" }") {
+            Some(times) => {
+                let table = ServerTimesTable::read(&times);
+                times.finish(&[]);
+                table
+            }
+            None => ServerTimesTable::default(),
+        };
+        s.finish(&[("maxconn", "servers take as many requests as come")]);
+        Some(Self {
+            name: name?,
+            balance,
+            discover,
+            server_port,
+            sticky,
+            check,
+            servers,
+            retries,
+            timeouts,
+        })
+    }
+}
+
+fn discover(item: &Item<'_>) -> Option<DiscoverItem> {
+    let example = "{ gossip = { role = \"backend\" } }";
+    let s = item.section(example)?;
+    let mut found = Vec::new();
+    if let Some(g) = section(&s, "gossip", example) {
+        let role = g.get("role", Item::text);
+        g.finish(&[]);
+        found.push(DiscoverItem::Gossip {
+            role: role.map_or_else(|| "backend".to_owned(), |at| at.value),
+        });
+    }
+    if let Some(d) = section(&s, "dns", "{ dns = { name = \"webapp\" } }") {
+        let name = d.require("name", |i| i.parse(dns_name));
+        d.finish(&[]);
+        found.extend(name.map(|at| DiscoverItem::Dns { name: at.value }));
+    }
+    if let Some(f) = section(&s, "file", "{ file = { path = \"nodes/\" } }") {
+        let path = f.require("path", Item::text);
+        f.finish(&[]);
+        found.extend(path.map(|at| DiscoverItem::File {
+            path: at.value.into(),
+        }));
+    }
+    let asked = s.entries().count();
+    s.finish(&[]);
+    if asked != 1 {
+        return item.fail(Fault::new(
+            "one entry of `discover` is one source",
+            "write [{ gossip = { role = \"backend\" } }, { dns = { name = \"webapp\" } }]",
+        ));
+    }
+    found.pop()
+}
+
+fn dns_name(text: &str) -> Result<String, Fault> {
+    let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
+    if text.is_empty() || text.len() > 253 || !text.chars().all(fits) {
+        return Err(Fault::new(
+            format!("`{text}` is not a name for DNS"),
+            "write \"webapp\" or \"_http._tcp.example.org\"; the port goes to server_port",
+        ));
+    }
+    Ok(text.to_owned())
+}
+
+fn sticky(item: &Item<'_>) -> Option<Option<StickyTable>> {
+    if item.is_text() {
+        return item.parse(|text| match text {
+            "off" => Ok(None),
+            _ => Err(Fault::new(
+                format!("`{text}` is not a sticky setting"),
+                format!("write sticky = \"off\" or sticky = {{ cookie = \"{text}\" }}"),
+            )),
+        });
+    }
+    let s = item.section("{ cookie = \"SERVERID\" }")?;
+    let sites = [("lax", "Lax"), ("strict", "Strict"), ("none", "None")];
+    let site = |i: &Item<'_>| i.parse(|t| super::super::reader::choose(&t.to_lowercase(), &sites));
+    let cookie = s.require("cookie", |i| i.parse(cookie_name));
+    let key = s.get("key", Item::text);
+    let secure = s.get("secure", Item::boolean);
+    let domain = s.get("domain", |i| i.parse(cookie_domain));
+    let max_age = s.get("max_age", duration);
+    let same_site = s.get("same_site", site);
+    s.finish(&[]);
+    Some(Some(StickyTable {
+        cookie: cookie?.value,
+        key: key.map(|at| at.value),
+        secure: secure.is_some_and(|at| at.value),
+        domain: domain.map(|at| at.value),
+        max_age: max_age.map(|at| at.value),
+        same_site: same_site.map(|at| at.value),
+    }))
+}
+
+/// Checks the name of a cookie. Source: RFC 6265 4.1.1, a token.
+pub(crate) fn cookie_name(text: &str) -> Result<String, Fault> {
+    let fits = |c: char| c.is_ascii_alphanumeric() || "!#$%&'*+-.^_`|~".contains(c);
+    if text.is_empty() || text.len() > 128 || !text.chars().all(fits) {
+        return Err(Fault::new(
+            format!("`{text}` cannot be the name of a cookie"),
+            "write \"SERVERID\"",
+        ));
+    }
+    Ok(text.to_owned())
+}
+
+fn cookie_domain(text: &str) -> Result<String, Fault> {
+    let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-');
+    if text.is_empty() || !text.chars().all(fits) {
+        return Err(Fault::new(
+            format!("`{text}` cannot be the domain of a cookie"),
+            "write \"example.org\"",
+        ));
+    }
+    Ok(text.to_owned())
+}
+
+fn check(item: &Item<'_>) -> Option<CheckTable> {
+    let mut table = CheckTable {
+        kind: None,
+        every: None,
+        timeout: None,
+        rise: None,
+        fall: None,
+    };
+    if item.is_text() {
+        table.kind = Some(item.parse(super::check_word)?);
+        return Some(table);
+    }
+    let s = item.section("{ http = \"HEAD /\", every = \"2s\" }")?;
+    let http = s.get("http", |i| i.parse(check_kind));
+    let tcp = s.get("tcp", Item::boolean);
+    let host = s.get("host", |i| i.parse(check_host));
+    let positive = |i: &Item<'_>| {
+        let time = duration(i)?;
+        if time.is_zero() {
+            return i.fail(Fault::new("this time cannot be zero", "write \"2s\""));
+        }
+        Some(time)
+    };
+    table.every = s.get("every", positive).map(|at| at.value);
+    table.timeout = s.get("timeout", positive).map(|at| at.value);
+    table.rise = s.get("rise", |i| i.integer(1..=100)).map(|at| at.value);
+    table.fall = s.get("fall", |i| i.integer(1..=100)).map(|at| at.value);
+    s.finish(&[]);
+    table.kind = match (http, tcp.is_some_and(|at| at.value)) {
+        (Some(_), true) => {
+            return item.fail(Fault::new(
+                "a check is either `http` or `tcp`",
+                "leave one of them out",
+            ));
+        }
+        (Some(at), false) => Some(at.value),
+        (None, true) => Some(CheckKind::Tcp),
+        (None, false) => None,
+    };
+    if let Some(at) = host {
+        let kind = table.kind.get_or_insert_with(|| CheckKind::Http {
+            method: "HEAD".to_owned(),
+            path: "/".to_owned(),
+            host: None,
+        });
+        if let CheckKind::Http { host, .. } = kind {
+            *host = Some(at.value);
+        }
+    }
+    Some(table)
+}
+
+/// Reads `METHOD PATH`.
+pub(crate) fn check_kind(text: &str) -> Result<CheckKind, Fault> {
+    let fault = || {
+        Fault::new(
+            format!("`{text}` is not a check"),
+            "write \"HEAD /\", \"GET /healthz\", \"tcp\" or \"off\"",
+        )
+    };
+    let (method, path) = text.split_once(' ').ok_or_else(fault)?;
+    let token = !method.is_empty() && method.chars().all(|c| c.is_ascii_uppercase());
+    let printable = path.chars().all(|c| c.is_ascii_graphic());
+    if !token || !path.starts_with('/') || !printable {
+        return Err(fault());
+    }
+    Ok(CheckKind::Http {
+        method: method.to_owned(),
+        path: path.to_owned(),
+        host: None,
+    })
+}
+
+fn check_host(text: &str) -> Result<String, Fault> {
+    if text.is_empty() || !text.chars().all(|c| c.is_ascii_graphic()) {
+        return Err(Fault::new(
+            format!("`{text}` cannot be a Host field"),
+            "write \"app.example.org\"",
+        ));
+    }
+    Ok(text.to_owned())
+}
+
+impl ServerTable {
+    fn read(item: &Item<'_>, default_port: u16) -> Option<Self> {
+        let s = item.section("{ name = \"s1\", address = \"10.0.0.1:3000\" }")?;
+        let name = s.require("name", Item::name);
+        let address = s.require("address", |i| {
+            i.parse(|text| value::server_address(text, default_port))
+        });
+        let weight = s.get("weight", |i| {
+            let number = i.integer(1..=u64::from(Weight::MAX))?;
+            Weight::new(number).ok()
+        });
+        let backup = s.get("backup", Item::boolean);
+        s.finish(&[("maxconn", "servers take as many requests as come")]);
+        Some(Self {
+            name: name?,
+            address: address?.value,
+            weight: weight.map_or(Weight::ONE, |at| at.value),
+            backup: backup.is_some_and(|at| at.value),
+        })
+    }
+}

@@ -1,0 +1,209 @@
+//! Frontends.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::ops::Range;
+
+use roundel_model::Name;
+use roundel_proxy::{ClientTimeouts, Limits, Listen};
+
+use super::Merge;
+use crate::config::file::{ClientTable, File, FrontendTable, LimitsTable, RouteTable};
+use crate::config::reader::At;
+use crate::config::{Backend, Frontend, Route};
+use crate::value::{self, Fault, closest};
+
+impl Merge<'_> {
+    pub(super) fn frontends(&mut self, file: &File, backends: &[Backend]) -> Vec<Frontend> {
+        if file.frontends.is_empty() {
+            return self.default_frontend(file, backends).into_iter().collect();
+        }
+        self.listeners_are_unique(file);
+        let mut names = BTreeMap::new();
+        let mut list = Vec::new();
+        for at in &file.frontends {
+            let name = &at.value.name;
+            if names.insert(name.value.clone(), ()).is_some() {
+                let fault = Fault::new(
+                    format!("there are two frontends named `{}`", name.value),
+                    "give one of them another name",
+                );
+                self.reader.report(name.span.clone(), fault);
+            }
+            list.extend(self.frontend(at, file, backends));
+        }
+        list
+    }
+
+    /// The frontend that exists without any in a file.
+    fn default_frontend(&mut self, file: &File, backends: &[Backend]) -> Option<Frontend> {
+        if backends.len() > 1 {
+            self.complain(Fault::new(
+                "there are several backends but no frontend",
+                "add a [[frontend]] with name, listen and default_backend",
+            ));
+            return None;
+        }
+        let name = Name::new("localnodes").expect("a fixed name");
+        let mut listen = self.args.listen.clone();
+        if listen.is_empty() {
+            listen.push(value::listen(":80").expect("a fixed address"));
+        } else {
+            self.note_given("frontend.localnodes.listen", "listen");
+        }
+        Some(Frontend {
+            timeouts: self.client_timeouts(file, &name, &ClientTable::default()),
+            limits: self.limits(file, &name, &LimitsTable::default()),
+            trusted_proxies: self.filed(
+                "frontend.localnodes.trusted_proxies",
+                file.defaults.trusted_proxies.as_ref(),
+                Vec::new(),
+            ),
+            name,
+            listen: listen.into_iter().map(Listen::new).collect(),
+            default_backend: backends.first()?.name.clone(),
+            routes: Vec::new(),
+        })
+    }
+
+    fn frontend(
+        &mut self,
+        at: &At<FrontendTable>,
+        file: &File,
+        backends: &[Backend],
+    ) -> Option<Frontend> {
+        let table = &at.value;
+        let name = table.name.value.clone();
+        let path = |key: &str| format!("frontend.{name}.{key}");
+        let default_backend = match &table.default_backend {
+            Some(at) => self.known_backend(at, file, backends),
+            None => self.only_backend(&table.name.span, file, backends),
+        };
+        let mut listen = Vec::new();
+        for item in &table.listen {
+            self.note_file(&path("listen"), &item.span);
+            let (address, h2c) = (item.value.address, item.value.h2c);
+            listen.push(Listen { address, h2c });
+        }
+        let route = |at: &At<RouteTable>| {
+            Some(Route {
+                host: at.value.host.clone(),
+                path_prefix: at.value.path_prefix.clone(),
+                backend: self.known_backend(&at.value.backend, file, backends)?,
+            })
+        };
+        let routes = table.routes.iter().filter_map(route).collect();
+        let trusted = table
+            .trusted_proxies
+            .as_ref()
+            .or(file.defaults.trusted_proxies.as_ref());
+        Some(Frontend {
+            listen,
+            default_backend: default_backend?,
+            routes,
+            timeouts: self.client_timeouts(file, &name, &table.timeouts),
+            limits: self.limits(file, &name, &table.limits),
+            trusted_proxies: self.filed(&path("trusted_proxies"), trusted, Vec::new()),
+            name,
+        })
+    }
+
+    fn known_backend(&self, at: &At<Name>, file: &File, backends: &[Backend]) -> Option<Name> {
+        // A backend with mistakes of its own still exists.
+        let names = || {
+            let tables = file.backends.iter().map(|b| b.value.name.value.as_str());
+            tables.chain(backends.iter().map(|b| b.name.as_str()))
+        };
+        if names().any(|name| at.value == *name) {
+            return Some(at.value.clone());
+        }
+        let hint = match closest(at.value.as_str(), names()) {
+            Some(near) => format!("did you mean \"{near}\"?"),
+            None => format!("add a [[backend]] with name = \"{}\"", at.value),
+        };
+        let message = format!("there is no backend named `{}`", at.value);
+        self.at(Some(at.span.clone()), Fault::new(message, hint))
+    }
+
+    fn only_backend(&self, span: &Range<usize>, file: &File, backends: &[Backend]) -> Option<Name> {
+        match (backends, file.backends.len()) {
+            ([one], 0 | 1) => Some(one.name.clone()),
+            // Its own mistakes were reported.
+            ([], 1) => None,
+            _ => self.at(
+                Some(span.clone()),
+                Fault::new(
+                    "this frontend does not say which backend answers",
+                    "add default_backend = \"…\"",
+                ),
+            ),
+        }
+    }
+
+    fn listeners_are_unique(&self, file: &File) {
+        let mut seen: BTreeMap<SocketAddr, &Name> = BTreeMap::new();
+        for frontend in &file.frontends {
+            let table = &frontend.value;
+            for item in table.listen.iter().filter(|i| i.value.address.port() != 0) {
+                if let Some(other) = seen.insert(item.value.address, &table.name.value) {
+                    let shown = value::show_listen(item.value.address);
+                    let fault = Fault::new(
+                        format!("{shown} is already taken by the frontend `{other}`"),
+                        "choose another port, or join both frontends by `route`",
+                    );
+                    self.reader.report(item.span.clone(), fault);
+                }
+            }
+        }
+    }
+
+    fn client_timeouts(&mut self, file: &File, name: &Name, own: &ClientTable) -> ClientTimeouts {
+        let base = &file.defaults.client;
+        let default = ClientTimeouts::default();
+        let mut of = |key: &str, own: &super::super::file::Maybe<_>, base: &Option<_>, default| {
+            let path = format!("frontend.{name}.timeouts.{key}");
+            self.filed(&path, own.as_ref().or(base.as_ref()), default)
+        };
+        ClientTimeouts {
+            http_request: of(
+                "http_request",
+                &own.http_request,
+                &base.http_request,
+                default.http_request,
+            ),
+            http_keep_alive: of(
+                "http_keep_alive",
+                &own.http_keep_alive,
+                &base.http_keep_alive,
+                default.http_keep_alive,
+            ),
+            client: of("client", &own.client, &base.client, default.client),
+            tunnel: of("tunnel", &own.tunnel, &base.tunnel, default.tunnel),
+        }
+    }
+
+    fn limits(&mut self, file: &File, name: &Name, own: &LimitsTable) -> Limits {
+        let base = &file.defaults.limits;
+        let default = Limits::default();
+        let mut of =
+            |key: &str, own: &super::super::file::Maybe<u64>, base: &Option<_>, default| {
+                let path = format!("frontend.{name}.limits.{key}");
+                self.filed(&path, own.as_ref().or(base.as_ref()), default as u64) as usize
+            };
+        Limits {
+            header_bytes: of(
+                "header_bytes",
+                &own.header_bytes,
+                &base.header_bytes,
+                default.header_bytes,
+            ),
+            headers: of("headers", &own.headers, &base.headers, default.headers),
+            uri_bytes: of(
+                "uri_bytes",
+                &own.uri_bytes,
+                &base.uri_bytes,
+                default.uri_bytes,
+            ),
+        }
+    }
+}

@@ -1,0 +1,236 @@
+//! The effective configuration, typed, with everything resolved.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use ipnet::IpNet;
+use roundel_balance::{CheckSpec, Policy, StickyKey};
+use roundel_model::{Name, Weight};
+use roundel_proxy::{ClientTimeouts, Limits, Listen, ServerTimeouts, Sticky};
+
+/// Everything that `serve` needs to know.
+///
+/// Shape: names of frontends and of backends are unique; every backend that a frontend names
+/// exists; a backend that wants gossip implies `gossip`.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// The file it was read from, as named by the user.
+    pub file: Option<String>,
+    /// Fixed while the process runs.
+    pub process: Process,
+    /// The gossip node; `None` when gossip is off. Fixed while the process runs.
+    pub gossip: Option<Gossip>,
+    /// In the order of the file.
+    pub frontends: Vec<Frontend>,
+    /// In the order of the file.
+    pub backends: Vec<Backend>,
+    /// Where each value came from, by key path; what is absent is a default.
+    pub origins: Origins,
+}
+
+/// Settings of the process as a whole.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Process {
+    /// Worker threads; 0 means one per core.
+    pub threads: usize,
+    /// How long a graceful end may take.
+    pub drain_timeout: Duration,
+    /// Page, metrics, API.
+    pub stats_listen: SocketAddr,
+    /// Who may act through the HTTP API.
+    pub acts: Acts,
+    /// The read-only runtime API; `None` when off.
+    pub cli_listen: Option<SocketAddr>,
+    /// The admin runtime API on a unix socket.
+    pub cli_socket: Option<PathBuf>,
+    /// How requests are logged.
+    pub access_log: LogFormat,
+}
+
+/// Who may act through the HTTP API.
+#[derive(Clone, PartialEq, Eq)]
+pub enum Acts {
+    /// Nobody.
+    Off,
+    /// Whoever connects from this machine.
+    Loopback,
+    /// Whoever knows this token.
+    Token(String),
+}
+
+impl fmt::Debug for Acts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl Acts {
+    /// The word of the configuration file.
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Self::Off => "off",
+            Self::Loopback => "loopback",
+            Self::Token(_) => "token",
+        }
+    }
+}
+
+/// The forms of an access log line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum LogFormat {
+    /// JSON, one object per line.
+    #[default]
+    Json,
+    /// HAProxy's httplog.
+    Haproxy,
+    /// Apache's common format.
+    Common,
+    /// Apache's combined format.
+    Combined,
+    /// `key=value` pairs.
+    Logfmt,
+    /// No lines.
+    Off,
+}
+
+impl LogFormat {
+    /// Every format with its word.
+    pub const WORDS: [(&'static str, Self); 6] = [
+        ("json", Self::Json),
+        ("haproxy", Self::Haproxy),
+        ("common", Self::Common),
+        ("combined", Self::Combined),
+        ("logfmt", Self::Logfmt),
+        ("off", Self::Off),
+    ];
+
+    /// The word of flags and files.
+    pub fn as_str(self) -> &'static str {
+        let (word, _) = Self::WORDS[self as usize];
+        word
+    }
+}
+
+/// Settings of the gossip node.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Gossip {
+    /// UDP and TCP.
+    pub listen: SocketAddr,
+    /// The address others shall use, when it is not found out.
+    pub advertise: Option<SocketAddr>,
+    /// `host[:port]`, any member will do.
+    pub join: Vec<String>,
+    /// Unique in the cluster.
+    pub node_name: String,
+    /// What the node says about itself.
+    pub tags: BTreeMap<String, String>,
+    /// Keys of 16, 24 or 32 bytes; the first encrypts. Empty: no encryption.
+    pub keys: Vec<Vec<u8>>,
+}
+
+/// Listening addresses and the rules that choose a backend.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Frontend {
+    /// Unique among frontends.
+    pub name: Name,
+    /// At least one.
+    pub listen: Vec<Listen>,
+    /// Answers what no route takes.
+    pub default_backend: Name,
+    /// Tried in order.
+    pub routes: Vec<Route>,
+    /// How long clients may take.
+    pub timeouts: ClientTimeouts,
+    /// How large requests may be.
+    pub limits: Limits,
+    /// Peers whose forwarding fields are kept.
+    pub trusted_proxies: Vec<IpNet>,
+}
+
+/// Sends requests that match to a backend.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Route {
+    /// The host, lower case; `None` matches all.
+    pub host: Option<String>,
+    /// The start of the path; `None` matches all.
+    pub path_prefix: Option<String>,
+    /// The backend's name.
+    pub backend: Name,
+}
+
+/// A named set of servers and how they are used.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Backend {
+    /// Unique among backends.
+    pub name: Name,
+    /// How servers are chosen.
+    pub balance: Policy,
+    /// Where servers come from, in order of precedence. At least one.
+    pub discover: Vec<Discover>,
+    /// The port of servers that say none.
+    pub server_port: u16,
+    /// The sticky cookie; `None` when off.
+    pub sticky: Option<Sticky>,
+    /// What the values of the sticky cookie are derived from.
+    pub sticky_key: StickyKey,
+    /// The active check.
+    pub check: CheckSpec,
+    /// How often a request that failed safely is tried again.
+    pub retries: u32,
+    /// How long servers may take.
+    pub timeouts: ServerTimeouts,
+}
+
+/// One source of servers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Discover {
+    /// Written in the configuration.
+    Static(Vec<StaticServer>),
+    /// Members of the gossip that carry this role.
+    Gossip {
+        /// The value of the tag `role`.
+        role: String,
+    },
+    /// What DNS answers for a name.
+    Dns {
+        /// A host name, or a service name `_http._tcp.…`.
+        name: String,
+    },
+    /// A file or a directory of files with lines `name ip[:port]`.
+    File {
+        /// Where it is.
+        path: PathBuf,
+    },
+}
+
+/// A server written in the configuration.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StaticServer {
+    /// Unique in the backend.
+    pub name: Name,
+    /// Where requests go.
+    pub address: SocketAddr,
+    /// Its share.
+    pub weight: Weight,
+    /// Serves only while no other server does.
+    pub backup: bool,
+}
+
+/// Where values came from, by key path such as `stats.listen`.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Origins(BTreeMap<String, String>);
+
+impl Origins {
+    /// Notes where the value of `path` came from.
+    pub fn note(&mut self, path: impl Into<String>, origin: impl Into<String>) {
+        self.0.insert(path.into(), origin.into());
+    }
+
+    /// Where the value of `path` came from, in words.
+    pub fn of(&self, path: &str) -> &str {
+        self.0.get(path).map_or("default", String::as_str)
+    }
+}

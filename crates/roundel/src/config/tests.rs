@@ -1,0 +1,277 @@
+//! What a file means, what is wrong with it, and which value wins.
+
+use std::path::Path;
+
+use clap::{CommandFactory, FromArgMatches};
+
+use super::resolve::load_text;
+use super::{Acts, Discover, LoadError, LogFormat, Settings, Source};
+use crate::cli::{Cli, Command};
+use crate::env::Given;
+
+fn load(text: Option<&str>, flags: &[&str]) -> Result<Settings, LoadError> {
+    let source = text.map(|text| Source::new("roundel.toml", text.to_owned()));
+    resolve(source, flags)
+}
+
+fn resolve(source: Option<Source>, flags: &[&str]) -> Result<Settings, LoadError> {
+    let command = Cli::command();
+    let args = ["roundel", "serve"].iter().chain(flags);
+    let matches = command.clone().try_get_matches_from(args).unwrap();
+    let (_, sub) = matches.subcommand().unwrap();
+    let given = Given::new(command.find_subcommand("serve").unwrap(), sub);
+    let Some(Command::Serve(args)) = Cli::from_arg_matches(&matches).unwrap().command else {
+        panic!("not serve");
+    };
+    let lookup = |name: &str| (name == "PORT").then(|| "3001".to_owned());
+    load_text(source, &args, &given, &lookup)
+}
+
+fn fine(text: &str, flags: &[&str]) -> Settings {
+    match load(Some(text), flags) {
+        Ok(settings) => settings,
+        Err(error) => panic!("{}", shown(&error)),
+    }
+}
+
+fn shown(error: &LoadError) -> String {
+    match error {
+        LoadError::Usage(text) => format!("usage: {text}\n"),
+        LoadError::Problems(problems) => problems.to_string(),
+    }
+}
+
+/// The whole output for a wrong file.
+#[track_caller]
+fn wrong(text: &str, expected: &str) {
+    let error = load(Some(text), &[]).expect_err("the file is wrong");
+    assert_eq!(shown(&error), expected);
+}
+
+const STATIC: &str =
+    "[[backend]]\nname = \"nodes\"\nserver = [{ name = \"s1\", address = \"10.0.0.1\" }]\n";
+
+#[test]
+fn without_file_and_flags_it_is_the_classroom() {
+    let s = load(None, &[]).map_err(|e| shown(&e)).unwrap();
+    assert_eq!(s.frontends[0].name, "localnodes");
+    assert_eq!(s.frontends[0].listen[0].address.port(), 80);
+    assert_eq!(s.process.stats_listen.port(), 1936);
+    assert_eq!(s.process.cli_listen.unwrap().to_string(), "127.0.0.1:9999");
+    assert_eq!(s.process.acts, Acts::Off);
+    let gossip = s.gossip.unwrap();
+    assert_eq!(gossip.listen.port(), 7946);
+    assert_eq!(gossip.tags["role"], "balancer");
+    let nodes = &s.backends[0];
+    assert_eq!(nodes.name, "nodes");
+    let role = "backend".to_owned();
+    assert_eq!(nodes.discover, [Discover::Gossip { role }]);
+    assert_eq!((nodes.server_port, nodes.retries), (3000, 3));
+    assert_eq!(nodes.sticky.as_ref().unwrap().cookie, "SERVERID");
+    assert_eq!(nodes.check.kind.to_string(), "HEAD /");
+    assert_eq!((nodes.check.rise, nodes.check.fall), (2, 3));
+}
+
+#[test]
+fn five_mistakes_get_five_located_messages() {
+    wrong(
+        concat!(
+            "[global]\nthreads = \"many\"\n\n",
+            "[[frontend]]\nname = \"web\"\nlisten = [\"8080\"]\ndefault_backend = \"node\"\n\n",
+            "[[backend]]\nname = \"nodes\"\nretires = 2\n",
+            "\tcheck = { every = \"2 parsecs\" }\n",
+            "server = [{ name = \"s1\", address = \"10.0.0.1:3000\" }]\n",
+        ),
+        "\
+roundel.toml:2:11: error: `global.threads` is a string, not a number
+   2 | threads = \"many\"
+     |           ^^^^^^
+     hint: write for example 0
+roundel.toml:6:11: error: `8080` is not an address to listen on
+   6 | listen = [\"8080\"]
+     |           ^^^^^^
+     hint: did you mean \":8080\"?
+roundel.toml:7:19: error: there is no backend named `node`
+   7 | default_backend = \"node\"
+     |                   ^^^^^^
+     hint: did you mean \"nodes\"?
+roundel.toml:11:1: error: unknown key `retires` in backend
+  11 | retires = 2
+     | ^^^^^^^
+     hint: did you mean `retries`?
+roundel.toml:12:20: error: `2 parsecs` is not a duration
+  12 | \tcheck = { every = \"2 parsecs\" }
+     | \t                  ^^^^^^^^^^^
+     hint: write a number and a unit, such as \"5s\", \"250ms\" or \"1h\"
+5 problems found
+",
+    );
+}
+
+#[test]
+fn a_mistake_of_syntax_is_located() {
+    wrong(
+        "[global\nthreads = 1\n",
+        "\
+roundel.toml:1:8: error: unclosed table, expected `]`
+   1 | [global
+     |        ^
+     hint: the file is TOML: key = \"value\", [table], [[list of tables]]
+1 problem found
+",
+    );
+}
+
+#[test]
+fn what_this_version_cannot_do_is_said() {
+    let text = format!(
+        "[[frontend]]\nname = \"web\"\nlisten = [{{ address = \":443\", tls = true }}]\ntls = {{}}\n{STATIC}balance = \"maglev\"\n"
+    );
+    let error = shown(&load(Some(&text), &[]).unwrap_err());
+    for part in [
+        "cannot do `tls` on a listener yet",
+        "cannot do `tls` in frontend yet",
+        "cannot balance by `maglev` yet",
+        "3 problems",
+    ] {
+        assert!(error.contains(part), "{part} in\n{error}");
+    }
+}
+
+#[test]
+fn what_only_the_whole_tells() {
+    let check = |text: &str, part: &str| {
+        let error = shown(&load(Some(text), &[]).expect_err(text));
+        assert!(error.contains(part), "{part} in\n{error}");
+    };
+    check("[stats]\n", "no server can ever appear");
+    check(
+        "[[backend]]\nname = \"a\"\n",
+        "no server can ever appear in `a`",
+    );
+    check(
+        "[[backend]]\nname = \"a\"\ndiscover = [{ gossip = {} }]\n",
+        "gossip is off",
+    );
+    check(&format!("{STATIC}{STATIC}"), "two backends named `nodes`");
+    check(
+        &format!(
+            "[[frontend]]\nname = \"a\"\nlisten = \":80\"\n[[frontend]]\nname = \"b\"\nlisten = \":80\"\n{STATIC}"
+        ),
+        ":80 is already taken by the frontend `a`",
+    );
+    check(
+        &format!("{STATIC}[stats]\nadmin = \"token\"\n"),
+        "needs a token",
+    );
+    check(
+        "[stats]\nadmin_token_file = \"/nonexistent\"\n[gossip]\n",
+        "cannot read",
+    );
+}
+
+#[test]
+fn flags_win_over_the_file_and_the_file_over_defaults() {
+    let text = format!("{STATIC}[stats]\nlisten = \":2000\"\n[access_log]\nformat = \"off\"\n");
+    let s = fine(&text, &["--stats-listen", "127.0.0.1:3000"]);
+    assert_eq!(s.process.stats_listen.to_string(), "127.0.0.1:3000");
+    assert_eq!(s.origins.of("stats.listen"), "flag --stats-listen");
+    assert_eq!(s.process.access_log, LogFormat::Off);
+    assert_eq!(s.origins.of("access_log.format"), "roundel.toml:7");
+    assert_eq!(s.origins.of("global.threads"), "default");
+    assert_eq!(s.gossip, None);
+}
+
+#[test]
+fn any_gossip_flag_turns_gossip_on() {
+    let s = fine(STATIC, &["--join", "a,b", "--tag", "zone=x"]);
+    let gossip = s.gossip.unwrap();
+    assert_eq!(gossip.join, ["a", "b"]);
+    assert_eq!(
+        (&*gossip.tags["zone"], &*gossip.tags["role"]),
+        ("x", "balancer")
+    );
+}
+
+#[test]
+fn flags_of_the_single_backend_contradict_a_file_with_backends() {
+    for flags in [
+        ["--listen", ":80"],
+        ["--check", "tcp"],
+        ["--static", "a=10.0.0.1:1"],
+    ] {
+        let error = load(Some(STATIC), &flags).unwrap_err();
+        assert!(matches!(error, LoadError::Usage(_)), "{}", shown(&error));
+    }
+    let s = fine(
+        "[gossip]\n",
+        &["--static", "a=10.0.0.1", "--server-port", "81"],
+    );
+    let Discover::Static(servers) = &s.backends[0].discover[0] else {
+        panic!("static servers come first");
+    };
+    assert_eq!(servers[0].address.to_string(), "10.0.0.1:81");
+}
+
+#[test]
+fn defaults_reach_every_backend_and_are_overridden() {
+    let text = concat!(
+        "[defaults]\nretries = 1\ntimeouts = { connect = \"1s\", server = \"9s\", client = \"7s\" }\n",
+        "[[backend]]\nname = \"a\"\nserver = [{ name = \"s\", address = \"[::1]:1\", weight = 9 }]\n",
+        "timeouts = { connect = \"250ms\" }\nretries = 0\nsticky = \"off\"\n",
+        "check = { http = \"GET /up\", every = \"5s\" }\n",
+    );
+    let s = fine(text, &[]);
+    let a = &s.backends[0];
+    assert_eq!(a.timeouts.connect.as_millis(), 250);
+    assert_eq!(a.timeouts.server.as_secs(), 9);
+    assert_eq!((a.retries, &a.sticky), (0, &None));
+    assert_eq!(a.check.timeout.as_secs(), 5);
+    assert_eq!(s.frontends[0].timeouts.client.as_secs(), 7);
+    assert_eq!(s.frontends[0].default_backend, "a");
+}
+
+#[test]
+fn variables_and_windows_line_ends() {
+    let text = "\u{feff}[[backend]]\r\nname = \"nodes\"\r\nserver_port = \"${PORT}\"\r\nserver = [{ name = \"s${N:-9}\", address = \"10.0.0.1\" }]\r\n";
+    let s = fine(text, &[]);
+    let Discover::Static(servers) = &s.backends[0].discover[0] else {
+        panic!("static");
+    };
+    assert_eq!(servers[0].name, "s9");
+    assert_eq!(s.backends[0].server_port, 3001);
+}
+
+#[test]
+fn what_check_prints_means_the_same() {
+    let text = concat!(
+        "[gossip]\njoin = [\"a\"]\n[[frontend]]\nname = \"f\"\nlisten = [{ address = \":8080\", h2c = false }]\n",
+        "route = [{ host = \"A.example.org\", path_prefix = \"/v1\", backend = \"b\" }]\ndefault_backend = \"b\"\n",
+        "[[backend]]\nname = \"b\"\nbalance = \"p2c\"\ncheck = \"tcp\"\n",
+        "discover = [{ dns = { name = \"w\" } }, { file = { path = \"/n$$\" } }]\n",
+        "server = [{ name = \"s\", address = \"10.0.0.1:1\", backup = true }]\n",
+    );
+    let first = fine(text, &[]);
+    let second = fine(&first.to_string(), &[]);
+    assert_eq!(first.frontends, second.frontends);
+    assert_eq!(first.backends, second.backends);
+    assert_eq!(first.process, second.process);
+    assert_eq!(first.gossip, second.gossip);
+}
+
+#[test]
+fn every_example_loads() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../config");
+    let mut count = 0;
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_some_and(|e| e == "toml") {
+            let source = Source::read(&path).unwrap();
+            if let Err(error) = resolve(Some(source), &[]) {
+                panic!("{}", shown(&error));
+            }
+            count += 1;
+        }
+    }
+    assert!(count >= 3, "only {count} examples");
+}
