@@ -17,6 +17,7 @@
 mod accept;
 mod answer;
 mod blocks;
+pub mod check;
 mod config;
 mod connection;
 mod control;
