@@ -15,6 +15,11 @@ pub struct Config {
     pub tags: BTreeMap<String, String>,
     /// Keys of 16, 24 or 32 bytes; the first encrypts, all decrypt. Empty: no encryption.
     pub keys: Vec<Vec<u8>>,
+    /// Sets clusters on one network apart. Empty: none, as with Serf agents.
+    pub label: String,
+    /// Where the numbers used once for each encryption begin: random bytes, different at each
+    /// start of each node. Of no effect without keys.
+    pub nonce: [u8; 12],
     /// Whether to compress what we send, as Serf agents do by default. Both forms are understood.
     pub compress: bool,
     /// The first incarnation. Unix seconds make a restarted node newer than its former self, so
@@ -168,4 +173,10 @@ pub enum ConfigError {
     /// A key has a wrong length.
     #[error("a gossip key has 16, 24 or 32 bytes, not {0}")]
     Key(usize),
+    /// There are too many keys.
+    #[error("{0} gossip keys are more than the 16 that are tried")]
+    Keys(usize),
+    /// The label is too long.
+    #[error("a gossip label has at most 255 bytes, not {0}")]
+    Label(usize),
 }

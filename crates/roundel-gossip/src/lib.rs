@@ -20,11 +20,13 @@ pub mod wire;
 mod config;
 mod event;
 mod member;
+mod node;
 mod stats;
 
 pub use config::{Config, ConfigError, Limits, Timings};
 pub use event::{DropReason, Event};
 pub use member::{Member, Status, is_valid_name};
+pub use node::{Node, Output, StreamId};
 pub use stats::Stats;
 
 /// The most bytes in one datagram, so that no path fragments it.

@@ -1,0 +1,420 @@
+//! The state machine: what happened goes in with the time, what is to be done comes out.
+
+mod awareness;
+mod gossip;
+mod housekeeping;
+mod inbound;
+mod intents;
+mod join;
+mod lamport;
+mod leave;
+mod outbound;
+mod probe;
+mod queue;
+mod record;
+mod relay;
+mod rotation;
+mod seen;
+mod serf;
+mod streams;
+mod suspicion;
+mod swim;
+mod sync;
+mod timers;
+mod watch;
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use self::awareness::Awareness;
+use self::intents::Intents;
+use self::lamport::Lamport;
+use self::leave::Leave;
+use self::outbound::Seal;
+use self::probe::{Pings, Probe};
+use self::queue::Queue;
+use self::record::{Record, Swim};
+use self::rotation::Rotation;
+use self::seen::Seen;
+use self::streams::Stream;
+use self::timers::{Timer, Timers};
+use self::watch::Watches;
+use crate::config::{Config, ConfigError};
+use crate::event::{DropReason, Event};
+use crate::member::{Member, Status, is_valid_name};
+use crate::stats::Stats;
+use crate::wire::{Versions, tags};
+
+/// Most peers and names that are remembered as having been complained about.
+const COMPLAINTS: usize = 1024;
+
+/// Names one stream of one node.
+///
+/// Shape: given by the node, never used twice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct StreamId(u64);
+
+/// What the owner of a node is to do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Output {
+    /// Send a datagram.
+    Datagram {
+        /// The receiver.
+        to: SocketAddr,
+        /// At most [`MAX_PACKET`](crate::MAX_PACKET) bytes.
+        bytes: Vec<u8>,
+    },
+    /// Connect a stream, then call [`Node::handle_stream_opened`] or
+    /// [`Node::handle_stream_closed`].
+    Open {
+        /// Its name.
+        id: StreamId,
+        /// The peer.
+        to: SocketAddr,
+    },
+    /// Write bytes to a stream.
+    Write {
+        /// Its name.
+        id: StreamId,
+        /// The bytes; may be many.
+        bytes: Vec<u8>,
+    },
+    /// Close a stream once everything before was written. The node has forgotten it.
+    Close {
+        /// Its name.
+        id: StreamId,
+    },
+    /// Tell the application.
+    Event(Event),
+}
+
+/// One member of a cluster, without sockets or a clock.
+///
+/// Shape: one owner. After each call of a `handle_*` method or a command, take outputs with
+/// [`Node::poll_output`] until there is none; then wait for input or until
+/// [`Node::poll_timeout`] and call [`Node::handle_timeout`].
+/// Time: `now` never goes backwards.
+/// Errors: what peers send is at worst refused and counted.
+#[derive(Debug)]
+pub struct Node {
+    config: Config,
+    name: Arc<str>,
+    rng: fastrand::Rng,
+    seal: Seal,
+    members: BTreeMap<Arc<str>, Record>,
+    /// Raised with each change of a member.
+    revision: u64,
+    /// Members that are known to the SWIM level, ourselves left out, in probing order.
+    to_probe: Rotation,
+    /// The same members in gossiping order.
+    to_gossip: Rotation,
+    /// How many members the SWIM level knows, ourselves included.
+    known: usize,
+    queue: Queue,
+    gossip_soon: gossip::Soon,
+    timers: Timers,
+    awareness: Awareness,
+    probe: Option<Probe>,
+    pings: Pings,
+    watches: Watches,
+    streams: BTreeMap<StreamId, Stream>,
+    next_stream: u64,
+    clock: Lamport,
+    event_clock: Lamport,
+    query_clock: Lamport,
+    events_seen: Seen,
+    queries_seen: Seen,
+    intents: Intents,
+    leave: Option<Leave>,
+    outputs: VecDeque<Output>,
+    complaints: BTreeSet<(IpAddr, DropReason)>,
+    conflicts: BTreeSet<(String, SocketAddr)>,
+    stats: Stats,
+}
+
+impl Node {
+    /// Makes a node that knows only itself.
+    ///
+    /// Errors: a setting that no cluster could work with.
+    pub fn new(config: Config, now: Instant) -> Result<Self, ConfigError> {
+        if !is_valid_name(&config.name) {
+            return Err(ConfigError::Name(config.name));
+        }
+        if config.advertise.ip().is_unspecified() || config.advertise.port() == 0 {
+            return Err(ConfigError::Advertise(config.advertise));
+        }
+        let meta = tags::encode(&config.tags).map_err(|error| ConfigError::Tags(error.len))?;
+        let seal = Seal::new(&config)?;
+        let name: Arc<str> = config.name.as_str().into();
+        let own = Record::new(own_member(&config, now), meta, now);
+        let mut node = Self {
+            rng: fastrand::Rng::with_seed(config.seed),
+            seal,
+            members: BTreeMap::from([(name.clone(), own)]),
+            name,
+            revision: 1,
+            to_probe: Rotation::default(),
+            to_gossip: Rotation::default(),
+            known: 1,
+            queue: Queue::new(config.limits.broadcasts),
+            gossip_soon: gossip::Soon::default(),
+            timers: Timers::default(),
+            awareness: Awareness::new(config.timings.awareness_max),
+            probe: None,
+            pings: Pings::default(),
+            watches: Watches::default(),
+            streams: BTreeMap::new(),
+            next_stream: 0,
+            clock: Lamport::new(),
+            event_clock: Lamport::new(),
+            query_clock: Lamport::new(),
+            events_seen: Seen::new(),
+            queries_seen: Seen::new(),
+            intents: Intents::default(),
+            leave: None,
+            outputs: VecDeque::new(),
+            complaints: BTreeSet::new(),
+            conflicts: BTreeSet::new(),
+            stats: Stats::default(),
+            config,
+        };
+        node.start_timers(now);
+        Ok(node)
+    }
+
+    /// Spreads the first ticks, so that nodes started together do not act in step.
+    fn start_timers(&mut self, now: Instant) {
+        self.pings.start_at(self.rng.u32(..));
+        let timings = self.config.timings.clone();
+        for (interval, timer) in [
+            (timings.probe_interval, Timer::Probe),
+            (timings.gossip_interval, Timer::Gossip),
+            (timings.push_pull_interval, Timer::PushPull),
+            (timings.reconnect_interval, Timer::Reconnect),
+            (timings.reap_interval, Timer::Reap),
+        ] {
+            let delay = self.random_part(interval);
+            self.timers.set(now + delay, timer);
+        }
+    }
+
+    /// Takes one datagram.
+    pub fn handle_datagram(&mut self, now: Instant, from: SocketAddr, bytes: &[u8]) {
+        self.stats.datagrams_in += 1;
+        self.stats.datagram_bytes_in += bytes.len() as u64;
+        self.packet_received(now, canonical(from), bytes);
+        self.finish(now);
+    }
+
+    /// Takes an incoming stream and names it; nothing if there are too many already: close it.
+    pub fn accept_stream(&mut self, now: Instant, from: SocketAddr) -> Option<StreamId> {
+        let id = self.stream_accepted(now, canonical(from));
+        self.finish(now);
+        id
+    }
+
+    /// Notes that a stream asked for by [`Output::Open`] is connected.
+    pub fn handle_stream_opened(&mut self, now: Instant, id: StreamId) {
+        self.stream_opened(now, id);
+        self.finish(now);
+    }
+
+    /// Takes bytes of a stream. Unknown streams are ignored: they were closed already.
+    pub fn handle_stream_bytes(&mut self, now: Instant, id: StreamId, bytes: &[u8]) {
+        self.stream_bytes(now, id, bytes);
+        self.finish(now);
+    }
+
+    /// Notes that a stream could not be connected, failed, or was closed by the peer; `why` is
+    /// for people.
+    pub fn handle_stream_closed(&mut self, now: Instant, id: StreamId, why: &str) {
+        self.stream_closed(id, why);
+        self.finish(now);
+    }
+
+    /// Does everything whose time has come at `now`.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        while let Some(timer) = self.timers.pop_due(now) {
+            match timer {
+                Timer::Probe => self.probe_next(now),
+                Timer::PingTimeout(seq) => self.ping_timed_out(now, seq),
+                Timer::ProbeEnd(seq) => self.probe_ended(now, seq),
+                Timer::Gossip => self.gossip_tick(now),
+                Timer::GossipSoon => self.gossip_soon_due(),
+                Timer::PushPull => self.push_pull_tick(now),
+                Timer::Suspicion(name) => self.suspicion_ended(now, &name),
+                Timer::Stream(id) => self.stream_timed_out(id),
+                Timer::Reap => self.reap_tick(now),
+                Timer::Reconnect => self.reconnect_tick(now),
+                Timer::Watch => self.watch_tick(now),
+                Timer::Leave => self.leave_tick(now),
+            }
+        }
+        self.finish(now);
+    }
+
+    /// Exchanges states with each address; [`Event::Joined`] or [`Event::JoinFailed`] follows for
+    /// each. A node that leaves refuses.
+    pub fn join(&mut self, now: Instant, addresses: &[SocketAddr]) {
+        self.join_all(now, addresses);
+        self.finish(now);
+    }
+
+    /// Announces that we leave; [`Event::Departed`] follows when that is spread. The node goes on
+    /// answering probes; it cannot come back: make another one.
+    pub fn leave(&mut self, now: Instant) {
+        self.leave_begin(now);
+        self.finish(now);
+    }
+
+    /// Replaces our tags and spreads them.
+    ///
+    /// Errors: too long when encoded; nothing is changed.
+    pub fn set_tags(
+        &mut self,
+        now: Instant,
+        tags: BTreeMap<String, String>,
+    ) -> Result<(), ConfigError> {
+        let meta = tags::encode(&tags).map_err(|error| ConfigError::Tags(error.len))?;
+        self.own_tags_changed(tags, meta);
+        self.finish(now);
+        Ok(())
+    }
+
+    /// Pings `name` while nothing else is heard of it and tells by [`Event::Silent`] and
+    /// [`Event::Heard`] whether it answers; or stops doing so. The member may be unknown yet.
+    /// Nothing of it is told to the cluster.
+    pub fn watch(&mut self, now: Instant, name: &str, on: bool) {
+        self.watch_set(now, name, on);
+        self.finish(now);
+    }
+
+    /// Gives the next thing to do.
+    pub fn poll_output(&mut self) -> Option<Output> {
+        self.outputs.pop_front()
+    }
+
+    /// Gives when to call [`Node::handle_timeout`] at the latest.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        self.timers.next()
+    }
+
+    /// Our own name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// All members, ourselves included, sorted by name.
+    pub fn members(&self) -> impl Iterator<Item = &Member> {
+        self.members.values().map(|record| &record.member)
+    }
+
+    /// One member.
+    pub fn member(&self, name: &str) -> Option<&Member> {
+        self.members.get(name).map(|record| &record.member)
+    }
+
+    /// A number that is raised with each change of a member.
+    pub fn revision(&self) -> u64 {
+        self.revision
+    }
+
+    /// What the node counts and holds. O(members).
+    pub fn stats(&self) -> Stats {
+        let mut stats = self.stats.clone();
+        for member in self.members() {
+            match member.status {
+                Status::Alive => stats.alive += 1,
+                Status::Leaving => stats.leaving += 1,
+                Status::Left => stats.left += 1,
+                Status::Failed => stats.failed += 1,
+            }
+            stats.suspect += usize::from(member.suspect);
+        }
+        stats.awareness = self.awareness.score();
+        stats.queued = self.queue.len();
+        stats.streams = self.streams.len();
+        stats
+    }
+
+    /// Ends every public change: sends what is fresh, then checks what must hold.
+    fn finish(&mut self, now: Instant) {
+        self.gossip_fresh(now);
+        #[cfg(debug_assertions)]
+        self.check_invariants();
+    }
+
+    /// Checks what must hold between any two calls.
+    ///
+    /// Panics: when it does not hold.
+    #[cfg(debug_assertions)]
+    pub fn check_invariants(&self) {
+        self.queue.check_invariants();
+        let known = self.members.values().filter(|r| r.swim != Swim::Gone);
+        assert_eq!(known.count(), self.known, "the count of known members");
+        assert_eq!(self.to_probe.len() + 1, self.known, "who is probed");
+        assert_eq!(self.to_gossip.len() + 1, self.known, "who gets gossip");
+        assert!(self.members.contains_key(&self.name), "we know ourselves");
+        for record in self.members.values() {
+            record.check_invariants();
+        }
+        assert!(self.intents.len() <= self.config.limits.intents);
+        assert!(self.members.len() <= self.config.limits.members.max(1));
+        let bound = 64 + 4 * self.members.len() + 2 * self.streams.len() + 2 * self.pings.len();
+        assert!(self.timers.len() <= bound, "timers: {}", self.timers.len());
+    }
+
+    fn event(&mut self, event: Event) {
+        self.outputs.push_back(Output::Event(event));
+    }
+
+    /// Counts something refused, and tells of it once per peer and reason.
+    fn refuse(&mut self, from: SocketAddr, reason: DropReason) {
+        *self.stats.dropped.entry(reason).or_default() += 1;
+        if self.complaints.len() >= COMPLAINTS {
+            self.complaints.clear();
+        }
+        if self.complaints.insert((from.ip(), reason)) {
+            self.event(Event::Dropped { from, reason });
+        }
+    }
+
+    fn own(&self) -> &Record {
+        &self.members[&self.name]
+    }
+
+    fn own_mut(&mut self) -> &mut Record {
+        self.members
+            .get_mut(&self.name)
+            .expect("our own record is never removed")
+    }
+
+    /// A random part of `interval`.
+    fn random_part(&mut self, interval: Duration) -> Duration {
+        let nanos = u64::try_from(interval.as_nanos()).unwrap_or(u64::MAX);
+        Duration::from_nanos(self.rng.u64(0..=nanos))
+    }
+}
+
+fn own_member(config: &Config, now: Instant) -> Member {
+    Member {
+        name: config.name.clone(),
+        address: canonical(config.advertise),
+        tags: config.tags.clone(),
+        status: Status::Alive,
+        suspect: false,
+        incarnation: config.incarnation.max(1),
+        versions: *Versions::SERF.as_bytes(),
+        since: now,
+    }
+}
+
+/// IPv4 that came through an IPv6 socket is IPv4.
+fn canonical(address: SocketAddr) -> SocketAddr {
+    SocketAddr::new(address.ip().to_canonical(), address.port())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,71 @@
+//! Datagrams on their way in.
+
+use std::net::SocketAddr;
+use std::time::Instant;
+
+use super::Node;
+use super::swim::reason_of;
+use crate::event::DropReason;
+use crate::member::is_valid_name;
+use crate::wire::{Accusation, Message, Packet, PacketError, Reason, decode_packet};
+
+impl Node {
+    pub(super) fn packet_received(&mut self, now: Instant, from: SocketAddr, bytes: &[u8]) {
+        let mut packet = Packet::default();
+        if let Err(error) = decode_packet(bytes, &self.seal.envelope, &mut packet) {
+            self.refuse(from, reason_of_packet(error));
+            return;
+        }
+        for rejected in &packet.rejected {
+            let reason = match rejected.reason {
+                Reason::Record(bad) => reason_of(bad),
+                _ => DropReason::Malformed,
+            };
+            self.refuse(from, reason);
+        }
+        for message in packet.messages {
+            self.message_received(now, from, message);
+        }
+    }
+
+    fn message_received(&mut self, now: Instant, from: SocketAddr, message: Message) {
+        match message {
+            Message::Ping(ping) => self.ping_heard(from, &ping),
+            Message::IndirectPing(ping) => self.indirect_ping_heard(now, from, &ping),
+            Message::Ack(ack) => self.ack_heard(now, ack.seq),
+            Message::Nack(nack) => self.nack_heard(nack.seq),
+            Message::Suspect(accusation) => {
+                if self.accusation_is_sane(from, &accusation) {
+                    self.suspect_heard(now, accusation);
+                }
+            }
+            Message::Dead(accusation) => {
+                if self.accusation_is_sane(from, &accusation) {
+                    self.dead_heard(now, accusation);
+                }
+            }
+            Message::Alive(record) => self.alive_heard(now, from, record),
+            Message::User(bytes) => self.user_heard(now, from, &bytes),
+        }
+    }
+
+    /// Whether the accuser has a name that may be passed on; the accused is known or ignored.
+    fn accusation_is_sane(&mut self, from: SocketAddr, accusation: &Accusation) -> bool {
+        let sane = is_valid_name(&accusation.from);
+        if !sane {
+            self.refuse(from, DropReason::Name);
+        }
+        sane
+    }
+}
+
+fn reason_of_packet(error: PacketError) -> DropReason {
+    match error {
+        PacketError::Label => DropReason::Label,
+        PacketError::Encryption(_) => DropReason::Unauthenticated,
+        PacketError::Truncated
+        | PacketError::TooLong
+        | PacketError::Checksum
+        | PacketError::Compression(_) => DropReason::Malformed,
+    }
+}

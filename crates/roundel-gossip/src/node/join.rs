@@ -1,0 +1,49 @@
+//! Joining by given addresses.
+
+use std::net::SocketAddr;
+use std::time::Instant;
+
+use super::streams::Role;
+use super::{Node, canonical};
+use crate::event::Event;
+use crate::wire::PushPull;
+
+impl Node {
+    pub(super) fn join_all(&mut self, now: Instant, addresses: &[SocketAddr]) {
+        for address in addresses {
+            let to = canonical(*address);
+            if self.leave.is_some() {
+                self.join_failed(*address, "this node is leaving");
+            } else if to == self.own().member.address {
+                self.join_failed(*address, "this is our own address");
+            } else if self.open_stream(now, to, Role::Join(*address)).is_none() {
+                self.join_failed(*address, "too many streams are open");
+            }
+        }
+    }
+
+    pub(super) fn join_failed(&mut self, address: SocketAddr, why: &str) {
+        self.event(Event::JoinFailed {
+            address,
+            reason: why.to_owned(),
+        });
+    }
+
+    /// A peer told us its state in answer to a join.
+    pub(super) fn joined(
+        &mut self,
+        now: Instant,
+        from: SocketAddr,
+        address: SocketAddr,
+        state: PushPull,
+    ) {
+        let members = state.nodes.len();
+        let before = self.known;
+        self.merge(now, from, state);
+        // A join repeated to heal a cluster is no news to anyone, unless it found somebody.
+        if self.leave.is_none() && (self.own().status_time == 0 || self.known > before) {
+            self.say_we_are_here();
+        }
+        self.event(Event::Joined { address, members });
+    }
+}

@@ -1,0 +1,254 @@
+//! Broadcasts that wait to be sent, each a limited number of times.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+/// What goes first when a packet has room for little: lower first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Tier {
+    /// Alive, suspect, dead.
+    Swim,
+    /// Serf's join and leave intents.
+    Intent,
+    /// Serf's queries.
+    Query,
+    /// Serf's user events.
+    Event,
+}
+
+/// Names a queued broadcast.
+pub(super) type BroadcastId = u64;
+
+/// Order of taking: by tier, then the least sent, then the longest that fits, then the newest.
+type Rank = (
+    Tier,
+    u32,
+    std::cmp::Reverse<usize>,
+    std::cmp::Reverse<BroadcastId>,
+);
+
+/// Holds broadcasts until each was sent as often as asked.
+///
+/// Shape: at most one per member in [`Tier::Swim`], at most `limit` in the other tiers together;
+/// when those are full the most-sent of the last tier goes.
+/// Source: the transmit-limited queue of memberlist; SWIM (Das et al. 2002), section 4.1.
+#[derive(Debug)]
+pub(super) struct Queue {
+    entries: BTreeMap<BroadcastId, Entry>,
+    ranks: BTreeSet<Rank>,
+    by_subject: BTreeMap<Arc<str>, BroadcastId>,
+    next: BroadcastId,
+    limit: usize,
+}
+
+#[derive(Debug)]
+struct Entry {
+    tier: Tier,
+    subject: Option<Arc<str>>,
+    message: Arc<[u8]>,
+    sent: u32,
+}
+
+impl Entry {
+    fn rank(&self, id: BroadcastId) -> Rank {
+        use std::cmp::Reverse;
+        (
+            self.tier,
+            self.sent,
+            Reverse(self.message.len()),
+            Reverse(id),
+        )
+    }
+}
+
+impl Queue {
+    pub(super) fn new(limit: usize) -> Self {
+        Self {
+            entries: BTreeMap::new(),
+            ranks: BTreeSet::new(),
+            by_subject: BTreeMap::new(),
+            next: 0,
+            limit,
+        }
+    }
+
+    /// Queues what is to be said about a member; an older broadcast about it is replaced.
+    pub(super) fn push_about(&mut self, subject: Arc<str>, message: Vec<u8>) -> BroadcastId {
+        if let Some(old) = self.by_subject.get(&subject) {
+            self.remove(*old);
+        }
+        self.insert(Tier::Swim, Some(subject), message)
+    }
+
+    /// Queues a message of Serf's layer.
+    pub(super) fn push(&mut self, tier: Tier, message: Vec<u8>) -> BroadcastId {
+        if self.entries.len() - self.by_subject.len() >= self.limit {
+            let last = self.ranks.last().map(|rank| rank.3.0);
+            if let Some(id) = last {
+                self.remove(id);
+            }
+        }
+        self.insert(tier, None, message)
+    }
+
+    fn insert(&mut self, tier: Tier, subject: Option<Arc<str>>, message: Vec<u8>) -> BroadcastId {
+        let id = self.next;
+        self.next += 1;
+        let entry = Entry {
+            tier,
+            subject: subject.clone(),
+            message: message.into(),
+            sent: 0,
+        };
+        self.ranks.insert(entry.rank(id));
+        self.entries.insert(id, entry);
+        if let Some(subject) = subject {
+            self.by_subject.insert(subject, id);
+        }
+        id
+    }
+
+    fn remove(&mut self, id: BroadcastId) {
+        if let Some(entry) = self.entries.remove(&id) {
+            self.ranks.remove(&entry.rank(id));
+            if let Some(subject) = entry.subject {
+                self.by_subject.remove(&subject);
+            }
+        }
+    }
+
+    /// Takes messages for one packet: each costs its length and `overhead`, together at most
+    /// `room` and at most `count`. What was sent `times` times leaves the queue.
+    pub(super) fn take(
+        &mut self,
+        mut room: usize,
+        overhead: usize,
+        count: usize,
+        times: u32,
+    ) -> Vec<Arc<[u8]>> {
+        let mut chosen = Vec::new();
+        for rank in &self.ranks {
+            if chosen.len() == count || room <= overhead {
+                break;
+            }
+            let cost = rank.2.0 + overhead;
+            if cost <= room {
+                room -= cost;
+                chosen.push(rank.3.0);
+            }
+        }
+        chosen
+            .into_iter()
+            .filter_map(|id| self.count_one(id, times))
+            .collect()
+    }
+
+    fn count_one(&mut self, id: BroadcastId, times: u32) -> Option<Arc<[u8]>> {
+        let entry = self.entries.get_mut(&id)?;
+        self.ranks.remove(&entry.rank(id));
+        entry.sent += 1;
+        let message = entry.message.clone();
+        if entry.sent >= times {
+            self.remove(id);
+        } else {
+            let rank = entry.rank(id);
+            self.ranks.insert(rank);
+        }
+        Some(message)
+    }
+
+    /// Whether a broadcast still waits to be sent again.
+    pub(super) fn contains(&self, id: BroadcastId) -> bool {
+        self.entries.contains_key(&id)
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// Whether the three indexes agree and the bounds hold.
+    #[cfg(debug_assertions)]
+    pub(super) fn check_invariants(&self) {
+        assert_eq!(
+            self.entries.len(),
+            self.ranks.len(),
+            "each entry has a rank"
+        );
+        assert!(self.by_subject.len() <= self.entries.len());
+        assert!(self.entries.len() - self.by_subject.len() <= self.limit.max(1));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn texts(taken: Vec<Arc<[u8]>>) -> Vec<String> {
+        taken
+            .iter()
+            .map(|m| String::from_utf8_lossy(m).into_owned())
+            .collect()
+    }
+
+    #[test]
+    fn newer_word_about_a_member_replaces_the_older() {
+        let mut queue = Queue::new(10);
+        let old = queue.push_about("a".into(), b"old".to_vec());
+        let new = queue.push_about("a".into(), b"new".to_vec());
+        assert!(!queue.contains(old) && queue.contains(new));
+        assert_eq!(texts(queue.take(100, 2, 10, 1)), ["new"]);
+        assert!(queue.is_empty());
+        queue.check_invariants();
+    }
+
+    #[test]
+    fn least_sent_first_then_longest_then_newest() {
+        let mut queue = Queue::new(10);
+        queue.push(Tier::Intent, b"aaaa".to_vec());
+        assert_eq!(texts(queue.take(100, 2, 10, 9)), ["aaaa"]);
+        queue.push(Tier::Intent, b"bb".to_vec());
+        queue.push(Tier::Intent, b"cc".to_vec());
+        queue.push(Tier::Intent, b"ddd".to_vec());
+        assert_eq!(
+            texts(queue.take(100, 2, 10, 9)),
+            ["ddd", "cc", "bb", "aaaa"]
+        );
+        queue.check_invariants();
+    }
+
+    #[test]
+    fn tiers_go_in_order_and_small_ones_fill_the_rest() {
+        let mut queue = Queue::new(10);
+        queue.push(Tier::Event, b"ev".to_vec());
+        queue.push(Tier::Query, vec![b'q'; 50]);
+        queue.push_about("a".into(), b"swim".to_vec());
+        assert_eq!(texts(queue.take(12, 2, 10, 9)), ["swim", "ev"]);
+        assert_eq!(queue.take(1000, 2, 1, 9).len(), 1);
+    }
+
+    #[test]
+    fn a_message_leaves_after_its_number_of_sendings() {
+        let mut queue = Queue::new(10);
+        let id = queue.push(Tier::Event, b"e".to_vec());
+        for _ in 0..3 {
+            assert!(queue.contains(id));
+            assert_eq!(queue.take(100, 2, 10, 3).len(), 1);
+        }
+        assert!(queue.is_empty());
+    }
+
+    #[test]
+    fn full_queue_loses_the_least_urgent() {
+        let mut queue = Queue::new(2);
+        queue.push(Tier::Intent, b"i1".to_vec());
+        queue.push(Tier::Event, b"e1".to_vec());
+        queue.push(Tier::Intent, b"i2".to_vec());
+        queue.push_about("a".into(), b"swim".to_vec());
+        assert_eq!(texts(queue.take(100, 2, 10, 1)), ["swim", "i2", "i1"]);
+        queue.check_invariants();
+    }
+}

@@ -1,0 +1,97 @@
+//! A list that is walked in random order without missing anyone.
+
+use std::sync::Arc;
+
+/// Walks members in a random order that is drawn anew when all have had their turn.
+///
+/// Independent draws would miss some members for long; SWIM bounds the time until a member is
+/// probed by walking a shuffled list. Gossip targets profit alike.
+///
+/// Shape: each name once. `insert` and `remove` are O(n), `next` O(1) amortised.
+#[derive(Debug, Default)]
+pub(super) struct Rotation {
+    order: Vec<Arc<str>>,
+    next: usize,
+}
+
+impl Rotation {
+    /// Adds a name at a random place.
+    pub(super) fn insert(&mut self, rng: &mut fastrand::Rng, name: Arc<str>) {
+        let at = rng.usize(..=self.order.len());
+        self.order.insert(at, name);
+        if at < self.next {
+            self.next += 1;
+        }
+    }
+
+    /// Takes a name out; unknown ones are ignored.
+    pub(super) fn remove(&mut self, name: &str) {
+        if let Some(at) = self.order.iter().position(|n| &**n == name) {
+            self.order.remove(at);
+            if at < self.next {
+                self.next -= 1;
+            }
+        }
+    }
+
+    /// Gives the next name for which `fits` holds, or none if there is none.
+    pub(super) fn next(
+        &mut self,
+        rng: &mut fastrand::Rng,
+        fits: impl Fn(&str) -> bool,
+    ) -> Option<Arc<str>> {
+        for _ in 0..self.order.len() {
+            if self.next >= self.order.len() {
+                rng.shuffle(&mut self.order);
+                self.next = 0;
+            }
+            let name = &self.order[self.next];
+            self.next += 1;
+            if fits(name) {
+                return Some(name.clone());
+            }
+        }
+        None
+    }
+
+    #[cfg(debug_assertions)]
+    pub(super) fn len(&self) -> usize {
+        self.order.len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn everyone_has_a_turn_before_anyone_has_a_second() {
+        let mut rng = fastrand::Rng::with_seed(7);
+        let mut rotation = Rotation::default();
+        for i in 0..10 {
+            rotation.insert(&mut rng, format!("n{i}").into());
+        }
+        rotation.remove("n3");
+        rotation.remove("unknown");
+        for _ in 0..5 {
+            let round: BTreeSet<_> = (0..9)
+                .filter_map(|_| rotation.next(&mut rng, |_| true))
+                .collect();
+            assert_eq!(round.len(), 9);
+        }
+    }
+
+    #[test]
+    fn those_that_do_not_fit_are_passed_over() {
+        let mut rng = fastrand::Rng::with_seed(7);
+        let mut rotation = Rotation::default();
+        assert_eq!(rotation.next(&mut rng, |_| true), None);
+        rotation.insert(&mut rng, "a".into());
+        rotation.insert(&mut rng, "b".into());
+        for _ in 0..4 {
+            assert_eq!(rotation.next(&mut rng, |n| n == "b").as_deref(), Some("b"));
+        }
+        assert_eq!(rotation.next(&mut rng, |_| false), None);
+    }
+}

@@ -1,0 +1,252 @@
+//! Serf's level: intents, member status, and what of it a state exchange carries.
+
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::Node;
+use super::intents::Kind;
+use super::queue::Tier;
+use crate::event::{DropReason, Event};
+use crate::member::{Status, is_valid_name};
+use crate::wire::{JoinIntent, LeaveIntent, Message, PushPullState, SerfMessage};
+
+/// Lamport times from here on are refused: no honest clock gets there, and a cluster that
+/// believed one could not count on.
+const ABSURD_TIME: u64 = 1 << 62;
+
+/// Where an intent came from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Heard {
+    /// As a message of its own.
+    Directly,
+    /// Out of the status times of a state exchange.
+    Hearsay,
+}
+
+impl Node {
+    /// The SWIM level found a member, `new` or back again.
+    pub(super) fn serf_joined(&mut self, now: Instant, name: &Arc<str>, new: bool) {
+        let intent = if new { self.intents.take(name) } else { None };
+        let Some(record) = self.members.get_mut(name) else {
+            return;
+        };
+        record.member.status = Status::Alive;
+        record.member.since = now;
+        record.prune = false;
+        if let Some(intent) = intent {
+            record.status_time = intent.time;
+            if intent.kind == Kind::Leave {
+                record.member.status = Status::Leaving;
+            }
+        }
+        let member = record.member.clone();
+        self.event(Event::Join(member.clone()));
+        if member.status == Status::Leaving {
+            self.event(Event::Leaving(member));
+        }
+    }
+
+    /// The SWIM level lost a member. A death that the member itself announced is a graceful
+    /// leave, whether or not its leave intent came by: only a leaving member sends it.
+    pub(super) fn serf_gone(&mut self, now: Instant, name: &Arc<str>, by_itself: bool) {
+        let Some(record) = self.members.get_mut(name) else {
+            return;
+        };
+        let graceful = by_itself || record.member.status == Status::Leaving;
+        record.member.status = if graceful {
+            Status::Left
+        } else {
+            Status::Failed
+        };
+        record.member.since = now;
+        let member = record.member.clone();
+        self.event(if graceful {
+            Event::Leave(member)
+        } else {
+            Event::Failed(member)
+        });
+    }
+
+    /// Whether an intent can be considered at all; otherwise it is counted as refused.
+    pub(super) fn intent_is_sane(&mut self, from: SocketAddr, name: &str, time: u64) -> bool {
+        if !is_valid_name(name) {
+            self.refuse(from, DropReason::Name);
+            return false;
+        }
+        self.time_is_sane(from, time)
+    }
+
+    pub(super) fn time_is_sane(&mut self, from: SocketAddr, time: u64) -> bool {
+        let sane = time < ABSURD_TIME;
+        if !sane {
+            self.refuse(from, DropReason::Malformed);
+        }
+        sane
+    }
+
+    /// Somebody leaves, or is told to be gone for good. Gives whether that is news to pass on.
+    pub(super) fn leave_intent(
+        &mut self,
+        now: Instant,
+        intent: &LeaveIntent,
+        heard: Heard,
+    ) -> bool {
+        self.clock.witness(intent.ltime);
+        let limit = self.config.limits.intents;
+        let Some(record) = self.members.get_mut(intent.node.as_str()) else {
+            return self
+                .intents
+                .keep(now, &intent.node, Kind::Leave, intent.ltime, limit);
+        };
+        // A state exchange tells the time of a leave as if it were a join. If that came first,
+        // the leave itself has an equal time and still is news.
+        let tie = intent.ltime == record.status_time && record.status_hearsay;
+        if intent.ltime <= record.status_time && !(tie && heard == Heard::Directly) {
+            return false;
+        }
+        if *intent.node == *self.name && self.leave.is_none() {
+            self.say_we_are_here();
+            return false;
+        }
+        record.status_time = intent.ltime;
+        record.status_hearsay = false;
+        record.prune |= intent.prune;
+        match record.member.status {
+            Status::Alive => {
+                record.member.status = Status::Leaving;
+                record.member.since = now;
+                self.revision += 1;
+                let member = record.member.clone();
+                self.event(Event::Leaving(member));
+            }
+            Status::Failed => {
+                record.member.status = Status::Left;
+                record.member.since = now;
+                self.revision += 1;
+                let member = record.member.clone();
+                self.event(Event::Leave(member));
+            }
+            Status::Leaving | Status::Left => {}
+        }
+        true
+    }
+
+    /// Somebody joined, or says that it is not leaving. Gives whether that is news to pass on.
+    pub(super) fn join_intent(&mut self, now: Instant, intent: &JoinIntent, heard: Heard) -> bool {
+        self.clock.witness(intent.ltime);
+        let limit = self.config.limits.intents;
+        let Some(record) = self.members.get_mut(intent.node.as_str()) else {
+            return self
+                .intents
+                .keep(now, &intent.node, Kind::Join, intent.ltime, limit);
+        };
+        if intent.ltime <= record.status_time {
+            return false;
+        }
+        record.status_time = intent.ltime;
+        record.status_hearsay = heard == Heard::Hearsay;
+        if record.member.status == Status::Leaving && *intent.node != *self.name {
+            record.member.status = Status::Alive;
+            record.member.since = now;
+            self.revision += 1;
+            let member = record.member.clone();
+            self.event(Event::Update(member));
+        }
+        true
+    }
+
+    /// Gossips that we are here, with the current time: contradicts any leave intent about us.
+    pub(super) fn say_we_are_here(&mut self) {
+        let intent = JoinIntent {
+            ltime: self.clock.time(),
+            node: self.name.to_string(),
+        };
+        self.clock.witness(intent.ltime);
+        let own = self.own_mut();
+        own.status_time = own.status_time.max(intent.ltime);
+        self.spread(Tier::Intent, &SerfMessage::Join(intent).encode());
+    }
+
+    /// Queues a message of Serf's level as it is. Gives the name of the broadcast.
+    pub(super) fn spread(&mut self, tier: Tier, serf: &[u8]) -> super::queue::BroadcastId {
+        self.gossip_soon.wanted();
+        self.queue.push(tier, Message::User(serf.to_vec()).encode())
+    }
+
+    /// What a state exchange carries of Serf's level.
+    ///
+    /// Leaving members are listed among the left ones, and all of those with a time one lower:
+    /// the receiver adds one. Listed otherwise, a leave would reach the receiver as a join of the
+    /// same time, and it would take the death that follows for a failure.
+    pub(super) fn user_state(&self) -> Vec<u8> {
+        let mut state = PushPullState {
+            ltime: self.clock.time(),
+            event_ltime: self.event_clock.time(),
+            query_ltime: self.query_clock.time(),
+            ..PushPullState::default()
+        };
+        for record in self.members.values() {
+            let name = record.member.name.clone();
+            let mut time = record.status_time;
+            if matches!(record.member.status, Status::Leaving | Status::Left) {
+                state.left_members.push(name.clone());
+                time = time.saturating_sub(1);
+            }
+            state.status_ltimes.push((name, time));
+        }
+        SerfMessage::PushPull(state).encode()
+    }
+
+    /// Takes Serf's part of a state exchange. `living` are those who live for the peer in an
+    /// incarnation that is not older than ours.
+    pub(super) fn user_state_heard(
+        &mut self,
+        now: Instant,
+        from: SocketAddr,
+        bytes: &[u8],
+        living: &BTreeSet<String>,
+    ) {
+        if bytes.is_empty() {
+            return;
+        }
+        let Ok(SerfMessage::PushPull(state)) = SerfMessage::decode(bytes) else {
+            self.refuse(from, DropReason::Malformed);
+            return;
+        };
+        if state.ltime.max(state.event_ltime).max(state.query_ltime) >= ABSURD_TIME {
+            self.refuse(from, DropReason::Malformed);
+            return;
+        }
+        self.clock.witness(state.ltime.saturating_sub(1));
+        self.event_clock
+            .witness(state.event_ltime.saturating_sub(1));
+        self.query_clock
+            .witness(state.query_ltime.saturating_sub(1));
+        let left: BTreeSet<String> = state.left_members.into_iter().collect();
+        for (node, time) in state.status_ltimes {
+            if !self.intent_is_sane(from, &node, time) {
+                continue;
+            }
+            if !left.contains(&node) {
+                let intent = JoinIntent { ltime: time, node };
+                self.join_intent(now, &intent, Heard::Hearsay);
+            } else if !self.leave_is_stale(&node, living) {
+                let intent = LeaveIntent {
+                    ltime: time.saturating_add(1),
+                    node,
+                    prune: false,
+                };
+                self.leave_intent(now, &intent, Heard::Hearsay);
+            }
+        }
+    }
+
+    /// Whether hearsay of a leave is about a former life: the member lives here, and the peer
+    /// does not know it in this incarnation.
+    fn leave_is_stale(&self, name: &str, living: &BTreeSet<String>) -> bool {
+        let lives = self.members.get(name).is_some_and(|record| record.is_up());
+        lives && *name != *self.name && !living.contains(name)
+    }
+}

@@ -1,0 +1,232 @@
+//! Streams: state exchanges and pings where datagrams do not get through.
+
+use std::net::SocketAddr;
+use std::time::Instant;
+
+use super::timers::{Timer, TimerKey};
+use super::{Node, Output, StreamId};
+use crate::event::DropReason;
+use crate::wire::{Ack, Progress, StreamDecoder, StreamError, StreamMessage};
+
+/// The most streams that we have open towards others.
+const OUTGOING: usize = 1024;
+
+/// What a stream is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Role {
+    /// The peer asks.
+    Incoming,
+    /// We join by this address.
+    Join(SocketAddr),
+    /// We exchange states with a member; `join` when it was failed.
+    Sync { join: bool },
+    /// We probe a member under this number.
+    Ping(u32),
+}
+
+/// One stream.
+#[derive(Debug)]
+pub(super) struct Stream {
+    peer: SocketAddr,
+    role: Role,
+    decoder: StreamDecoder,
+    deadline: TimerKey,
+}
+
+impl Node {
+    /// Takes a stream in, unless too many are there.
+    pub(super) fn stream_accepted(&mut self, now: Instant, peer: SocketAddr) -> Option<StreamId> {
+        let incoming = self.streams.values().filter(|s| s.role == Role::Incoming);
+        if incoming.count() >= self.config.limits.streams {
+            self.refuse(peer, DropReason::Limit);
+            return None;
+        }
+        Some(self.add_stream(now, peer, Role::Incoming))
+    }
+
+    /// Asks for a stream to a peer; nothing if too many are open.
+    pub(super) fn open_stream(
+        &mut self,
+        now: Instant,
+        to: SocketAddr,
+        role: Role,
+    ) -> Option<StreamId> {
+        let outgoing = self.streams.values().filter(|s| s.role != Role::Incoming);
+        if outgoing.count() >= OUTGOING {
+            return None;
+        }
+        let id = self.add_stream(now, to, role);
+        self.outputs.push_back(Output::Open { id, to });
+        Some(id)
+    }
+
+    pub(super) fn open_ping_stream(&mut self, now: Instant, to: SocketAddr, seq: u32) -> StreamId {
+        let id = self.add_stream(now, to, Role::Ping(seq));
+        self.outputs.push_back(Output::Open { id, to });
+        id
+    }
+
+    fn add_stream(&mut self, now: Instant, peer: SocketAddr, role: Role) -> StreamId {
+        let id = StreamId(self.next_stream);
+        self.next_stream += 1;
+        let at = now + self.config.timings.stream_timeout;
+        let stream = Stream {
+            peer,
+            role,
+            decoder: StreamDecoder::new(self.config.limits.stream_bytes),
+            deadline: self.timers.set(at, Timer::Stream(id)),
+        };
+        self.streams.insert(id, stream);
+        id
+    }
+
+    /// Forgets a stream and has it closed.
+    pub(super) fn close_stream(&mut self, id: StreamId) {
+        if self.forget_stream(id).is_some() {
+            self.outputs.push_back(Output::Close { id });
+        }
+    }
+
+    fn forget_stream(&mut self, id: StreamId) -> Option<Stream> {
+        let stream = self.streams.remove(&id)?;
+        self.timers.cancel(stream.deadline);
+        Some(stream)
+    }
+
+    /// Says our part on a stream that we asked for.
+    pub(super) fn stream_opened(&mut self, _now: Instant, id: StreamId) {
+        let Some(stream) = self.streams.get(&id) else {
+            return;
+        };
+        let message = match stream.role {
+            Role::Incoming => return,
+            Role::Join(_) => self.own_state(true),
+            Role::Sync { join } => self.own_state(join),
+            Role::Ping(seq) => match self.probe_target(seq) {
+                Some(target) => StreamMessage::Ping(self.ping_for(&target, seq)),
+                None => return self.close_stream(id),
+            },
+        };
+        self.write(id, &message);
+    }
+
+    fn write(&mut self, id: StreamId, message: &StreamMessage) {
+        let bytes = self.seal.stream(&message.encode());
+        self.outputs.push_back(Output::Write { id, bytes });
+    }
+
+    pub(super) fn stream_bytes(&mut self, now: Instant, id: StreamId, bytes: &[u8]) {
+        let Some(stream) = self.streams.get_mut(&id) else {
+            return;
+        };
+        let (peer, role) = (stream.peer, stream.role);
+        match stream.decoder.feed(bytes, &self.seal.envelope) {
+            Ok(Progress::NeedMore) => {}
+            Ok(Progress::Message(message)) => self.stream_message(now, id, peer, role, message),
+            Err(error) => {
+                self.refuse(peer, reason_of(&error));
+                if role == Role::Incoming {
+                    self.write(id, &StreamMessage::Error(error.to_string()));
+                }
+                self.stream_failed(id, &error.to_string());
+            }
+        }
+    }
+
+    fn stream_message(
+        &mut self,
+        now: Instant,
+        id: StreamId,
+        peer: SocketAddr,
+        role: Role,
+        message: StreamMessage,
+    ) {
+        match (role, message) {
+            (Role::Incoming, StreamMessage::PushPull(state)) => {
+                let answer = self.own_state(state.join);
+                self.write(id, &answer);
+                self.close_stream(id);
+                self.merge(now, peer, state);
+            }
+            (Role::Incoming, StreamMessage::Ping(ping)) => {
+                if ping.node.is_empty() || *ping.node == *self.name {
+                    let ack = Ack {
+                        seq: ping.seq,
+                        payload: None,
+                    };
+                    self.write(id, &StreamMessage::Ack(ack));
+                }
+                self.close_stream(id);
+            }
+            (Role::Incoming, StreamMessage::User(bytes)) => {
+                self.close_stream(id);
+                self.user_heard(now, peer, &bytes);
+            }
+            (Role::Join(address), StreamMessage::PushPull(state)) => {
+                self.close_stream(id);
+                self.joined(now, peer, address, state);
+            }
+            (Role::Sync { .. }, StreamMessage::PushPull(state)) => {
+                self.close_stream(id);
+                self.merge(now, peer, state);
+            }
+            (Role::Ping(seq), StreamMessage::Ack(ack)) => {
+                self.close_stream(id);
+                if ack.seq == seq {
+                    self.probe_succeeded(seq);
+                }
+            }
+            (_, StreamMessage::Error(text)) => {
+                let shown: String = text.chars().filter(|c| !c.is_control()).take(200).collect();
+                self.stream_failed(id, &format!("the peer says: {shown}"));
+            }
+            (_, _) => {
+                self.refuse(peer, DropReason::Malformed);
+                self.stream_failed(id, "the peer answered something else");
+            }
+        }
+    }
+
+    /// Closes a stream that is of no use; a join by it has failed.
+    fn stream_failed(&mut self, id: StreamId, why: &str) {
+        if let Some(stream) = self.forget_stream(id) {
+            self.outputs.push_back(Output::Close { id });
+            self.stream_lost(&stream, why);
+        }
+    }
+
+    /// The peer or the network closed a stream.
+    pub(super) fn stream_closed(&mut self, id: StreamId, why: &str) {
+        if let Some(stream) = self.forget_stream(id) {
+            self.stream_lost(&stream, why);
+        }
+    }
+
+    fn stream_lost(&mut self, stream: &Stream, why: &str) {
+        if let Role::Join(address) = stream.role {
+            self.join_failed(address, why);
+        }
+    }
+
+    pub(super) fn stream_timed_out(&mut self, id: StreamId) {
+        if let Some(stream) = self.streams.get(&id) {
+            if stream.role == Role::Incoming {
+                self.refuse(stream.peer, DropReason::Timeout);
+            }
+            self.stream_failed(id, "no answer in time");
+        }
+    }
+}
+
+fn reason_of(error: &StreamError) -> DropReason {
+    match error {
+        StreamError::TooLong | StreamError::TooLarge => DropReason::Limit,
+        StreamError::Label => DropReason::Label,
+        StreamError::NotEncrypted | StreamError::Encrypted | StreamError::Encryption(_) => {
+            DropReason::Unauthenticated
+        }
+        StreamError::Compression(_) | StreamError::Malformed(_) | StreamError::UnknownType(_) => {
+            DropReason::Malformed
+        }
+    }
+}

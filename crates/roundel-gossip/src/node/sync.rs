@@ -1,0 +1,93 @@
+//! Exchanges of full states, which bring in what gossip missed.
+
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use super::Node;
+use super::record::Swim;
+use super::streams::Role;
+use super::swim::reason_of;
+use super::timers::Timer;
+use crate::event::DropReason;
+use crate::wire::{PushPull, Reason, RecordState, StreamMessage};
+
+/// Up to this many members the exchanges keep their pace; memberlist's figure.
+const UNHURRIED: usize = 32;
+
+impl Node {
+    /// Exchanges states with a random member.
+    pub(super) fn push_pull_tick(&mut self, now: Instant) {
+        let interval = push_pull_interval(self.config.timings.push_pull_interval, self.known);
+        self.timers.set(now + interval, Timer::PushPull);
+        if self.has_departed() {
+            return;
+        }
+        let chosen = self.random_members(1, |record| record.swim == Swim::Alive);
+        for (to, _) in chosen {
+            self.open_stream(now, to, Role::Sync { join: false });
+        }
+    }
+
+    /// All that we know, to be sent to a peer.
+    pub(super) fn own_state(&self, join: bool) -> StreamMessage {
+        StreamMessage::PushPull(PushPull {
+            join,
+            nodes: self.members.values().filter_map(|r| r.to_state()).collect(),
+            user_state: self.user_state(),
+            ..PushPull::default()
+        })
+    }
+
+    /// Takes what a peer knows. A bad record spoils only itself.
+    pub(super) fn merge(&mut self, now: Instant, from: SocketAddr, state: PushPull) {
+        self.stats.push_pulls += 1;
+        for rejected in &state.rejected {
+            let reason = match rejected.reason {
+                Reason::Record(bad) => reason_of(bad),
+                _ => DropReason::Malformed,
+            };
+            self.refuse(from, reason);
+        }
+        let living = self.living_in(&state);
+        for node in state.nodes {
+            self.state_heard(now, from, node);
+        }
+        self.user_state_heard(now, from, &state.user_state, &living);
+    }
+
+    /// Names of those who live for the peer in an incarnation that is not older than ours.
+    fn living_in(&self, state: &PushPull) -> BTreeSet<String> {
+        let lives = |node: &&crate::wire::NodeState| {
+            let up = matches!(node.state, RecordState::Alive | RecordState::Suspect);
+            let known = self.members.get(node.record.name());
+            up && known.is_none_or(|r| r.member.incarnation <= node.record.incarnation())
+        };
+        let names = state.nodes.iter().filter(lives);
+        names.map(|node| node.record.name().to_owned()).collect()
+    }
+}
+
+/// Stretches the interval with the logarithm of the cluster's size.
+fn push_pull_interval(interval: Duration, nodes: usize) -> Duration {
+    if nodes <= UNHURRIED {
+        return interval;
+    }
+    let more = ((nodes as f64).log2() - (UNHURRIED as f64).log2()).ceil();
+    interval * (more as u32 + 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn exchanges_become_rarer_in_large_clusters() {
+        let factor = |nodes| push_pull_interval(Duration::from_secs(1), nodes).as_secs();
+        assert_eq!(factor(1), 1);
+        assert_eq!(factor(32), 1);
+        assert_eq!(factor(33), 2);
+        assert_eq!(factor(1000), 6);
+        assert_eq!(factor(10_000), 10);
+    }
+}
