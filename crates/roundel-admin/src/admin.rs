@@ -1,11 +1,16 @@
 //! The shared state behind every view.
 
-use std::sync::Arc;
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard};
 
 use axum::Router;
 use tokio::sync::{broadcast, oneshot, watch};
 
 use crate::command::{Command, CommandError, CommandSender, Order, Outcome, Principal};
+use crate::history::History;
+use crate::metrics::OwnNumbers;
+use crate::moment::Moment;
 use crate::status::{Event, Snapshot};
 
 /// Who may act over HTTP.
@@ -25,6 +30,9 @@ pub enum Acts {
 pub struct Config {
     /// Who may act over HTTP. Default: nobody.
     pub acts: Acts,
+    /// Host names that acts may be addressed to, beside IP addresses, loopback names and
+    /// names without a dot. Default: none. Guards against DNS rebinding.
+    pub hosts: Vec<String>,
     /// The most viewers of `/events` at a time; one more gets 503. Default 64.
     pub max_viewers: usize,
     /// The most connections to one listener at a time; more wait. Default 512.
@@ -35,6 +43,7 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             acts: Acts::Off,
+            hosts: Vec::new(),
             max_viewers: 64,
             max_connections: 512,
         }
@@ -49,9 +58,15 @@ pub struct Admin {
 
 pub(crate) struct Shared {
     pub(crate) config: Config,
-    pub(crate) snapshots: watch::Receiver<Arc<Snapshot>>,
-    pub(crate) commands: CommandSender,
+    /// Guards forms: only a page of this process can name it.
+    pub(crate) form_key: String,
+    pub(crate) moments: watch::Receiver<Arc<Moment>>,
     pub(crate) events: broadcast::Sender<Arc<Event>>,
+    pub(crate) viewers: AtomicUsize,
+    history: Arc<RwLock<History>>,
+    commands: CommandSender,
+    draining: AtomicBool,
+    acts: Mutex<BTreeMap<(&'static str, &'static str), u64>>,
 }
 
 impl Admin {
@@ -60,19 +75,33 @@ impl Admin {
     /// `events` carries timeline events at the moment they happen, so that the page shows
     /// them at once; whoever makes events sends on a clone of it (and may ignore that nobody
     /// listens).
-    /// Panics: outside a tokio runtime.
+    /// Panics: outside a tokio runtime; when the system has no random numbers.
     pub fn start(
         config: Config,
-        snapshots: watch::Receiver<Arc<Snapshot>>,
+        mut snapshots: watch::Receiver<Arc<Snapshot>>,
         commands: CommandSender,
         events: broadcast::Sender<Arc<Event>>,
     ) -> Self {
+        let history = Arc::new(RwLock::new(History::new()));
+        let first = moment(&history, snapshots.borrow_and_update().clone());
+        let (sender, moments) = watch::channel(first);
         let shared = Shared {
             config,
-            snapshots,
-            commands,
+            form_key: form_key(),
+            moments,
             events,
+            viewers: AtomicUsize::new(0),
+            history: history.clone(),
+            commands,
+            draining: AtomicBool::new(false),
+            acts: Mutex::default(),
         };
+        tokio::spawn(async move {
+            while snapshots.changed().await.is_ok() {
+                let snapshot = snapshots.borrow_and_update().clone();
+                sender.send_replace(moment(&history, snapshot));
+            }
+        });
         Self {
             shared: Arc::new(shared),
         }
@@ -80,7 +109,38 @@ impl Admin {
 
     /// The routes of port 1936.
     pub fn router(&self) -> Router {
-        Router::new()
+        crate::routes::router(self.clone())
+    }
+
+    /// Makes `/readyz` answer 503 from this moment on, without waiting for a snapshot.
+    pub fn set_draining(&self) {
+        self.shared.draining.store(true, Relaxed);
+    }
+
+    /// Whether the process is ending.
+    pub(crate) fn is_draining(&self) -> bool {
+        self.shared.draining.load(Relaxed) || self.moment().snapshot.draining
+    }
+
+    /// The newest numbers.
+    pub(crate) fn moment(&self) -> Arc<Moment> {
+        self.shared.moments.borrow().clone()
+    }
+
+    /// The past; held only while something is rendered.
+    pub(crate) fn history(&self) -> RwLockReadGuard<'_, History> {
+        let history = self.shared.history.read();
+        history.unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The admin plane's own numbers.
+    pub(crate) fn own_numbers(&self) -> OwnNumbers {
+        let acts = self.shared.acts.lock();
+        let acts = acts.unwrap_or_else(PoisonError::into_inner);
+        OwnNumbers {
+            viewers: self.shared.viewers.load(Relaxed),
+            acts: acts.iter().map(|(key, n)| (*key, *n)).collect(),
+        }
     }
 
     /// Hands one act to the one writer and waits for its answer.
@@ -89,14 +149,40 @@ impl Admin {
         command: Command,
         principal: Principal,
     ) -> Result<Outcome, CommandError> {
+        let word = command.as_str();
+        tracing::info!(action = word, who = %principal.0, ?command, "operator act");
+        let result = self.send(command, principal).await;
+        self.count(word, if result.is_ok() { "ok" } else { "refused" });
+        result
+    }
+
+    async fn send(&self, command: Command, who: Principal) -> Result<Outcome, CommandError> {
         let (reply, answer) = oneshot::channel();
         let order = Order {
             command,
-            principal,
+            principal: who,
             reply,
         };
         let sent = self.shared.commands.send(order).await;
         sent.map_err(|_| CommandError::Closed)?;
         answer.await.map_err(|_| CommandError::Closed)?
     }
+
+    fn count(&self, action: &'static str, result: &'static str) {
+        let acts = self.shared.acts.lock();
+        let mut acts = acts.unwrap_or_else(PoisonError::into_inner);
+        *acts.entry((action, result)).or_default() += 1;
+    }
+}
+
+fn moment(history: &RwLock<History>, snapshot: Arc<Snapshot>) -> Arc<Moment> {
+    let past = history.write();
+    let rates = past.unwrap_or_else(PoisonError::into_inner).push(&snapshot);
+    Arc::new(Moment::new(snapshot, rates))
+}
+
+fn form_key() -> String {
+    let mut bytes = [0u8; 16];
+    getrandom::fill(&mut bytes).expect("the system has random numbers");
+    bytes.iter().map(|b| format!("{b:02x}")).collect()
 }

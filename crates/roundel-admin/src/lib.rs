@@ -13,8 +13,21 @@ pub mod cli;
 pub mod command;
 pub mod status;
 
+mod acts;
 mod admin;
+mod api;
+mod csv;
+#[cfg(test)]
+mod fixture;
+mod guard;
+mod health;
+mod history;
+mod metrics;
+mod moment;
+mod problem;
+mod routes;
 mod serve;
 
 pub use admin::{Acts, Admin, Config};
+pub use history::{BackendRates, FrontendRates, Means, Rates, ServerRates, TotalRates};
 pub use serve::serve;

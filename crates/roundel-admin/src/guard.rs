@@ -1,0 +1,170 @@
+//! Who may act over HTTP.
+//!
+//! Three gates, in this order: acts must be on (405); the request must not come from another
+//! site's page (403); whoever asks must be entitled (401, or 403 off loopback).
+
+use axum::response::Response;
+use http::{HeaderMap, HeaderValue, StatusCode, header};
+
+use crate::admin::{Acts, Config};
+use crate::command::Principal;
+use crate::problem;
+use crate::serve::Peer;
+
+/// Why an act was not let through.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Refusal {
+    /// Acts are off.
+    Off,
+    /// A page of another site sent it.
+    CrossSite,
+    /// It is addressed to a host name that may be a trap.
+    Host,
+    /// The token is missing or wrong.
+    Token,
+    /// It does not come from a loopback address.
+    NotLoopback,
+}
+
+impl Refusal {
+    /// The HTTP status.
+    pub(crate) fn status(self) -> StatusCode {
+        match self {
+            Self::Off => StatusCode::METHOD_NOT_ALLOWED,
+            Self::Token => StatusCode::UNAUTHORIZED,
+            Self::CrossSite | Self::Host | Self::NotLoopback => StatusCode::FORBIDDEN,
+        }
+    }
+
+    /// What would help.
+    pub(crate) fn detail(self) -> &'static str {
+        match self {
+            Self::Off => {
+                "Acts over HTTP are off. Start with --admin-token-file FILE, set admin = \"loopback\" under [stats], or use the runtime API's socket (--cli-socket PATH)."
+            }
+            Self::CrossSite => {
+                "The request comes from another site's page. Send it without Origin, or from this page."
+            }
+            Self::Host => {
+                "The Host is neither an IP address, a loopback name nor a name without a dot. Address the balancer that way."
+            }
+            Self::Token => "Send the administration token as `Authorization: Bearer TOKEN`.",
+            Self::NotLoopback => {
+                "Acts are let through from loopback addresses only. Ask from the machine itself, or configure a token."
+            }
+        }
+    }
+
+    /// The whole answer.
+    pub(crate) fn response(self) -> Response {
+        let title = match self {
+            Self::Off => "Acts are off",
+            Self::Token => "A token is needed",
+            Self::CrossSite | Self::Host | Self::NotLoopback => "Not allowed",
+        };
+        let mut answer = problem::response(self.status(), title, self.detail());
+        let extra = match self {
+            Self::Off => Some((header::ALLOW, "GET, HEAD")),
+            Self::Token => Some((header::WWW_AUTHENTICATE, "Bearer realm=\"roundel\"")),
+            _ => None,
+        };
+        if let Some((name, value)) = extra {
+            answer
+                .headers_mut()
+                .insert(name, HeaderValue::from_static(value));
+        }
+        answer
+    }
+}
+
+/// Lets an act through, and says who asked.
+///
+/// `form_token` is a token given in a form's field instead of the header.
+pub(crate) fn admit(
+    config: &Config,
+    headers: &HeaderMap,
+    peer: Option<Peer>,
+    form_token: Option<&str>,
+) -> Result<Principal, Refusal> {
+    if config.acts == Acts::Off {
+        return Err(Refusal::Off);
+    }
+    if !is_same_site(headers) {
+        return Err(Refusal::CrossSite);
+    }
+    if !is_safe_host(
+        text(headers, header::HOST).unwrap_or_default(),
+        &config.hosts,
+    ) {
+        return Err(Refusal::Host);
+    }
+    match &config.acts {
+        Acts::Off => return Err(Refusal::Off),
+        Acts::Loopback => {
+            let near = peer.is_some_and(|p| p.0.ip().to_canonical().is_loopback());
+            if !near {
+                return Err(Refusal::NotLoopback);
+            }
+        }
+        Acts::Token(token) => {
+            let given = bearer(headers).or(form_token).unwrap_or_default();
+            if !same_bytes(token.as_bytes(), given.as_bytes()) {
+                return Err(Refusal::Token);
+            }
+        }
+    }
+    let from = peer.map_or("unknown".to_owned(), |p| p.0.to_string());
+    Ok(Principal(format!("http {from}")))
+}
+
+fn text(headers: &HeaderMap, name: header::HeaderName) -> Option<&str> {
+    headers.get(name).map(|v| v.to_str().unwrap_or("\u{fffd}"))
+}
+
+/// Browsers name the page that sends a request; programs do not.
+fn is_same_site(headers: &HeaderMap) -> bool {
+    let site = headers.get("sec-fetch-site").map(HeaderValue::as_bytes);
+    if site.is_some_and(|s| s != b"same-origin" && s != b"none") {
+        return false;
+    }
+    let Some(origin) = text(headers, header::ORIGIN) else {
+        return true;
+    };
+    let host = text(headers, header::HOST).unwrap_or_default();
+    let authority = origin
+        .strip_prefix("http://")
+        .or(origin.strip_prefix("https://"));
+    !host.is_empty() && authority.is_some_and(|a| a.eq_ignore_ascii_case(host))
+}
+
+/// A name with dots can be pointed at us by whoever owns its zone (DNS rebinding); an
+/// address, a loopback name or a bare name cannot.
+fn is_safe_host(host: &str, allowed: &[String]) -> bool {
+    let bare = match host.rsplit_once(':') {
+        Some((name, port)) if port.bytes().all(|b| b.is_ascii_digit()) => name,
+        _ => host,
+    };
+    if let Some(v6) = bare.strip_prefix('[').and_then(|b| b.strip_suffix(']')) {
+        return v6.parse::<std::net::Ipv6Addr>().is_ok();
+    }
+    let bare = bare.strip_suffix('.').unwrap_or(bare).to_ascii_lowercase();
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
+    bare.parse::<std::net::Ipv4Addr>().is_ok()
+        || bare.ends_with(".localhost")
+        || (!bare.is_empty() && bare.chars().all(plain))
+        || allowed.iter().any(|name| name.eq_ignore_ascii_case(&bare))
+}
+
+fn bearer(headers: &HeaderMap) -> Option<&str> {
+    let (scheme, token) = text(headers, header::AUTHORIZATION)?.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
+}
+
+/// Compares without telling by time where two texts differ. An empty secret fits nothing.
+pub(crate) fn same_bytes(secret: &[u8], given: &[u8]) -> bool {
+    let difference = secret.iter().zip(given).fold(0u8, |d, (a, b)| d | (a ^ b));
+    !secret.is_empty() && secret.len() == given.len() && difference == 0
+}
+
+#[cfg(test)]
+mod tests;

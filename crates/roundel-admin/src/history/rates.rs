@@ -1,0 +1,182 @@
+//! What changes per second, as every view shows it.
+
+use std::collections::BTreeMap;
+
+use roundel_stats::HistogramSnapshot;
+use serde::{Deserialize, Serialize};
+
+use super::Step;
+use crate::status::{Backend, Frontend, Server, Times};
+
+/// Numbers computed from successive snapshots.
+///
+/// Units: per second over the last step; percentiles and ratios over the last ten snapshots;
+/// `_max` since the process started, as seen once a second.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Rates {
+    /// Seconds between this snapshot and the one before.
+    pub interval_seconds: f64,
+    /// Everything together.
+    pub total: TotalRates,
+    /// By frontend name.
+    pub frontends: BTreeMap<String, FrontendRates>,
+    /// By backend name.
+    pub backends: BTreeMap<String, BackendRates>,
+}
+
+/// Everything together.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct TotalRates {
+    /// Requests that came in.
+    pub requests_per_second: f64,
+    /// The part of the answers that were 5xx; `None` without answers.
+    pub error_ratio: Option<f64>,
+    /// The median duration of an exchange.
+    pub p50_seconds: Option<f64>,
+    /// Nineteen in twenty exchanges took at most this.
+    pub p95_seconds: Option<f64>,
+    /// Ninety-nine in a hundred exchanges took at most this.
+    pub p99_seconds: Option<f64>,
+    /// Requests in flight.
+    pub in_flight: u64,
+    /// Requests that wait.
+    pub queue_length: u64,
+    /// Servers that take new requests.
+    pub serving: usize,
+    /// Servers known, without those that left.
+    pub known: usize,
+}
+
+/// One frontend.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct FrontendRates {
+    /// Requests.
+    pub requests_per_second: f64,
+    /// The most requests in a second.
+    pub requests_per_second_max: f64,
+    /// Connections accepted.
+    pub connections_per_second: f64,
+    /// The most connections accepted in a second.
+    pub connections_per_second_max: f64,
+    /// The most connections open.
+    pub connections_max: u64,
+}
+
+/// One backend.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct BackendRates {
+    /// Requests dispatched.
+    pub requests_per_second: f64,
+    /// The most requests dispatched in a second.
+    pub requests_per_second_max: f64,
+    /// The most requests in flight.
+    pub in_flight_max: u64,
+    /// The most requests waiting.
+    pub queue_max: u64,
+    /// The median duration of an exchange.
+    pub p50_seconds: Option<f64>,
+    /// Nineteen in twenty exchanges took at most this.
+    pub p95_seconds: Option<f64>,
+    /// Ninety-nine in a hundred exchanges took at most this.
+    pub p99_seconds: Option<f64>,
+    /// By server name.
+    pub servers: BTreeMap<String, ServerRates>,
+}
+
+/// One server.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ServerRates {
+    /// Requests dispatched.
+    pub requests_per_second: f64,
+    /// The most requests dispatched in a second.
+    pub requests_per_second_max: f64,
+    /// The most requests in flight.
+    pub in_flight_max: u64,
+    /// Its part of the backend's requests over the last ten snapshots; `None` without any.
+    pub share: Option<f64>,
+    /// Averages over the last 1,024 exchanges.
+    pub means: Means,
+}
+
+/// Average durations in milliseconds.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Means {
+    /// Waited in the queue.
+    pub queue_ms: f64,
+    /// Connected.
+    pub connect_ms: f64,
+    /// Until the head of the answer.
+    pub response_ms: f64,
+    /// The whole exchange.
+    pub total_ms: f64,
+}
+
+impl FrontendRates {
+    pub(super) fn update(&mut self, now: &Frontend, last: &Frontend, step: Step) {
+        self.requests_per_second = step.rate(now.requests_total, last.requests_total);
+        self.connections_per_second = step.rate(now.accepted(), last.accepted());
+        raise(&mut self.requests_per_second_max, self.requests_per_second);
+        raise(
+            &mut self.connections_per_second_max,
+            self.connections_per_second,
+        );
+        self.connections_max = self.connections_max.max(now.connections);
+    }
+}
+
+impl BackendRates {
+    pub(super) fn update(&mut self, now: &Backend, last: &Backend, step: Step) {
+        self.requests_per_second = step.rate(now.requests_total, last.requests_total);
+        raise(&mut self.requests_per_second_max, self.requests_per_second);
+        self.in_flight_max = self.in_flight_max.max(now.in_flight);
+        self.queue_max = self.queue_max.max(now.queue_length);
+    }
+
+    pub(super) fn set_latency(&mut self, window: &HistogramSnapshot) {
+        self.p50_seconds = window.quantile(0.50);
+        self.p95_seconds = window.quantile(0.95);
+        self.p99_seconds = window.quantile(0.99);
+    }
+}
+
+impl ServerRates {
+    pub(super) fn update(&mut self, now: &Server, last: &Server, step: Step) {
+        self.requests_per_second = step.rate(now.requests_total, last.requests_total);
+        raise(&mut self.requests_per_second_max, self.requests_per_second);
+        self.in_flight_max = self.in_flight_max.max(now.in_flight);
+    }
+}
+
+impl Means {
+    /// The averages of what ended after `base` and up to `newest`.
+    pub(super) fn between(newest: &Times, base: &Times) -> Self {
+        let count = newest.count.saturating_sub(base.count);
+        let mean = |of: fn(&Times) -> u64| match count {
+            0 => 0.0,
+            n => of(newest).saturating_sub(of(base)) as f64 / 1_000.0 / n as f64,
+        };
+        Self {
+            queue_ms: mean(|t| t.queue_us),
+            connect_ms: mean(|t| t.connect_us),
+            response_ms: mean(|t| t.response_us),
+            total_ms: mean(|t| t.total_us),
+        }
+    }
+
+    /// The averages over a whole life.
+    pub fn of(times: &Times) -> Self {
+        Self::between(times, &Times::default())
+    }
+}
+
+fn raise(max: &mut f64, value: f64) {
+    if value > *max {
+        *max = value;
+    }
+}

@@ -1,0 +1,100 @@
+use std::collections::BTreeMap;
+
+use super::*;
+use crate::status::{Frontend, Snapshot};
+
+fn at(second: u64, requests: &[(&str, u64)]) -> Snapshot {
+    let total = requests.iter().map(|(_, n)| n).sum();
+    let server = |(name, n): &(&str, u64)| Server {
+        name: (*name).into(),
+        requests_total: *n,
+        traffic: crate::status::Traffic {
+            times: Times {
+                count: *n,
+                total_us: n * 2_000,
+                ..Times::default()
+            },
+            ..Default::default()
+        },
+        ..Server::default()
+    };
+    let mut request_duration = HistogramSnapshot::default();
+    request_duration.buckets[3] = total;
+    Snapshot {
+        seq: second,
+        time_ms: 1_000_000 + second * 1_000,
+        uptime_seconds: second as f64,
+        frontends: vec![Frontend {
+            name: "f".into(),
+            requests_total: total,
+            responses_total: [0, total, 0, 0, total / 10, 0],
+            connections_total: BTreeMap::from([("h1".into(), second)]),
+            ..Frontend::default()
+        }],
+        backends: vec![Backend {
+            name: "b".into(),
+            requests_total: total,
+            servers: requests.iter().map(server).collect(),
+            request_duration,
+            ..Backend::default()
+        }],
+        ..Snapshot::default()
+    }
+}
+
+#[test]
+fn counters_become_rates_shares_and_percentiles() {
+    let mut history = History::new();
+    let first = history.push(&at(1, &[("s1", 0), ("s2", 0)]));
+    assert_eq!(first.total.requests_per_second, 0.0);
+    assert_eq!(first.total.error_ratio, None);
+    let rates = history.push(&at(3, &[("s1", 300), ("s2", 100)]));
+    assert_eq!(rates.interval_seconds, 2.0);
+    assert_eq!(rates.total.requests_per_second, 200.0);
+    assert_eq!(rates.frontends["f"].requests_per_second_max, 200.0);
+    assert_eq!(rates.frontends["f"].connections_per_second, 1.0);
+    let servers = &rates.backends["b"].servers;
+    assert_eq!(servers["s1"].share, Some(0.75));
+    assert_eq!(servers["s1"].means.total_ms, 2.0);
+    let p99 = rates.backends["b"].p99_seconds.unwrap();
+    assert!((0.0025..=0.005).contains(&p99), "{p99}");
+    let ratio = rates.total.error_ratio.unwrap();
+    assert!((0.08..0.1).contains(&ratio), "{ratio}");
+}
+
+#[test]
+fn percentiles_forget_what_is_older_than_the_window() {
+    let mut history = History::new();
+    history.push(&at(0, &[("s1", 0)]));
+    let mut rates = history.push(&at(1, &[("s1", 50)]));
+    assert!(rates.total.p50_seconds.is_some());
+    for second in 2..=12 {
+        rates = history.push(&at(second, &[("s1", 50)]));
+    }
+    assert_eq!(rates.total.p50_seconds, None);
+}
+
+#[test]
+fn rows_roll_up_and_a_removed_server_takes_its_rows_along() {
+    let mut history = History::new();
+    for second in 0..=700 {
+        history.push(&at(second, &[("s1", second * 5)]));
+    }
+    assert_eq!(history.total.rows(Range::FiveMinutes).len(), 300);
+    assert_eq!(history.total.rows(Range::Hour).len(), 70);
+    assert_eq!(history.total.rows(Range::Day).len(), 11);
+    let minute = history.total.rows(Range::Day).last().unwrap();
+    assert_eq!(minute.requests, 5.0);
+    assert_eq!(minute.latency[3], 300);
+    assert!(history.server("b", "s1").is_some());
+    history.push(&at(701, &[]));
+    assert!(history.server("b", "s1").is_none());
+}
+
+#[test]
+fn a_counter_that_begins_anew_gives_no_negative_rate() {
+    let mut history = History::new();
+    history.push(&at(1, &[("s1", 500)]));
+    let rates = history.push(&at(2, &[("s1", 3)]));
+    assert_eq!(rates.total.requests_per_second, 0.0);
+}

@@ -1,0 +1,133 @@
+//! The process, its configuration, the admin plane.
+
+use super::OwnNumbers;
+use super::families::Families;
+use crate::status::Snapshot;
+
+pub(super) fn write(s: &Snapshot, own: &OwnNumbers, out: &mut Families) {
+    let p = &s.process;
+    out.gauge("roundel_build_info", "Always 1; what was built.", |f| {
+        let labels = [("version", s.version.as_str()), ("revision", &p.revision)];
+        f.value(&labels, 1.0);
+    });
+    one(
+        out,
+        "roundel_start_time_seconds",
+        "When the process started, since the Unix epoch.",
+        p.start_time_seconds,
+    );
+    one(
+        out,
+        "roundel_uptime_seconds",
+        "Seconds since the process started.",
+        s.uptime_seconds,
+    );
+    one(out, "roundel_threads", "Worker threads.", p.threads as f64);
+    one(
+        out,
+        "roundel_snapshot_sequence",
+        "The sequence number that every view of this moment carries.",
+        s.seq as f64,
+    );
+    one(
+        out,
+        "roundel_draining",
+        "1 while the process ends and takes no new connection.",
+        f64::from(s.draining),
+    );
+    standard(s, out);
+    config(s, out);
+    out.counter(
+        "roundel_log_lines_dropped_total",
+        "Access log lines thrown away because their reader was too slow.",
+        |f| {
+            f.count(&[], s.log_lines_dropped_total);
+        },
+    );
+    one(
+        out,
+        "roundel_sse_clients",
+        "Viewers of /events.",
+        own.viewers as f64,
+    );
+    out.counter(
+        "roundel_admin_actions_total",
+        "Acts that operators asked for.",
+        |f| {
+            for ((action, result), n) in &own.acts {
+                f.count(&[("action", action), ("result", result)], *n);
+            }
+        },
+    );
+}
+
+/// The names that every Prometheus client library uses.
+fn standard(s: &Snapshot, out: &mut Families) {
+    let p = &s.process;
+    out.counter(
+        "process_cpu_seconds_total",
+        "Processor time used, in seconds.",
+        |f| {
+            f.value(&[], p.cpu_seconds_total);
+        },
+    );
+    one(
+        out,
+        "process_start_time_seconds",
+        "When the process started, since the Unix epoch.",
+        p.start_time_seconds,
+    );
+    one(
+        out,
+        "process_resident_memory_bytes",
+        "Resident memory.",
+        p.resident_bytes as f64,
+    );
+    one(
+        out,
+        "process_virtual_memory_bytes",
+        "Virtual memory.",
+        p.virtual_bytes as f64,
+    );
+    one(
+        out,
+        "process_open_fds",
+        "Open file descriptors.",
+        p.open_fds as f64,
+    );
+    one(
+        out,
+        "process_max_fds",
+        "The limit of open file descriptors.",
+        p.max_fds as f64,
+    );
+}
+
+fn config(s: &Snapshot, out: &mut Families) {
+    let c = &s.config;
+    out.counter(
+        "roundel_config_reloads_total",
+        "Reloads of the configuration.",
+        |f| {
+            f.count(&[("result", "ok")], c.reloads_ok_total);
+            f.count(&[("result", "failed")], c.reloads_failed_total);
+        },
+    );
+    let good = f64::from(c.last_error.is_none());
+    one(
+        out,
+        "roundel_config_last_reload_successful",
+        "1 when the last reload was taken over.",
+        good,
+    );
+    one(
+        out,
+        "roundel_config_last_reload_timestamp_seconds",
+        "When the configuration in force was loaded.",
+        c.last_reload_timestamp_seconds,
+    );
+}
+
+fn one(out: &mut Families, name: &str, help: &str, value: f64) {
+    out.gauge(name, help, |f| f.value(&[], value));
+}

@@ -1,0 +1,91 @@
+use std::io::Write;
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+
+use super::*;
+use crate::fixture;
+use crate::status::Snapshot;
+
+fn text(snapshot: Snapshot) -> String {
+    let moment = Moment::new(Arc::new(snapshot), Default::default());
+    let own = OwnNumbers {
+        viewers: 2,
+        acts: vec![(("drain", "ok"), 3)],
+    };
+    render(&moment, &own, Scope::ALL)
+}
+
+#[test]
+fn values_and_labels_are_those_of_the_snapshot() {
+    let text = text(fixture::every_state(8));
+    let now = fixture::every_state(8);
+    let line = |line: &str| assert!(text.lines().any(|l| l == line), "{line}\n{text}");
+    let ok = now.backends[0].servers[1].traffic.responses_total[1];
+    line(&format!(
+        "roundel_server_requests_total{{backend=\"nodes\",server=\"webapp-2\",code=\"2xx\"}} {ok}"
+    ));
+    line("roundel_server_state{backend=\"nodes\",server=\"webapp-5\",state=\"draining\"} 1");
+    line("roundel_server_up{backend=\"nodes\",server=\"webapp-8\"} 0");
+    line("roundel_backend_servers{backend=\"nodes\",state=\"up\"} 2");
+    line("roundel_gossip_members{role=\"backend\",state=\"alive\"} 7");
+    line("roundel_admin_actions_total{action=\"drain\",result=\"ok\"} 3");
+    line("roundel_sse_clients 2");
+    let count = now.backends[0].request_duration.count();
+    line(&format!(
+        "roundel_backend_request_duration_seconds_count{{backend=\"nodes\"}} {count}"
+    ));
+    line(&format!(
+        "roundel_backend_request_duration_seconds_bucket{{backend=\"nodes\",le=\"+Inf\"}} {count}"
+    ));
+}
+
+#[test]
+fn what_has_no_true_value_is_left_out() {
+    let mut snapshot = fixture::calm(1, 0);
+    snapshot.gossip = None;
+    let text = text(snapshot);
+    assert!(!text.contains("roundel_gossip"));
+    assert!(!text.contains("roundel_server_"));
+    assert!(text.contains("roundel_backend_up{backend=\"nodes\"} 0"));
+}
+
+#[test]
+fn promtool_finds_nothing_to_complain_about() {
+    let Some(promtool) = roundel_testkit::external("promtool", "prometheus") else {
+        return;
+    };
+    for snapshot in [
+        fixture::every_state(8),
+        fixture::hostile(),
+        fixture::calm(0, 0),
+    ] {
+        let mut child = Command::new(&promtool)
+            .args(["check", "metrics"])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let input = text(snapshot);
+        child
+            .stdin
+            .take()
+            .unwrap()
+            .write_all(input.as_bytes())
+            .unwrap();
+        let output = child.wait_with_output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr).into_owned()
+            + &String::from_utf8_lossy(&output.stdout);
+        assert!(
+            output.status.success() && said.is_empty(),
+            "{said}\n{input}"
+        );
+    }
+}
+
+#[test]
+fn a_hostile_role_makes_no_label_of_its_own() {
+    let text = text(fixture::hostile());
+    assert!(text.contains("roundel_gossip_members{role=\"other\",state=\"alive\"} 1"));
+    assert!(!text.contains('\u{1b}'));
+}

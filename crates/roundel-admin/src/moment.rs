@@ -1,0 +1,80 @@
+//! A snapshot together with what is computed from it.
+
+use std::sync::{Arc, OnceLock};
+
+use axum::body::Bytes;
+use serde::Serialize;
+
+use crate::history::Rates;
+use crate::status::{Backend, ConfigStatus, Event, Frontend, Gossip, Member, Process, Snapshot};
+
+/// Events that the JSON of a snapshot carries at most; `/api/v1/events` has them all.
+const EVENTS_IN_JSON: usize = 100;
+
+/// What every view of one sequence number reads.
+#[derive(Debug, Default)]
+pub(crate) struct Moment {
+    /// The raw numbers.
+    pub(crate) snapshot: Arc<Snapshot>,
+    /// Rates and percentiles.
+    pub(crate) rates: Rates,
+    json: OnceLock<Bytes>,
+}
+
+impl Moment {
+    /// Joins a snapshot and its rates.
+    pub(crate) fn new(snapshot: Arc<Snapshot>, rates: Rates) -> Self {
+        Self {
+            snapshot,
+            rates,
+            json: OnceLock::new(),
+        }
+    }
+
+    /// The body of `/api/v1/snapshot`, encoded once for all readers.
+    pub(crate) fn json(&self) -> Bytes {
+        let encode = || serde_json::to_vec(&self.document()).expect("plain values encode");
+        self.json.get_or_init(|| encode().into()).clone()
+    }
+
+    fn document(&self) -> Document<'_> {
+        let s = &*self.snapshot;
+        let skipped = s.events.len().saturating_sub(EVENTS_IN_JSON);
+        Document {
+            seq: s.seq,
+            node: &s.node,
+            version: &s.version,
+            time_ms: s.time_ms,
+            uptime_seconds: s.uptime_seconds,
+            draining: s.draining,
+            process: &s.process,
+            config: &s.config,
+            frontends: &s.frontends,
+            backends: &s.backends,
+            members: &s.members,
+            gossip: s.gossip.as_ref(),
+            events: &s.events[skipped..],
+            log_lines_dropped_total: s.log_lines_dropped_total,
+            rates: &self.rates,
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct Document<'a> {
+    seq: u64,
+    node: &'a str,
+    version: &'a str,
+    time_ms: u64,
+    uptime_seconds: f64,
+    draining: bool,
+    process: &'a Process,
+    config: &'a ConfigStatus,
+    frontends: &'a [Frontend],
+    backends: &'a [Backend],
+    members: &'a [Member],
+    gossip: Option<&'a Gossip>,
+    events: &'a [Arc<Event>],
+    log_lines_dropped_total: u64,
+    rates: &'a Rates,
+}
