@@ -83,3 +83,20 @@ pub const DEPTH: usize = 16;
 /// Source: our own. The largest has seven fields. It bounds the work that is repeated when a
 /// stream trickles in byte by byte.
 pub const STREAM_MAP_VALUES: usize = 256;
+
+/// Bytes of such a map.
+///
+/// Source: our own, sixteen times the largest that agents send.
+pub const STREAM_MAP: usize = 16 << 10;
+
+/// Values in one Serf message.
+///
+/// Source: our own; it keeps a message of tiny values from taking many times its size once it is
+/// read. A datagram cannot hold more.
+pub const SERF_VALUES: usize = 65_536;
+
+/// Values in the Serf state of a push/pull.
+///
+/// Source: our own: three for each of [`PUSH_PULL_NODES`] names, the event buffer, and as much
+/// again.
+pub const SERF_STATE_VALUES: usize = 1 << 20;

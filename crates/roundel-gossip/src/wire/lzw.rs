@@ -85,6 +85,7 @@ fn unpack(packed: &[u8], limit: usize) -> Result<Vec<u8>, UnpackError> {
         if written == out.len() {
             // One byte over the limit tells output that ends there from output that goes on.
             let grown = (out.len() + STEP.max(out.len())).min(limit + 1);
+            out.reserve_exact(grown - written);
             out.resize(grown, 0);
         }
         let step = decoder.decode_bytes(rest, &mut out[written..]);

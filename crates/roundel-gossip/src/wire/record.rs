@@ -99,6 +99,9 @@ pub enum BadRecord {
     /// Versions that contradict themselves: no push/pull could succeed with them.
     #[error("contradictory protocol versions {0:?}")]
     VersionRange([u8; 6]),
+    /// Versions that no Serf agent understands: no push/pull could succeed with them either.
+    #[error("protocol versions {0:?} are incompatible with Serf's")]
+    Incompatible([u8; 6]),
     /// A node without a name.
     #[error("empty node name")]
     EmptyName,
@@ -122,7 +125,7 @@ pub enum BadRecord {
 /// What a node says about itself: the content of an `alive` message.
 ///
 /// Invariant: name of 1..=255 bytes, address of one host, metadata of at most 512 bytes, versions
-/// that agree with themselves. The port may be 0, which means the configured one.
+/// that every Serf agent gets along with. The port may be 0, which means the configured one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NodeRecord {
     name: String,
@@ -136,7 +139,7 @@ impl NodeRecord {
     /// Builds a record that agents accept.
     ///
     /// Shape: an IPv4 address in its IPv6-mapped form is turned into plain IPv4.
-    /// Errors: every [`BadRecord`] but those about versions and state.
+    /// Errors: what [`BadRecord`] says about names, addresses, metadata and incompatible versions.
     pub fn new(
         name: String,
         address: SocketAddr,
@@ -145,6 +148,9 @@ impl NodeRecord {
         versions: Versions,
     ) -> Result<Self, BadRecord> {
         let ip = address.ip().to_canonical();
+        if !versions.is_compatible_with(&Versions::SERF) {
+            return Err(BadRecord::Incompatible(versions.bytes));
+        }
         if name.is_empty() {
             return Err(BadRecord::EmptyName);
         }

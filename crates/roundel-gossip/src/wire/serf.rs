@@ -8,6 +8,7 @@ pub use keys::{KeyRequest, KeyResponse, MemberRecord};
 pub use query::{Filter, Query, QueryResponse, Relay};
 pub use state::{BufferedEvent, EventGroup, PushPullState};
 
+use super::limits;
 use super::message::name;
 use super::msgpack::{ReadError, Reader, Writer, read_map};
 
@@ -127,8 +128,11 @@ impl SerfMessage {
     /// Decodes a message, Serf's type byte first; bytes behind the value are ignored.
     pub fn decode(bytes: &[u8]) -> Result<Self, SerfError> {
         let (&kind, body) = bytes.split_first().ok_or(SerfError::Empty)?;
-        let mut r = Reader::new(body);
-        let r = &mut r;
+        let values = match kind {
+            PUSH_PULL => limits::SERF_STATE_VALUES,
+            _ => limits::SERF_VALUES,
+        };
+        let r = &mut Reader::with_values(body, values);
         Ok(match kind {
             LEAVE => Self::Leave(LeaveIntent::read(r)?),
             JOIN => Self::Join(JoinIntent::read(r)?),
@@ -254,9 +258,6 @@ fn text_list(r: &mut Reader<'_>) -> Result<Option<Vec<String>>, ReadError> {
     let Some(count) = r.array()? else {
         return Ok(None);
     };
-    // A count is at most the bytes left, but an element takes 24 times as much once it is read.
-    (0..count)
-        .map(|_| text(r))
-        .collect::<Result<_, _>>()
-        .map(Some)
+    let texts: Result<_, _> = (0..count).map(|_| text(r)).collect();
+    texts.map(Some)
 }

@@ -252,8 +252,8 @@ pub(in crate::wire) fn read_map<'a>(
 
 /// Says whether `bytes` start with one value written only with markers that the oldest agents know.
 ///
-/// Shape: true for a whole value without `str8`, the `bin` family, extensions and signed forms of
-/// 128 and more; bytes behind the value are not looked at.
+/// Shape: true for a whole value without `str8`, the `bin` family and extensions; bytes behind the
+/// value are not looked at.
 pub fn is_old_spec(bytes: &[u8]) -> bool {
     fn walk(r: &mut Reader<'_>, depth: usize) -> Result<bool, ReadError> {
         let Some(&marker) = r.rest().first() else {

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use super::super::limits;
 use super::super::message::name;
 use super::super::msgpack::{Reader, Writer, read_map};
 use super::super::record::{read_ip, write_ip};
@@ -217,7 +218,7 @@ impl Filter {
     /// Decodes one filter of a query.
     pub fn decode(bytes: &[u8]) -> Result<Self, SerfError> {
         let (&kind, body) = bytes.split_first().ok_or(SerfError::Empty)?;
-        let r = &mut Reader::new(body);
+        let r = &mut Reader::with_values(body, limits::SERF_VALUES);
         match kind {
             Self::NODES => {
                 let nodes = super::text_list(r)?.unwrap_or_default();
