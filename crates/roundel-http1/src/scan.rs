@@ -131,11 +131,12 @@ fn trim(mut value: &[u8]) -> &[u8] {
     value
 }
 
-/// Judges a request line that has no end yet by its new bytes.
+/// Judges a request line by its bytes behind `from`, whether it has its end or not.
 fn check_unfinished_line(line: &[u8], from: usize, limits: &Limits) -> Result<(), Reason> {
     let line = line.strip_suffix(b"\r").unwrap_or(line);
     let most = limits.target + LINE_EXTRA;
-    check_controls(&line[from.min(line.len())..line.len().min(most).max(from.min(line.len()))])?;
+    let to = line.len().min(most);
+    check_controls(&line[from.min(to)..to])?;
     if line.len() > most {
         Err(Reason::TargetTooLong)
     } else {

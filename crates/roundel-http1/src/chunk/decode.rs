@@ -197,21 +197,21 @@ impl ChunkDecoder {
     }
 
     fn in_extension(&mut self, size: u64, at: Ext, byte: u8) -> Result<State, Reason> {
-        self.extensions += 1;
-        if self.extensions > self.limits.extensions {
-            return Err(Reason::ChunkExtensionTooLarge);
-        }
         if byte == b'\n' {
             return Err(Reason::LineEnd);
         }
         if byte == b'\r' {
-            // `at` is never AfterName or BeforeSemicolon behind a token without white space.
+            // White space before CRLF belongs to nothing, so only these three may end a line.
             let may_end = matches!(at, Ext::Name | Ext::Token | Ext::AfterQuoted);
             return if may_end {
                 Ok(State::SizeEnd { size })
             } else {
                 Err(Reason::ChunkExtension)
             };
+        }
+        self.extensions += 1;
+        if self.extensions > self.limits.extensions {
+            return Err(Reason::ChunkExtensionTooLarge);
         }
         let at = at.next(byte).ok_or(Reason::ChunkExtension)?;
         Ok(State::Extension { size, at })
