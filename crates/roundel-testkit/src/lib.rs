@@ -21,7 +21,7 @@ pub use http::{Connection, Response, get, request};
 pub use load::{Load, LoadReport, Reuse};
 pub use network::{free_address, free_port, loopback};
 pub use origin::{Origin, Received, Reply};
-pub use process::{Process, Signal, descendants, wait_gone};
+pub use process::{Process, Signal, descendants, send_signal, wait_gone};
 pub use wait::{poll, wait_for};
 
 use std::path::PathBuf;

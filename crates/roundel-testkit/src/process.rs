@@ -75,9 +75,7 @@ impl Process {
 
     /// Sends a signal. A process that has ended already is left alone.
     pub fn signal(&self, signal: Signal) {
-        if let Some(pid) = Pid::from_raw(self.child.id() as i32) {
-            let _ = kill_process(pid, signal);
-        }
+        send_signal(self.child.id(), signal);
     }
 
     /// Waits for the end; panics with all output if it does not come `within` that time.
@@ -100,9 +98,7 @@ impl Process {
         let _ = self.child.kill();
         let _ = self.child.wait();
         for pid in below {
-            if let Some(pid) = Pid::from_raw(pid as i32) {
-                let _ = kill_process(pid, Signal::KILL);
-            }
+            send_signal(pid, Signal::KILL);
         }
     }
 }
@@ -119,6 +115,12 @@ impl std::fmt::Display for Process {
         writeln!(f, "--- stdout\n{}", self.stdout())?;
         writeln!(f, "--- stderr\n{}", self.stderr())
     }
+}
+
+/// Sends a signal to one process; one that has ended already is left alone.
+pub fn send_signal(pid: u32, signal: Signal) {
+    let pid = i32::try_from(pid).ok().and_then(Pid::from_raw);
+    let _ = pid.map(|pid| kill_process(pid, signal));
 }
 
 /// Lists the processes below `root`, children before grandchildren.

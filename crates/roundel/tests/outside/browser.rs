@@ -1,0 +1,95 @@
+//! The page in a real Chromium.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use roundel_testkit::{Load, Reuse, external, poll};
+use serde_json::Value;
+
+use crate::balancer::{Balancer, SOON};
+use crate::driver::Browser;
+use crate::turns::alone;
+
+/// How soon a change must be on the page: the collector's second and half a second for the way.
+const FRESH: Duration = Duration::from_millis(1_500);
+
+/// What a browser needs, or a loud line that the test is skipped.
+fn chromedriver() -> Option<PathBuf> {
+    external("chromium", "chromium")?;
+    external("chromedriver", "chromium-driver")
+}
+
+fn page(balancer: &Balancer) -> String {
+    format!("http://{}/", balancer.stats)
+}
+
+/// The text of the rows that belong to servers.
+fn rows(browser: &Browser) -> Vec<String> {
+    let script = "return [...document.querySelectorAll('table tbody tr')].map(r => r.innerText)";
+    let rows = browser.script(script);
+    let rows = rows.as_array().cloned().unwrap_or_default();
+    let text = |row: &Value| row.as_str().unwrap_or_default().to_string();
+    rows.iter()
+        .map(text)
+        .filter(|row| row.contains("webapp-"))
+        .collect()
+}
+
+#[test]
+fn the_page_shows_three_servers_and_moves_without_reload() {
+    let Some(chromedriver) = chromedriver() else {
+        return;
+    };
+    let _turn = alone();
+    let demo = Balancer::demo(3, &["--access-log", "off"]);
+    let browser = Browser::start(&chromedriver, (1280, 900), true);
+    browser.open(&page(&demo));
+    assert_eq!(rows(&browser).len(), 3, "{:?}", rows(&browser));
+    browser.script("window.sameDocument = true");
+
+    let before = rows(&browser);
+    let load = Load::start(demo.front, 4, Reuse::KeepAlive);
+    load.wait_more(200, SOON);
+    let moved = poll(FRESH * 2, || (rows(&browser) != before).then_some(()));
+    assert!(moved.is_some(), "the counts stand still: {before:?}");
+    // Some history for the picture.
+    load.wait_more(2_000, SOON);
+    keep_picture(&browser);
+    load.stop().assert_clean();
+
+    assert_eq!(browser.script("return window.sameDocument === true"), true);
+    assert_eq!(
+        browser.script("return document.querySelectorAll('h1').length"),
+        1
+    );
+    let captions = "return document.querySelectorAll('table > caption').length";
+    assert!(browser.script(captions).as_u64() >= Some(1));
+    assert_eq!(browser.complaints(), Vec::<String>::new());
+}
+
+#[test]
+fn without_scripts_the_page_has_all_rows() {
+    let Some(chromedriver) = chromedriver() else {
+        return;
+    };
+    let _turn = alone();
+    let demo = Balancer::demo(3, &["--access-log", "off"]);
+    let browser = Browser::start(&chromedriver, (1280, 900), false);
+    browser.open(&page(&demo));
+    assert_eq!(rows(&browser).len(), 3);
+    let refresh = "return document.querySelector('meta[http-equiv=refresh]') !== null";
+    assert_eq!(browser.script(refresh), true);
+    assert_eq!(browser.complaints(), Vec::<String>::new());
+}
+
+/// Keeps the picture beside the build, and as the README's where `ROUNDEL_PICTURE` names a file.
+fn keep_picture(browser: &Browser) {
+    let picture = browser.picture();
+    assert!(picture.starts_with(b"\x89PNG"), "not a picture");
+    let beside_build = Path::new(env!("CARGO_TARGET_TMPDIR")).join("page.png");
+    let wanted = std::env::var_os("ROUNDEL_PICTURE").map(PathBuf::from);
+    for path in [Some(beside_build), wanted].into_iter().flatten() {
+        fs::write(&path, &picture).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    }
+}

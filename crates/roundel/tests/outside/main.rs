@@ -1,0 +1,17 @@
+//! The real binary, looked at from outside: processes, sockets, other people's programs.
+//!
+//! One test target, so that the heavy tests can take turns: see [`turns`].
+
+mod agent;
+mod balancer;
+mod browser;
+mod changes;
+mod configuration;
+mod demo;
+mod driver;
+mod orders;
+mod reload;
+mod serf;
+mod servers;
+mod tools;
+mod turns;

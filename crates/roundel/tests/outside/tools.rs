@@ -1,0 +1,119 @@
+//! Other people's programs against a running balancer.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use roundel_testkit::{Process, external, free_address, get, poll};
+
+use crate::balancer::{Balancer, SOON};
+use crate::turns::{alone, beside_others};
+
+fn output_of(program: &Path, arguments: &[&str]) -> String {
+    let mut process = Process::spawn(Command::new(program).args(arguments));
+    let status = process.wait_exit(Duration::from_secs(60));
+    assert!(status.success(), "{status}\n{process}");
+    process.stdout() + &process.stderr()
+}
+
+#[test]
+fn promtool_accepts_the_metrics() {
+    let Some(promtool) = external("promtool", "prometheus") else {
+        return;
+    };
+    let _turn = beside_others();
+    let demo = Balancer::demo(3, &[]);
+    (0..6).for_each(|_| drop(demo.get("/")));
+    let mut child = Command::new(promtool)
+        .args(["check", "metrics"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let metrics = demo.page("/metrics");
+    let mut input = child.stdin.take().unwrap();
+    std::io::Write::write_all(&mut input, metrics.as_bytes()).unwrap();
+    drop(input);
+    let verdict = child.wait_with_output().unwrap();
+    let told = String::from_utf8_lossy(&verdict.stderr).into_owned();
+    assert!(verdict.status.success(), "{told}\n{metrics}");
+    assert_eq!(told, "", "promtool has remarks");
+}
+
+#[test]
+fn the_haproxy_exporter_reads_the_csv() {
+    let package = "prometheus-haproxy-exporter";
+    let Some(exporter) = external(package, package) else {
+        return;
+    };
+    let _turn = beside_others();
+    let demo = Balancer::demo(3, &[]);
+    (0..6).for_each(|_| drop(demo.get("/")));
+    let listen: SocketAddr = free_address();
+    let _exporter = Process::spawn(
+        Command::new(exporter)
+            .arg(format!("--haproxy.scrape-uri=http://{}/;csv", demo.stats))
+            .arg(format!("--web.listen-address={listen}")),
+    );
+    let full = poll(SOON, || {
+        let text = get(listen, "/metrics").ok()?.text();
+        let servers = |line: &&str| line.starts_with("haproxy_server_up{") && line.ends_with(" 1");
+        let up = text.lines().filter(servers).count() == 3;
+        let read = text.contains("\nhaproxy_up 1\n");
+        let clean = text.contains("csv_parse_failures_total 0\n");
+        (up && read && clean).then_some(text)
+    });
+    let text = full.unwrap_or_else(|| {
+        let last = get(listen, "/metrics").map(|r| r.text());
+        panic!(
+            "the exporter does not see three servers up: {last:?}\n{}",
+            demo.page("/;csv")
+        )
+    });
+    assert!(
+        text.contains("haproxy_frontend_http_requests_total{frontend=\"localnodes\"}"),
+        "{text}"
+    );
+}
+
+#[test]
+fn curl_speaks_http2_with_prior_knowledge() {
+    let Some(curl) = external("curl", "curl") else {
+        return;
+    };
+    let _turn = beside_others();
+    let demo = Balancer::demo(3, &[]);
+    let url = format!("http://{}/", demo.front);
+    let format = "%{http_version} %{http_code}\n";
+    let words = [
+        "-sS",
+        "--http2-prior-knowledge",
+        "-o",
+        "/dev/null",
+        "-w",
+        format,
+    ];
+    let told = output_of(
+        &curl,
+        &[&words[..], &[url.as_str(), "-o", "/dev/null", &url]].concat(),
+    );
+    assert_eq!(told, "2 200\n2 200\n");
+}
+
+#[test]
+fn h2load_sees_no_failure() {
+    let Some(h2load) = external("h2load", "nghttp2-client") else {
+        return;
+    };
+    let _turn = alone();
+    let demo = Balancer::demo(3, &["--access-log", "off"]);
+    let url = format!("http://{}/", demo.front);
+    let told = output_of(&h2load, &["-n", "2000", "-c", "4", "-m", "10", &url]);
+    assert!(
+        told.contains("2000 succeeded, 0 failed, 0 errored, 0 timeout"),
+        "{told}"
+    );
+    assert!(told.contains("2000 2xx, 0 3xx, 0 4xx, 0 5xx"), "{told}");
+}
