@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use crate::seeds::Seed;
 use roundel_gossip::{ConfigError, Event, Member, Stats};
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
@@ -28,7 +29,7 @@ pub(crate) struct Shared {
 /// What a handle asks of the task.
 #[derive(Debug)]
 pub(crate) enum Command {
-    Join(Vec<String>, oneshot::Sender<Result<usize, JoinError>>),
+    Join(Vec<Seed>, oneshot::Sender<Result<usize, JoinError>>),
     Leave(oneshot::Sender<()>),
     SetTags(
         BTreeMap<String, String>,
@@ -85,8 +86,11 @@ impl Handle {
     /// Joins by all the given addresses (same form as [`crate::Config::join`]) and gives how many
     /// answered. Errors: no one answered. Once only; seeds of the configuration are retried.
     pub async fn join(&self, addresses: Vec<String>) -> Result<usize, JoinError> {
+        let parse =
+            |text: &String| Seed::parse(text).ok_or_else(|| JoinError::Address(text.clone()));
+        let seeds = addresses.iter().map(parse).collect::<Result<_, _>>()?;
         let (reply, answer) = oneshot::channel();
-        self.send(Command::Join(addresses, reply)).await;
+        self.send(Command::Join(seeds, reply)).await;
         answer.await.unwrap_or(Err(JoinError::Ended))
     }
 

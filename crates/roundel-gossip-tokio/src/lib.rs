@@ -9,8 +9,21 @@
 //! Invariants: one task owns the [`roundel_gossip::Node`]; the clock is read once per wake-up; the
 //! work per wake-up is bounded; a slow subscriber never slows the node down.
 
+mod advertise;
 mod config;
 mod handle;
+mod joins;
+mod log;
+mod seeds;
+mod socket;
+mod streams;
+mod task;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+use tokio::sync::{broadcast, mpsc, watch};
 
 pub use config::{Config, DEFAULT_PORT, StartError};
 pub use handle::{Handle, JoinError};
@@ -18,48 +31,111 @@ pub use roundel_gossip::{
     ConfigError, DropReason, Event, Limits, Member, Stats, Status, Timings, is_valid_name,
 };
 
-use std::sync::Arc;
+use crate::handle::Shared;
+use crate::seeds::{Pace, Seed};
+use crate::socket::Sockets;
+use crate::task::{Publish, Seeding, Task};
 
-use tokio::sync::{broadcast, mpsc, watch};
+/// Events kept for a subscriber that is busy.
+const EVENTS: usize = 1024;
 
-use crate::handle::{Command, Shared};
+/// Commands waiting for the task.
+const COMMANDS: usize = 64;
 
 /// Starts a node on the current runtime: binds UDP and TCP on one port, spawns one task.
 ///
 /// Errors: see [`StartError`]; nothing is left behind. Seeds that do not answer are no error.
 pub async fn start(config: Config) -> Result<Handle, StartError> {
-    let socket = tokio::net::UdpSocket::bind(config.listen)
-        .await
-        .map_err(|source| StartError::Bind {
-            address: config.listen,
-            source,
-        })?;
-    let local = socket.local_addr().map_err(|source| StartError::Bind {
+    let seeds = parse_seeds(&config.join)?;
+    let sockets = socket::bind(config.listen).map_err(|source| StartError::Bind {
         address: config.listen,
         source,
     })?;
-    let (members_tx, members) = watch::channel(Arc::new(Vec::new()));
-    let (stats_tx, stats) = watch::channel(Stats::default());
-    let (events_tx, _) = broadcast::channel(1024);
-    let (commands, mut inbox) = mpsc::channel(64);
+    let (address, address_guessed) = own_address(&config, &sockets);
+    let now = Instant::now();
+    let (seed, nonce) = random()?;
+    let node = roundel_gossip::Node::new(core_config(&config, address, seed, nonce), now)?;
+    let members = Arc::new(node.members().cloned().collect());
+    let (members_tx, members) = watch::channel(members);
+    let (stats_tx, stats) = watch::channel(node.stats());
+    let (events, _) = broadcast::channel(EVENTS);
+    let (commands, inbox) = mpsc::channel(COMMANDS);
     let shared = Shared {
         name: config.name,
-        local,
+        local: sockets.local,
         members,
         stats,
-        events: events_tx.downgrade(),
+        events: events.downgrade(),
         commands,
     };
-    tokio::spawn(async move {
-        let _keep = (members_tx, stats_tx, events_tx, socket);
-        while let Some(command) = inbox.recv().await {
-            if let Command::Shutdown(reply) = command {
-                let _ = reply.send(());
-                return;
-            }
-        }
-    });
+    let publish = Publish {
+        members: members_tx,
+        stats: stats_tx,
+        events,
+        revision: node.revision(),
+        stats_at: now,
+    };
+    let seeding = Seeding {
+        next: (!seeds.is_empty()).then(tokio::time::Instant::now),
+        seeds,
+        pace: Pace::default(),
+        rng: fastrand::Rng::with_seed(!seed),
+        address_guessed,
+        complaint: String::new(),
+    };
+    tokio::spawn(Task::new(node, sockets, inbox, publish, seeding).run());
     Ok(Handle {
         shared: Arc::new(shared),
     })
+}
+
+fn parse_seeds(texts: &[String]) -> Result<Vec<Seed>, StartError> {
+    let parse = |text: &String| Seed::parse(text).ok_or_else(|| StartError::Seed(text.clone()));
+    texts.iter().map(parse).collect()
+}
+
+fn core_config(
+    config: &Config,
+    advertise: SocketAddr,
+    seed: u64,
+    nonce: [u8; 12],
+) -> roundel_gossip::Config {
+    roundel_gossip::Config {
+        name: config.name.clone(),
+        advertise,
+        tags: config.tags.clone(),
+        keys: config.keys.clone(),
+        label: String::new(),
+        nonce,
+        compress: config.compress,
+        incarnation: unix_seconds(),
+        seed,
+        timings: config.timings.clone(),
+        limits: Limits::default(),
+    }
+}
+
+/// The address that others shall use, and whether it is a guess that the first seed may correct.
+fn own_address(config: &Config, sockets: &Sockets) -> (SocketAddr, bool) {
+    let port = sockets.local.port();
+    let listened = sockets.local.ip().to_canonical();
+    match config.advertise {
+        Some(told) if told.port() == 0 => (SocketAddr::new(told.ip(), port), false),
+        Some(told) => (told, false),
+        None if !listened.is_unspecified() => (SocketAddr::new(listened, port), false),
+        None => (SocketAddr::new(advertise::guess(), port), true),
+    }
+}
+
+fn random() -> Result<(u64, [u8; 12]), StartError> {
+    let mut nonce = [0; 12];
+    getrandom::fill(&mut nonce).map_err(StartError::Random)?;
+    Ok((getrandom::u64().map_err(StartError::Random)?, nonce))
+}
+
+/// A restarted node begins with a higher incarnation than its former self reached, unless the
+/// clock was set back; then it must refute once.
+fn unix_seconds() -> u32 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    u32::try_from(since.unwrap_or_default().as_secs()).unwrap_or(u32::MAX >> 1)
 }

@@ -283,6 +283,20 @@ impl Node {
         Ok(())
     }
 
+    /// Replaces our own address, as long as nobody else is known here: others keep a name at the
+    /// address where they met it first. Gives whether it was replaced.
+    pub fn set_address(&mut self, now: Instant, address: SocketAddr) -> bool {
+        let address = canonical(address);
+        let usable = !address.ip().is_unspecified() && address.port() != 0;
+        let changes = usable && self.known == 1 && address != self.own().member.address;
+        if changes {
+            self.own_mut().member.address = address;
+            self.announce_ourselves();
+        }
+        self.finish(now);
+        changes
+    }
+
     /// Pings `name` while nothing else is heard of it and tells by [`Event::Silent`] and
     /// [`Event::Heard`] whether it answers; or stops doing so. The member may be unknown yet.
     /// Nothing of it is told to the cluster.

@@ -28,6 +28,7 @@ pub(super) enum Heard {
 impl Node {
     /// The SWIM level found a member, `new` or back again.
     pub(super) fn serf_joined(&mut self, now: Instant, name: &Arc<str>, new: bool) {
+        self.revision += 1;
         let intent = if new { self.intents.take(name) } else { None };
         let Some(record) = self.members.get_mut(name) else {
             return;
@@ -51,6 +52,7 @@ impl Node {
     /// The SWIM level lost a member. A death that the member itself announced is a graceful
     /// leave, whether or not its leave intent came by: only a leaving member sends it.
     pub(super) fn serf_gone(&mut self, now: Instant, name: &Arc<str>, by_itself: bool) {
+        self.revision += 1;
         let Some(record) = self.members.get_mut(name) else {
             return;
         };

@@ -1,0 +1,42 @@
+//! The system log's view of events.
+
+use roundel_gossip::Event;
+
+/// Logs an event: a change of a member is information, what an operator should look into is a
+/// warning, the rest is for those who look closer.
+pub(crate) fn event(event: &Event) {
+    match event {
+        Event::Join(member) => {
+            tracing::info!(member = member.name, address = %member.address, "member joined");
+        }
+        Event::Leaving(member) => tracing::info!(member = member.name, "member is leaving"),
+        Event::Leave(member) => tracing::info!(member = member.name, "member left"),
+        Event::Failed(member) => {
+            tracing::warn!(member = member.name, address = %member.address, "member failed");
+        }
+        Event::Update(member) => tracing::debug!(member = member.name, "member updated"),
+        Event::Reap(member) => tracing::debug!(member = member.name, "member forgotten"),
+        Event::Suspect { name, from } => {
+            tracing::info!(member = name, from, "member is suspected");
+        }
+        Event::Refuted { name } => tracing::info!(member = name, "member refuted the suspicion"),
+        Event::Silent { name } => tracing::debug!(member = name, "member is silent"),
+        Event::Heard { name, .. } => tracing::debug!(member = name, "member answers"),
+        Event::Joined { address, members } => {
+            tracing::debug!(%address, members, "joined by this address");
+        }
+        Event::JoinFailed { address, reason } => {
+            tracing::debug!(%address, reason, "cannot join by this address");
+        }
+        Event::Conflict {
+            name,
+            kept,
+            refused,
+        } => tracing::warn!(member = name, %kept, %refused, "two members claim one name"),
+        Event::Dropped { from, reason } => {
+            tracing::warn!(%from, %reason, "refused something from a gossip peer");
+        }
+        Event::User { name, .. } => tracing::debug!(event = ?name, "user event"),
+        Event::Departed => tracing::info!("left the cluster"),
+    }
+}

@@ -1,0 +1,137 @@
+//! The two sockets of a node: UDP and TCP on one address.
+
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+
+use socket2::{Domain, Protocol, Socket, Type};
+use tokio::net::{TcpListener, UdpSocket};
+
+/// Bytes asked for as the UDP receive buffer, halved until the system agrees; memberlist's figure.
+const RECEIVE_BUFFER: usize = 2 << 20;
+
+/// How often a port that is free for UDP is tried for TCP, when any port will do.
+const ATTEMPTS: usize = 32;
+
+/// UDP and TCP on one port.
+#[derive(Debug)]
+pub(crate) struct Sockets {
+    pub(crate) udp: UdpSocket,
+    pub(crate) tcp: TcpListener,
+    /// The address listened on, with the real port.
+    pub(crate) local: SocketAddr,
+}
+
+/// Binds both sockets. `[::]` takes IPv4 too, and stands for `0.0.0.0` where there is no IPv6.
+pub(crate) fn bind(address: SocketAddr) -> io::Result<Sockets> {
+    match bind_exactly(address) {
+        Err(error) if is_any_v6(address) && no_ipv6(&error) => {
+            bind_exactly((Ipv4Addr::UNSPECIFIED, address.port()).into())
+        }
+        result => result,
+    }
+}
+
+fn is_any_v6(address: SocketAddr) -> bool {
+    matches!(address.ip(), IpAddr::V6(ip) if ip.is_unspecified())
+}
+
+/// Whether the system has no IPv6, or none on any interface.
+fn no_ipv6(error: &io::Error) -> bool {
+    const EAFNOSUPPORT: i32 = 97;
+    error.raw_os_error() == Some(EAFNOSUPPORT) || error.kind() == io::ErrorKind::AddrNotAvailable
+}
+
+fn bind_exactly(address: SocketAddr) -> io::Result<Sockets> {
+    let attempts = if address.port() == 0 { ATTEMPTS } else { 1 };
+    let mut result = Err(io::ErrorKind::AddrInUse.into());
+    for _ in 0..attempts {
+        let udp = bind_udp(address)?;
+        let local = udp.local_addr()?;
+        match bind_tcp(local) {
+            Ok(tcp) => return Ok(Sockets { udp, tcp, local }),
+            Err(error) => result = Err(error),
+        }
+    }
+    result
+}
+
+fn bind_udp(address: SocketAddr) -> io::Result<UdpSocket> {
+    let socket = Socket::new(
+        Domain::for_address(address),
+        Type::DGRAM,
+        Some(Protocol::UDP),
+    )?;
+    prepare(&socket, address)?;
+    let mut bytes = RECEIVE_BUFFER;
+    while bytes >= 64 << 10 && socket.set_recv_buffer_size(bytes).is_err() {
+        bytes /= 2;
+    }
+    socket.bind(&address.into())?;
+    UdpSocket::from_std(socket.into())
+}
+
+fn bind_tcp(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = Socket::new(
+        Domain::for_address(address),
+        Type::STREAM,
+        Some(Protocol::TCP),
+    )?;
+    prepare(&socket, address)?;
+    socket.set_reuse_address(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(128)?;
+    TcpListener::from_std(socket.into())
+}
+
+fn prepare(socket: &Socket, address: SocketAddr) -> io::Result<()> {
+    if is_any_v6(address) {
+        socket.set_only_v6(false)?;
+    }
+    socket.set_nonblocking(true)
+}
+
+/// Gives the address in the form that a socket bound to `local` takes: one for both families
+/// takes IPv4 only in its mapped form.
+pub(crate) fn for_socket(local: SocketAddr, to: SocketAddr) -> SocketAddr {
+    match (local, to) {
+        (SocketAddr::V6(_), SocketAddr::V4(v4)) => {
+            SocketAddr::new(IpAddr::V6(v4.ip().to_ipv6_mapped()), v4.port())
+        }
+        _ => to,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn any_port_means_the_same_port_for_both() {
+        let sockets = bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        assert_ne!(sockets.local.port(), 0);
+        assert_eq!(sockets.tcp.local_addr().unwrap(), sockets.local);
+        assert_eq!(sockets.udp.local_addr().unwrap(), sockets.local);
+    }
+
+    #[tokio::test]
+    async fn the_unspecified_ipv6_address_takes_ipv4() {
+        let sockets = bind("[::]:0".parse().unwrap()).unwrap();
+        let sender = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        let to = ("127.0.0.1", sockets.local.port());
+        sender.send_to(b"hello", to).await.unwrap();
+        let mut buffer = [0; 16];
+        let (len, from) = sockets.udp.recv_from(&mut buffer).await.unwrap();
+        assert_eq!(&buffer[..len], b"hello");
+        assert_eq!(from.ip().to_canonical(), IpAddr::V4(Ipv4Addr::LOCALHOST));
+        let back = for_socket(sockets.local, sender.local_addr().unwrap());
+        sockets.udp.send_to(b"back", back).await.unwrap();
+        assert_eq!(sender.recv(&mut buffer).await.unwrap(), 4);
+    }
+
+    #[tokio::test]
+    async fn a_taken_port_is_an_error() {
+        let first = bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let error = bind(first.local).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::AddrInUse);
+    }
+}

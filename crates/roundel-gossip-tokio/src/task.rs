@@ -1,0 +1,351 @@
+//! The one task that owns a node: input, then all outputs, then waiting.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use roundel_gossip::{Event, Member, Node, Output, Stats, Status, StreamId};
+use tokio::net::TcpStream;
+use tokio::sync::{broadcast, mpsc, oneshot, watch};
+
+use crate::advertise;
+use crate::handle::{Command, JoinError};
+use crate::joins::Joins;
+use crate::seeds::{self, Pace, Seed};
+use crate::socket::{Sockets, for_socket};
+use crate::streams::{self, Moved, Reports, Writes};
+
+/// Datagrams taken at one wake-up, so that a flood does not starve timers and streams.
+const DATAGRAMS_PER_WAKE: usize = 64;
+
+/// The longest datagram there is.
+const DATAGRAM: usize = 65_536;
+
+/// Most addresses joined by at once.
+const JOIN_AT_ONCE: usize = 64;
+
+/// Addresses joined by when we are not alone: enough to find a part of the cluster that was lost.
+const HEAL_AT_ONCE: usize = 3;
+
+/// How old the published counters may be.
+const STATS_AGE: Duration = Duration::from_secs(1);
+
+/// Everything the task owns.
+pub(crate) struct Task {
+    pub(crate) node: Node,
+    pub(crate) sockets: Sockets,
+    pub(crate) commands: mpsc::Receiver<Command>,
+    pub(crate) publish: Publish,
+    pub(crate) seeding: Seeding,
+    streams: BTreeMap<StreamId, Writes>,
+    reports: (Reports, mpsc::Receiver<(StreamId, Moved)>),
+    resolved: (mpsc::Sender<Resolved>, mpsc::Receiver<Resolved>),
+    joins: Joins,
+    leavers: Vec<oneshot::Sender<()>>,
+}
+
+/// Where the task tells what it knows.
+pub(crate) struct Publish {
+    pub(crate) members: watch::Sender<Arc<Vec<Member>>>,
+    pub(crate) stats: watch::Sender<Stats>,
+    pub(crate) events: broadcast::Sender<Event>,
+    pub(crate) revision: u64,
+    pub(crate) stats_at: Instant,
+}
+
+/// The seeds of the configuration, and when they are tried next.
+pub(crate) struct Seeding {
+    pub(crate) seeds: Vec<Seed>,
+    pub(crate) next: Option<tokio::time::Instant>,
+    pub(crate) pace: Pace,
+    pub(crate) rng: fastrand::Rng,
+    /// Whether our address was only guessed, so that the first seed found may correct it.
+    pub(crate) address_guessed: bool,
+    /// What was complained about last, so that it is not said again and again.
+    pub(crate) complaint: String,
+}
+
+/// What became of seeds or of addresses given by a handle.
+struct Resolved {
+    addresses: Vec<SocketAddr>,
+    errors: Vec<String>,
+    /// Set for a command, not for the seeds of the configuration.
+    reply: Option<oneshot::Sender<Result<usize, JoinError>>>,
+}
+
+/// What woke the task.
+enum Wake {
+    Datagrams,
+    Accepted(std::io::Result<(TcpStream, SocketAddr)>),
+    Stream(StreamId, Moved),
+    Resolved(Resolved),
+    Command(Option<Command>),
+    Seeds,
+    Timer,
+}
+
+impl Task {
+    pub(crate) fn new(
+        node: Node,
+        sockets: Sockets,
+        commands: mpsc::Receiver<Command>,
+        publish: Publish,
+        seeding: Seeding,
+    ) -> Self {
+        Self {
+            node,
+            sockets,
+            commands,
+            publish,
+            seeding,
+            streams: BTreeMap::new(),
+            reports: mpsc::channel(256),
+            resolved: mpsc::channel(16),
+            joins: Joins::default(),
+            leavers: Vec::new(),
+        }
+    }
+
+    /// Runs until it is told to stop, or nobody is left to tell it anything.
+    pub(crate) async fn run(mut self) {
+        let mut buffer = vec![0; DATAGRAM];
+        loop {
+            let wake = self.wait().await;
+            let now = Instant::now();
+            match wake {
+                Wake::Datagrams => self.take_datagrams(now, &mut buffer),
+                Wake::Accepted(result) => self.take_stream(now, result),
+                Wake::Stream(id, moved) => self.stream_moved(now, id, moved),
+                Wake::Resolved(resolved) => self.join_resolved(now, resolved),
+                Wake::Command(Some(Command::Shutdown(reply))) => {
+                    let _ = reply.send(());
+                    return;
+                }
+                Wake::Command(Some(command)) => self.obey(now, command),
+                Wake::Command(None) => return,
+                Wake::Seeds => self.try_seeds(),
+                Wake::Timer => {}
+            }
+            if self.node.poll_timeout().is_some_and(|at| at <= now) {
+                self.node.handle_timeout(now);
+            }
+            self.carry_out();
+            self.publish_changes(now);
+        }
+    }
+
+    async fn wait(&mut self) -> Wake {
+        let timer = async {
+            match self.node.poll_timeout() {
+                Some(at) => tokio::time::sleep_until(at.into()).await,
+                None => std::future::pending().await,
+            }
+        };
+        let seeds = async {
+            match self.seeding.next {
+                Some(at) => tokio::time::sleep_until(at).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            _ = self.sockets.udp.readable() => Wake::Datagrams,
+            result = self.sockets.tcp.accept() => Wake::Accepted(result),
+            Some((id, moved)) = self.reports.1.recv() => Wake::Stream(id, moved),
+            Some(resolved) = self.resolved.1.recv() => Wake::Resolved(resolved),
+            command = self.commands.recv() => Wake::Command(command),
+            () = seeds => Wake::Seeds,
+            () = timer => Wake::Timer,
+        }
+    }
+
+    fn take_datagrams(&mut self, now: Instant, buffer: &mut [u8]) {
+        for _ in 0..DATAGRAMS_PER_WAKE {
+            let Ok((len, from)) = self.sockets.udp.try_recv_from(buffer) else {
+                return;
+            };
+            self.node.handle_datagram(now, from, &buffer[..len]);
+            self.carry_out();
+        }
+    }
+
+    fn take_stream(&mut self, now: Instant, result: std::io::Result<(TcpStream, SocketAddr)>) {
+        match result {
+            Ok((socket, from)) => {
+                if let Some(id) = self.node.accept_stream(now, from) {
+                    let writes = streams::accepted(id, socket, self.reports.0.clone());
+                    self.streams.insert(id, writes);
+                }
+            }
+            Err(error) => tracing::warn!(%error, "cannot accept a gossip stream"),
+        }
+    }
+
+    fn stream_moved(&mut self, now: Instant, id: StreamId, moved: Moved) {
+        match moved {
+            Moved::Opened => self.node.handle_stream_opened(now, id),
+            Moved::Bytes(bytes) => self.node.handle_stream_bytes(now, id, &bytes),
+            Moved::Closed(why) => {
+                self.streams.remove(&id);
+                self.node.handle_stream_closed(now, id, &why);
+            }
+        }
+    }
+
+    fn obey(&mut self, now: Instant, command: Command) {
+        match command {
+            Command::Join(seeds, reply) => self.resolve(seeds, Some(reply)),
+            Command::Leave(reply) => {
+                self.seeding.next = None;
+                self.leavers.push(reply);
+                self.node.leave(now);
+            }
+            Command::SetTags(tags, reply) => {
+                let _ = reply.send(self.node.set_tags(now, tags));
+            }
+            Command::Watch(name, on) => self.node.watch(now, &name, on),
+            Command::Shutdown(_) => {}
+        }
+    }
+
+    /// Begins another try of the seeds.
+    fn try_seeds(&mut self) {
+        self.seeding.next = None;
+        self.resolve(self.seeding.seeds.clone(), None);
+    }
+
+    /// Resolves apart from the task, as that may take seconds.
+    fn resolve(&self, seeds: Vec<Seed>, reply: Option<oneshot::Sender<Result<usize, JoinError>>>) {
+        let sender = self.resolved.0.clone();
+        tokio::spawn(async move {
+            let (addresses, errors) = seeds::resolve_all(seeds).await;
+            let resolved = Resolved {
+                addresses,
+                errors,
+                reply,
+            };
+            let _ = sender.send(resolved).await;
+        });
+    }
+
+    fn join_resolved(&mut self, now: Instant, mut resolved: Resolved) {
+        let alone = self.is_alone();
+        if alone {
+            self.correct_address(now, &resolved.addresses);
+        }
+        if let Some(reply) = resolved.reply {
+            resolved.addresses.truncate(JOIN_AT_ONCE);
+            let addresses = resolved.addresses.clone();
+            self.joins.begin(addresses, resolved.errors, reply);
+            self.node.join(now, &resolved.addresses);
+            return;
+        }
+        self.complain(&resolved.errors.join("; "));
+        let own = self.node.member(self.node.name()).map(|own| own.address);
+        resolved.addresses.retain(|address| Some(*address) != own);
+        let limit = if alone { JOIN_AT_ONCE } else { HEAL_AT_ONCE };
+        self.seeding.rng.shuffle(&mut resolved.addresses);
+        resolved.addresses.truncate(limit);
+        self.node.join(now, &resolved.addresses);
+        let pause = self.seeding.pace.next(alone, &mut self.seeding.rng);
+        self.seeding.next = Some(tokio::time::Instant::now() + pause);
+    }
+
+    /// Puts the next try of the seeds off, as one was just joined.
+    fn seeds_can_wait(&mut self) {
+        if self.seeding.next.is_some() && !self.is_alone() {
+            let pause = self.seeding.pace.next(false, &mut self.seeding.rng);
+            self.seeding.next = Some(tokio::time::Instant::now() + pause);
+        }
+    }
+
+    /// Whether we know no other living member.
+    fn is_alone(&self) -> bool {
+        let living = |m: &&Member| matches!(m.status, Status::Alive | Status::Leaving);
+        self.node.members().filter(living).count() <= 1
+    }
+
+    /// Takes the address that packets to the first seed carry, if ours was a guess.
+    fn correct_address(&mut self, now: Instant, peers: &[SocketAddr]) {
+        if !self.seeding.address_guessed {
+            return;
+        }
+        let far = peers.iter().find(|peer| !peer.ip().is_loopback());
+        let Some(ip) = far.or(peers.first()).copied().and_then(advertise::towards) else {
+            return;
+        };
+        let address = SocketAddr::new(ip, self.sockets.local.port());
+        self.node.set_address(now, address);
+    }
+
+    fn complain(&mut self, complaint: &str) {
+        if complaint != self.seeding.complaint {
+            if complaint.is_empty() {
+                tracing::info!("all gossip seeds can be resolved");
+            } else {
+                tracing::warn!("gossip seeds: {complaint}; trying again");
+            }
+            complaint.clone_into(&mut self.seeding.complaint);
+        }
+    }
+
+    /// Does all that the node asks for.
+    fn carry_out(&mut self) {
+        while let Some(output) = self.node.poll_output() {
+            match output {
+                Output::Datagram { to, bytes } => {
+                    let to = for_socket(self.sockets.local, to);
+                    // A datagram that cannot be sent is lost, as datagrams may be.
+                    if let Err(error) = self.sockets.udp.try_send_to(&bytes, to) {
+                        tracing::trace!(%to, %error, "cannot send a gossip datagram");
+                    }
+                }
+                Output::Open { id, to } => {
+                    let writes = streams::open(id, to, self.reports.0.clone());
+                    self.streams.insert(id, writes);
+                }
+                Output::Write { id, bytes } => {
+                    if let Some(writes) = self.streams.get(&id) {
+                        let _ = writes.send(bytes);
+                    }
+                }
+                Output::Close { id } => {
+                    self.streams.remove(&id);
+                }
+                Output::Event(event) => self.happened(event),
+            }
+        }
+    }
+
+    fn happened(&mut self, event: Event) {
+        match &event {
+            Event::Joined { address, .. } => {
+                self.joins.ended(*address, None);
+                self.seeds_can_wait();
+            }
+            Event::JoinFailed { address, reason } => self.joins.ended(*address, Some(reason)),
+            Event::Departed => {
+                for reply in self.leavers.drain(..) {
+                    let _ = reply.send(());
+                }
+            }
+            _ => {}
+        }
+        crate::log::event(&event);
+        // Nobody may be listening.
+        let _ = self.publish.events.send(event);
+    }
+
+    fn publish_changes(&mut self, now: Instant) {
+        let publish = &mut self.publish;
+        if publish.revision != self.node.revision() {
+            publish.revision = self.node.revision();
+            let members = self.node.members().cloned().collect();
+            publish.members.send_replace(Arc::new(members));
+        }
+        if now.saturating_duration_since(publish.stats_at) >= STATS_AGE {
+            publish.stats_at = now;
+            publish.stats.send_replace(self.node.stats());
+        }
+    }
+}
