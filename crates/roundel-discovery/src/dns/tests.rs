@@ -1,0 +1,240 @@
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::sync::{Arc, Mutex};
+
+use roundel_model::{BackendSet, Name, Server};
+use tokio::net::UdpSocket;
+use tokio::sync::mpsc;
+
+use super::answers::{Answer, Family, Service};
+use super::*;
+use crate::SourceConfig;
+use crate::run::{Config, start};
+
+const A: u16 = 1;
+const AAAA: u16 = 28;
+const SRV: u16 = 33;
+
+/// What the fake name server answers: records by name and type; otherwise the code.
+#[derive(Debug, Default)]
+struct Records {
+    data: BTreeMap<(String, u16), Vec<Vec<u8>>>,
+    /// The response code for everything else: 0 no data, 2 server failure, 3 no such name.
+    code: u8,
+}
+
+/// A name server on loopback that answers one question at a time.
+struct FakeDns {
+    records: Arc<Mutex<Records>>,
+    address: SocketAddr,
+}
+
+impl FakeDns {
+    async fn start() -> Self {
+        let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        let address = socket.local_addr().unwrap();
+        let records = Arc::new(Mutex::new(Records {
+            code: 3,
+            ..Records::default()
+        }));
+        let answers = Arc::clone(&records);
+        tokio::spawn(async move {
+            let mut packet = [0; 512];
+            while let Ok((n, from)) = socket.recv_from(&mut packet).await {
+                let reply = reply(&packet[..n], &answers.lock().unwrap());
+                let _ = socket.send_to(&reply, from).await;
+            }
+        });
+        Self { records, address }
+    }
+
+    fn set(&self, name: &str, kind: u16, data: Vec<Vec<u8>>) {
+        let mut records = self.records.lock().unwrap();
+        records.data.insert((name.to_owned(), kind), data);
+    }
+
+    fn fail(&self) {
+        let mut records = self.records.lock().unwrap();
+        records.data.clear();
+        records.code = 2;
+    }
+}
+
+/// Answers a query packet. Source: RFC 1035 4.1.
+fn reply(query: &[u8], records: &Records) -> Vec<u8> {
+    let mut labels = Vec::new();
+    let mut at = 12;
+    while query[at] != 0 {
+        let end = at + 1 + usize::from(query[at]);
+        labels.push(String::from_utf8_lossy(&query[at + 1..end]).to_lowercase());
+        at = end;
+    }
+    let kind = u16::from_be_bytes([query[at + 1], query[at + 2]]);
+    let question = &query[12..at + 5];
+    let name = labels.join(".");
+    let known = records.data.keys().any(|(known, _)| *known == name);
+    let data = records.data.get(&(name, kind));
+    let code = match (data, known) {
+        (Some(_), _) => 0,
+        (None, true) if records.code == 3 => 0,
+        _ => records.code,
+    };
+    let data = data.map_or(&[][..], Vec::as_slice);
+    let mut out = query[..2].to_vec();
+    out.extend([0x81, 0x80 | code, 0, 1, 0, data.len() as u8, 0, 0, 0, 0]);
+    out.extend(question);
+    for rdata in data {
+        out.extend([0xc0, 12]);
+        out.extend(kind.to_be_bytes());
+        out.extend([0, 1, 0, 0, 0, 60]);
+        out.extend((rdata.len() as u16).to_be_bytes());
+        out.extend(rdata);
+    }
+    out
+}
+
+fn v4(last: u8) -> Vec<u8> {
+    vec![172, 18, 0, last]
+}
+
+fn srv(priority: u16, weight: u16, port: u16, target: &str) -> Vec<u8> {
+    let mut data = [priority, weight, port]
+        .map(u16::to_be_bytes)
+        .concat()
+        .to_vec();
+    for label in target.split('.') {
+        data.push(label.len() as u8);
+        data.extend(label.bytes());
+    }
+    data.push(0);
+    data
+}
+
+/// Runs a DNS source that asks every 20 ms.
+fn follow_fake(fake: &FakeDns, name: &str) -> (crate::Discovery, mpsc::Receiver<BackendSet>) {
+    let (tx, rx) = mpsc::channel(16);
+    let dns = DnsConfig {
+        resolver: Some(fake.address),
+        every: Duration::from_millis(20),
+        ..DnsConfig::new(name)
+    };
+    let config = Config {
+        backend: Name::new("nodes").unwrap(),
+        sources: vec![SourceConfig::Dns(dns)],
+        default_port: 3000,
+        inherited: None,
+    };
+    (start(config, None, tx), rx)
+}
+
+/// Waits for the next set and shows it.
+async fn next(sets: &mut mpsc::Receiver<BackendSet>) -> Vec<String> {
+    let set = tokio::time::timeout(Duration::from_secs(10), sets.recv()).await;
+    show(&set.expect("a set in time").unwrap().servers)
+}
+
+fn show(servers: &[Server]) -> Vec<String> {
+    let line = |s: &Server| {
+        let backup = if s.backup { " backup" } else { "" };
+        format!("{} {} {}{backup}", s.name, s.address, s.weight)
+    };
+    servers.iter().map(line).collect()
+}
+
+#[tokio::test]
+async fn every_address_of_a_name_is_a_server_and_changes_follow() {
+    let fake = FakeDns::start().await;
+    fake.set("webapp.lab", A, vec![v4(3), v4(2)]);
+    let v6: Ipv6Addr = "fd00::2".parse().unwrap();
+    fake.set("webapp.lab", AAAA, vec![v6.octets().to_vec()]);
+    let (_discovery, mut sets) = follow_fake(&fake, "webapp.lab.");
+    assert_eq!(
+        next(&mut sets).await,
+        [
+            "webapp.lab-172.18.0.2 172.18.0.2:3000 1",
+            "webapp.lab-172.18.0.3 172.18.0.3:3000 1",
+            "webapp.lab-fd00::2 [fd00::2]:3000 1",
+        ]
+    );
+    fake.set("webapp.lab", A, vec![v4(2), v4(3), v4(4)]);
+    assert_eq!(next(&mut sets).await.len(), 4);
+}
+
+#[tokio::test]
+async fn failures_keep_the_last_good_answer_and_emptiness_is_believed_later() {
+    let fake = FakeDns::start().await;
+    fake.set("webapp", A, vec![v4(2)]);
+    let (_discovery, mut sets) = follow_fake(&fake, "webapp");
+    assert_eq!(next(&mut sets).await.len(), 1);
+    fake.fail();
+    tokio::time::timeout(Duration::from_millis(300), sets.recv())
+        .await
+        .expect_err("a failure says nothing");
+    fake.records.lock().unwrap().code = 3;
+    assert!(next(&mut sets).await.is_empty());
+}
+
+#[tokio::test]
+async fn services_carry_ports_weights_and_backups() {
+    let fake = FakeDns::start().await;
+    let services = vec![
+        srv(10, 5, 8080, "a.lab"),
+        srv(10, 0, 8081, "b.lab"),
+        srv(20, 1, 80, "c.lab"),
+    ];
+    fake.set("_http._tcp.lab", SRV, services);
+    for (host, last) in [("a.lab", 1), ("b.lab", 2), ("c.lab", 3)] {
+        fake.set(host, A, vec![v4(last)]);
+    }
+    let (_discovery, mut sets) = follow_fake(&fake, "_http._tcp.lab");
+    assert_eq!(
+        next(&mut sets).await,
+        [
+            "a.lab-172.18.0.1:8080 172.18.0.1:8080 5",
+            "b.lab-172.18.0.2:8081 172.18.0.2:8081 1",
+            "c.lab-172.18.0.3:80 172.18.0.3:80 1 backup",
+        ]
+    );
+}
+
+#[test]
+fn one_family_alone_is_enough_and_keeps_its_own_answer() {
+    let ip = |last| IpAddr::V4(Ipv4Addr::new(10, 0, 0, last));
+    let mut zone = Zone::new("w", 80);
+    let mut none = BTreeMap::new();
+    assert_eq!(zone.servers(&mut none), None);
+    zone.take_host("w", Family::V4, Answer::Empty);
+    zone.take_host("w", Family::V6, Answer::Empty);
+    assert_eq!(zone.servers(&mut none), None, "not believed yet");
+    zone.take_host("w", Family::V4, Answer::Records(vec![ip(1)]));
+    zone.take_host("w", Family::V6, Answer::Failed);
+    assert_eq!(zone.servers(&mut none).unwrap().len(), 1);
+    for _ in 0..3 {
+        zone.take_host("w", Family::V4, Answer::Failed);
+        zone.take_host("w", Family::V6, Answer::Empty);
+    }
+    assert_eq!(zone.servers(&mut none).unwrap().len(), 1);
+}
+
+#[test]
+fn answers_that_cannot_be_servers_are_complained_about() {
+    let mut zone = Zone::new("_x", 80);
+    let service = |port, target: &str| Service {
+        priority: 0,
+        weight: 60_000,
+        port,
+        target: target.into(),
+    };
+    let services = vec![service(0, "a"), service(80, "bad/name"), service(80, "c")];
+    let targets = zone.take_services(Answer::Records(services));
+    assert_eq!(targets.len(), 3);
+    for target in targets {
+        let ip = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1));
+        zone.take_host(&target, Family::V4, Answer::Records(vec![ip]));
+        zone.take_host(&target, Family::V6, Answer::Empty);
+    }
+    let mut complaints = BTreeMap::new();
+    let servers = zone.servers(&mut complaints).unwrap();
+    assert_eq!(show(&servers), ["c-10.0.0.1:80 10.0.0.1:80 256"]);
+    assert_eq!(complaints.len(), 2);
+}

@@ -1,0 +1,142 @@
+//! Runs the sources of one backend and their aggregator as tasks.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Instant;
+
+use roundel_gossip_tokio::Member;
+use roundel_model::{BackendSet, Name, Server};
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
+
+use crate::{Aggregator, SourceConfig, SourceUpdate, dns, file, gossip};
+
+/// The sources of one backend.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// The backend.
+    pub backend: Name,
+    /// Where its servers come from; the first one wins when two name a server alike.
+    pub sources: Vec<SourceConfig>,
+    /// The port of servers that say none.
+    pub default_port: u16,
+    /// The set published by a predecessor, when sources change while running.
+    pub inherited: Option<BackendSet>,
+}
+
+/// The running sources of one backend; dropping it stops them.
+#[derive(Debug)]
+pub struct Discovery {
+    _tasks: JoinSet<()>,
+}
+
+/// Starts the sources of a backend; each set that differs from the one before goes to `sets`.
+///
+/// `members` is needed by gossip sources only; without it they say nothing.
+/// Panics: outside a tokio runtime.
+pub fn start(
+    config: Config,
+    members: Option<&watch::Receiver<Arc<Vec<Member>>>>,
+    sets: mpsc::Sender<BackendSet>,
+) -> Discovery {
+    let (updates, inbox) = mpsc::channel(16);
+    let mut tasks = JoinSet::new();
+    let kinds = config.sources.iter().map(SourceConfig::kind);
+    let aggregator = Aggregator::new(config.backend.clone(), kinds, config.inherited);
+    for (index, source) in config.sources.into_iter().enumerate() {
+        let outlet = Outlet {
+            backend: config.backend.clone(),
+            source: index,
+            updates: updates.clone(),
+        };
+        let port = config.default_port;
+        match source {
+            SourceConfig::Static(servers) => {
+                tasks.spawn(async move {
+                    outlet.say(servers).await;
+                });
+            }
+            SourceConfig::File(path) => {
+                tasks.spawn(file::follow(path, port, outlet));
+            }
+            SourceConfig::Dns(config) => {
+                tasks.spawn(dns::follow(config, port, outlet));
+            }
+            SourceConfig::Gossip(config) => match members {
+                Some(members) => {
+                    tasks.spawn(gossip::follow(config, port, members.clone(), outlet));
+                }
+                None => tracing::warn!("a gossip source is configured, and gossip is off"),
+            },
+        }
+    }
+    tasks.spawn(aggregate(aggregator, inbox, sets));
+    Discovery { _tasks: tasks }
+}
+
+/// Where a source says its sets.
+#[derive(Debug)]
+pub(crate) struct Outlet {
+    backend: Name,
+    source: usize,
+    updates: mpsc::Sender<SourceUpdate>,
+}
+
+impl Outlet {
+    /// Says the whole set; false once nobody listens.
+    pub(crate) async fn say(&self, servers: Vec<Server>) -> bool {
+        let update = SourceUpdate {
+            backend: self.backend.clone(),
+            source: self.source,
+            servers,
+        };
+        self.updates.send(update).await.is_ok()
+    }
+}
+
+/// Feeds the aggregator until every source has ended and nothing is pending.
+async fn aggregate(
+    mut aggregator: Aggregator,
+    mut inbox: mpsc::Receiver<SourceUpdate>,
+    sets: mpsc::Sender<BackendSet>,
+) {
+    let mut notices = crate::notices::Notices::default();
+    let mut open = true;
+    while open || aggregator.poll_timeout().is_some() {
+        let due = aggregator.poll_timeout();
+        tokio::select! {
+            update = inbox.recv(), if open => match update {
+                Some(update) => {
+                    let now = clock();
+                    aggregator.handle_servers(now, update.source, update.servers);
+                }
+                None => open = false,
+            },
+            () = sleep_until(due), if due.is_some() => {}
+        }
+        if let Some((set, clashes)) = aggregator.poll_set(clock()) {
+            let complaint = |c: crate::Clash| {
+                let text = format!("named by {} and by {}; the first counts", c.kept, c.dropped);
+                (format!("server {}", c.name), text)
+            };
+            let complaints: BTreeMap<_, _> = clashes.into_iter().map(complaint).collect();
+            notices.renew("aggregator", complaints);
+            if sets.send(set).await.is_err() {
+                return;
+            }
+        }
+    }
+    // The sources have said all they will; the set stays in force until this task is dropped.
+    std::future::pending::<()>().await;
+}
+
+/// The runtime's clock, so that tests can pause it.
+fn clock() -> Instant {
+    tokio::time::Instant::now().into_std()
+}
+
+async fn sleep_until(due: Option<Instant>) {
+    if let Some(due) = due {
+        tokio::time::sleep_until(due.into()).await;
+    }
+}
