@@ -1,0 +1,259 @@
+//! Our nodes together with real Serf agents (Debian package `serf`).
+
+mod common;
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::Duration;
+
+use common::{alive, config, status, until};
+use roundel_gossip_tokio::{Config, Event, Handle, Status, start};
+use roundel_testkit::{Process, Signal, external, free_address, free_port, wait_for};
+
+const SOON: Duration = Duration::from_secs(10);
+
+/// A key of 32 bytes, as bytes and as the agent takes it.
+const KEY: [u8; 32] = *b"0123456789abcdefghijklmnopqrstuv";
+const KEY_BASE64: &str = "MDEyMzQ1Njc4OWFiY2RlZmdoaWprbG1ub3BxcnN0dXY=";
+
+/// A running agent.
+struct Agent {
+    program: PathBuf,
+    name: String,
+    address: SocketAddr,
+    rpc: String,
+    process: Process,
+}
+
+impl Agent {
+    /// Starts an agent on an address of its own; nothing if there is no Serf here.
+    fn start(name: &str, arguments: &[&str]) -> Option<Self> {
+        let program = external("serf", "serf")?;
+        let address = free_address();
+        let SocketAddr::V4(v4) = address else {
+            unreachable!("loopback addresses are IPv4")
+        };
+        let mut rpc_port = free_port(*v4.ip());
+        while rpc_port == address.port() {
+            rpc_port = free_port(*v4.ip());
+        }
+        let rpc = format!("{}:{rpc_port}", v4.ip());
+        let mut command = Command::new(&program);
+        command
+            .arg("agent")
+            .args([format!("-node={name}"), format!("-bind={address}")])
+            .args([format!("-rpc-addr={rpc}"), "-log-level=debug".to_owned()])
+            .args(["-tag", "role=backend", "-tag", "port=3000"])
+            .args(arguments);
+        let process = Process::spawn(&mut command);
+        process.wait_line("Serf agent starting", SOON);
+        Some(Self {
+            program,
+            name: name.to_owned(),
+            address,
+            rpc,
+            process,
+        })
+    }
+
+    /// Runs a command against the agent and gives its standard output; nothing on failure.
+    fn run(&self, arguments: &[&str]) -> Option<String> {
+        let output = Command::new(&self.program)
+            .arg(arguments[0])
+            .arg(format!("-rpc-addr={}", self.rpc))
+            .args(&arguments[1..])
+            .output()
+            .unwrap();
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        output.status.success().then_some(text)
+    }
+
+    /// Waits until `serf members` shows a line with all of `words`.
+    fn wait_member(&self, words: &[&str]) {
+        let found = roundel_testkit::poll(SOON, || {
+            let members = self.run(&["members"]).unwrap_or_default();
+            let line = members
+                .lines()
+                .find(|line| words.iter().all(|word| line.contains(word)))?;
+            Some(line.to_owned())
+        });
+        let members = self.run(&["members"]);
+        assert!(
+            found.is_some(),
+            "no {words:?} in {members:?}\n{}",
+            self.process
+        );
+    }
+}
+
+async fn balancer(change: impl FnOnce(&mut Config)) -> Handle {
+    let mut config = config("balancer");
+    change(&mut config);
+    start(config).await.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_agent_joins_us_changes_its_tags_and_leaves() {
+    let lb = balancer(|_| {}).await;
+    let seed = lb.local_addr().to_string();
+    let Some(agent) = Agent::start("web-1", &["-join", &seed]) else {
+        return;
+    };
+    until(&lb, "it is seen", SOON, |m| {
+        status(m, "web-1") == Some(Status::Alive)
+    })
+    .await;
+    let seen = lb
+        .members()
+        .borrow()
+        .iter()
+        .find(|m| m.name == "web-1")
+        .cloned();
+    let seen = seen.unwrap();
+    assert_eq!(seen.address, agent.address);
+    assert_eq!(seen.tags.get("role").map(String::as_str), Some("backend"));
+    assert_eq!(seen.tags.get("port").map(String::as_str), Some("3000"));
+    agent.wait_member(&["balancer", "alive", "role=balancer"]);
+
+    agent.run(&["tags", "-set", "weight=7"]).unwrap();
+    until(&lb, "new tag", SOON, |m| {
+        m.iter()
+            .any(|m| m.tags.get("weight").is_some_and(|w| w == "7"))
+    })
+    .await;
+
+    let mut events = lb.events();
+    agent.process.signal(Signal::INT);
+    let three = Duration::from_secs(3);
+    until(&lb, "it left", three, |m| {
+        status(m, "web-1") == Some(Status::Left)
+    })
+    .await;
+    let mut kinds = Vec::new();
+    while let Ok(event) = events.try_recv() {
+        match event {
+            Event::Leaving(_) => kinds.push("leaving"),
+            Event::Leave(_) => kinds.push("leave"),
+            Event::Failed(_) => kinds.push("failed"),
+            _ => {}
+        }
+    }
+    assert_eq!(kinds, ["leaving", "leave"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn we_join_an_agent_change_our_tags_and_leave() {
+    let Some(agent) = Agent::start("web-2", &[]) else {
+        return;
+    };
+    let lb = balancer(|c| c.join = vec![agent.address.to_string()]).await;
+    until(&lb, "it is seen", SOON, |m| alive(m) == 2).await;
+    agent.wait_member(&["balancer", "alive", "role=balancer"]);
+    let tags = [("role", "balancer"), ("drain", "1")];
+    let tags: BTreeMap<_, _> = tags.map(|(k, v)| (k.to_owned(), v.to_owned())).into();
+    lb.set_tags(tags).await.unwrap();
+    agent.wait_member(&["balancer", "alive", "drain=1"]);
+    lb.leave().await;
+    agent.wait_member(&["balancer", "left"]);
+    let log = agent.process.stdout() + &agent.process.stderr();
+    assert!(!log.contains("EventMemberFailed: balancer"), "{log}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_killed_agent_fails() {
+    let lb = balancer(|_| {}).await;
+    let seed = lb.local_addr().to_string();
+    let Some(mut agent) = Agent::start("web-3", &["-join", &seed]) else {
+        return;
+    };
+    until(&lb, "it is seen", SOON, |m| alive(m) == 2).await;
+    lb.watch("web-3", true).await;
+    let mut events = lb.events();
+    agent.process.kill();
+    let begun = std::time::Instant::now();
+    let silent = async {
+        while !matches!(events.recv().await, Ok(Event::Silent { name }) if name == "web-3") {}
+    };
+    tokio::time::timeout(SOON, silent)
+        .await
+        .expect("it is silent");
+    let heard_after = begun.elapsed();
+    assert!(heard_after < Duration::from_secs(3), "{heard_after:?}");
+    let limit = Duration::from_secs(15);
+    until(&lb, "it failed", limit, |m| {
+        status(m, "web-3") == Some(Status::Failed)
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn compression_off_on_either_side() {
+    let lb = balancer(|c| c.compress = false).await;
+    let seed = lb.local_addr().to_string();
+    let Some(squeezing) = Agent::start("squeezing", &["-join", &seed]) else {
+        return;
+    };
+    let bare = Agent::start("bare", &["-join", &seed, "-disable-compression"]).unwrap();
+    until(&lb, "both are seen", SOON, |m| alive(m) == 3).await;
+    for agent in [&squeezing, &bare] {
+        agent.wait_member(&["balancer", "alive"]);
+        agent.wait_member(&["squeezing", "alive"]);
+        agent.wait_member(&["bare", "alive"]);
+    }
+    let stats = lb.stats();
+    assert!(stats.dropped.is_empty(), "{:?}", stats.dropped);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_encrypted_cluster() {
+    let encrypt = format!("-encrypt={KEY_BASE64}");
+    let Some(agent) = Agent::start("secret", &[&encrypt]) else {
+        return;
+    };
+    let lb = balancer(|c| {
+        c.keys = vec![KEY.to_vec()];
+        c.join = vec![agent.address.to_string()];
+    })
+    .await;
+    until(&lb, "it is seen", SOON, |m| alive(m) == 2).await;
+    agent.wait_member(&["balancer", "alive"]);
+    let plain = start(config("plain")).await.unwrap();
+    let refused = plain.join(vec![agent.address.to_string()]).await;
+    assert!(refused.is_err(), "{refused:?}");
+    agent.process.signal(Signal::INT);
+    until(&lb, "it left", SOON, |m| {
+        status(m, "secret") == Some(Status::Left)
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn events_and_queries_pass_through_us() {
+    let lb = balancer(|_| {}).await;
+    let seed = lb.local_addr().to_string();
+    let Some(a) = Agent::start("web-4", &["-join", &seed]) else {
+        return;
+    };
+    let b = Agent::start("web-5", &["-join", &seed]).unwrap();
+    until(&lb, "both are seen", SOON, |m| alive(m) == 3).await;
+    b.wait_member(&["web-4", "alive"]);
+    let mut events = lb.events();
+    a.run(&["event", "deploy", "v2"]).unwrap();
+    let heard = async {
+        loop {
+            if let Ok(Event::User { name, payload, .. }) = events.recv().await {
+                break (name, payload);
+            }
+        }
+    };
+    let heard = tokio::time::timeout(SOON, heard).await.unwrap();
+    assert_eq!(heard, ("deploy".to_owned(), b"v2".to_vec()));
+    wait_for("the event at the other agent", SOON, || {
+        let log = b.process.stdout() + &b.process.stderr();
+        log.contains("messageUserEventType: deploy").then_some(())
+    });
+    assert_eq!(lb.stats().dropped, BTreeMap::new());
+    assert!(a.name != b.name);
+}
