@@ -117,6 +117,21 @@ impl Block {
         self.end += bytes.len();
     }
 
+    /// Appends `name: value` and CRLF, growing without limit.
+    #[inline]
+    pub(crate) fn put_line(&mut self, name: &[u8], value: &[u8]) {
+        let length = name.len() + value.len() + 4;
+        self.reserve(length);
+        let (text, rest) = self.data[self.end..self.end + length].split_at_mut(name.len());
+        text.copy_from_slice(name);
+        let (colon, rest) = rest.split_at_mut(2);
+        colon.copy_from_slice(b": ");
+        let (text, end) = rest.split_at_mut(value.len());
+        text.copy_from_slice(value);
+        end.copy_from_slice(b"\r\n");
+        self.end += length;
+    }
+
     /// Makes the spare part at least `n` bytes long, growing without limit.
     #[inline]
     pub fn reserve(&mut self, n: usize) {

@@ -21,6 +21,9 @@ impl Connection {
     #[inline]
     pub(crate) fn of(fields: Fields<'_>) -> Self {
         let mut connection = Self::default();
+        if !fields.has(Known::Connection) {
+            return connection;
+        }
         for option in fields
             .all(Known::Connection)
             .flat_map(|line| elements(line.value))

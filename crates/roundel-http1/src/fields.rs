@@ -147,9 +147,11 @@ impl<'a> Fields<'a> {
 
     /// Says whether the list fields of one kind hold a token, compared without case.
     pub fn has_token(self, known: Known, token: &[u8]) -> bool {
-        self.all(known)
-            .flat_map(|line| elements(line.value))
-            .any(|element| element.eq_ignore_ascii_case(token))
+        self.has(known)
+            && self
+                .all(known)
+                .flat_map(|line| elements(line.value))
+                .any(|element| element.eq_ignore_ascii_case(token))
     }
 
     #[inline]

@@ -34,31 +34,24 @@ impl Lines<'_> {
         let mut line_end = self.first;
         for header in headers {
             let name = header.name.as_ptr().addr() - base;
-            let value = header.value.as_ptr().addr().wrapping_sub(base);
             if name != line_end + 2 || !self.is_crlf(line_end) {
                 return false;
             }
             let name_end = name + header.name.len();
             // An empty value may be a slice of its own, outside the head.
-            let value = if header.value.is_empty() {
-                name_end + 1
-            } else {
-                value
+            let value = match header.value {
+                [] => name_end + 1,
+                value => value.as_ptr().addr() - base,
             };
-            let Some(end) = self.line_end(value + header.value.len()) else {
-                return false;
-            };
-            line_end = end;
+            let value_end = value + header.value.len();
+            line_end = self.line_end(value_end);
             list.push(Field {
                 known: Known::of(header.name.as_bytes()),
                 name: Span::new(self.offset + name, self.offset + name_end),
-                value: Span::new(
-                    self.offset + value,
-                    self.offset + value + header.value.len(),
-                ),
+                value: Span::new(self.offset + value, self.offset + value_end),
             });
         }
-        self.is_crlf(line_end) && self.is_crlf(line_end + 2) && line_end + 4 == self.bytes.len()
+        self.bytes.get(line_end..) == Some(b"\r\n\r\n")
     }
 
     #[inline]
@@ -66,13 +59,13 @@ impl Lines<'_> {
         self.bytes.get(at..at + 2) == Some(b"\r\n")
     }
 
-    /// Finds the line end behind a value, over white space.
+    /// Finds the line end behind a value, over white space; the end of the head when there is none.
     #[inline]
-    fn line_end(&self, mut at: usize) -> Option<usize> {
-        while matches!(self.bytes.get(at)?, b' ' | b'\t') {
+    fn line_end(&self, mut at: usize) -> usize {
+        while let Some(b' ' | b'\t') = self.bytes.get(at) {
             at += 1;
         }
-        Some(at)
+        at
     }
 }
 
@@ -103,10 +96,14 @@ pub(crate) fn body(fields: Fields<'_>, version: Version) -> Result<Body, Reason>
 fn length(fields: Fields<'_>) -> Result<u64, Reason> {
     let mut all = fields.all(Known::ContentLength);
     let value = all.next().map(|line| line.value).unwrap_or_default();
-    if all.next().is_some() || memchr::memchr(b',', value).is_some() {
+    if all.next().is_some() {
         return Err(Reason::LengthRepeated);
     }
-    syntax::decimal(value).ok_or(Reason::LengthInvalid)
+    match syntax::decimal(value) {
+        Some(length) => Ok(length),
+        None if value.contains(&b',') => Err(Reason::LengthRepeated),
+        None => Err(Reason::LengthInvalid),
+    }
 }
 
 /// Accepts exactly one coding, chunked.

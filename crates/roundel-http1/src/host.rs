@@ -11,11 +11,11 @@ pub fn is_valid_host(value: &[u8]) -> bool {
     if value.first() == Some(&b'[') {
         return is_valid_literal(value);
     }
-    match memchr::memchr(b':', value) {
-        None => syntax::is_reg_name(value),
-        Some(colon) => {
-            colon > 0 && syntax::is_reg_name(&value[..colon]) && is_port(&value[colon + 1..])
-        }
+    let length = syntax::reg_name_length(value);
+    match value.get(length) {
+        None => true,
+        Some(b':') => length > 0 && is_port(&value[length + 1..]),
+        Some(_) => false,
     }
 }
 

@@ -14,7 +14,7 @@ macro_rules! known {
 
             /// Returns the usual spelling, empty for `Other`.
             pub fn as_str(self) -> &'static str {
-                match self { $(Self::$name => $text,)* Self::Other => "" }
+                Self::TABLE.get(self as usize).map_or("", |(_, text)| text)
             }
         }
     };
@@ -64,7 +64,7 @@ known! {
 }
 
 impl Known {
-    /// Recognises a field by its name, in any case.
+    /// Recognises a field by its name, a token, in any case.
     #[inline]
     pub fn of(name: &[u8]) -> Self {
         let Some(&first) = name.first() else {
@@ -130,7 +130,8 @@ impl Known {
 
     #[inline]
     fn confirmed(self, name: &[u8]) -> Self {
-        if name.eq_ignore_ascii_case(self.as_str().as_bytes()) {
+        let text = self.as_str().as_bytes();
+        if name.len() == text.len() && is_same_token(name, text) {
             self
         } else {
             Self::Other
@@ -194,6 +195,35 @@ impl Known {
             | Known::Date.bit();
         self.is_hop_by_hop() || self.is_protected() || SET & self.bit() != 0
     }
+}
+
+/// Compares two tokens of one length without case, eight bytes at a time.
+///
+/// Setting bit 5 makes letters lower-case and leaves digits and `-` alone; the bytes that it would
+/// turn into those are controls, which no token holds. The last word overlaps the one before.
+#[inline]
+fn is_same_token(one: &[u8], other: &[u8]) -> bool {
+    const LOWER: u64 = 0x2020_2020_2020_2020;
+    let word = |bytes: &[u8], at: usize| {
+        bytes[at..]
+            .first_chunk::<8>()
+            .map(|chunk| u64::from_le_bytes(*chunk) | LOWER)
+    };
+    let length = one.len();
+    if length < 8 {
+        return one
+            .iter()
+            .zip(other)
+            .all(|(one, other)| one | 0x20 == other | 0x20);
+    }
+    let mut at = 0;
+    while at + 8 < length {
+        if word(one, at) != word(other, at) {
+            return false;
+        }
+        at += 8;
+    }
+    word(one, length - 8) == word(other, length - 8)
 }
 
 #[cfg(test)]

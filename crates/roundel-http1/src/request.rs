@@ -4,7 +4,7 @@ use std::mem::MaybeUninit;
 
 use crate::block::Block;
 use crate::connection::Connection;
-use crate::fields::{FieldList, Fields, Span, elements};
+use crate::fields::{FieldList, Fields, Span};
 use crate::framing::Framing;
 use crate::host;
 use crate::known::Known;
@@ -383,11 +383,8 @@ impl RequestHead {
             crate::heads::Body::Chunked => Framing::Chunked,
         };
         self.connection = Connection::of(fields);
-        self.expects_continue = self.version == Version::Http11
-            && fields
-                .all(Known::Expect)
-                .flat_map(|line| elements(line.value))
-                .any(|element| element.eq_ignore_ascii_case(b"100-continue"));
+        self.expects_continue =
+            self.version == Version::Http11 && fields.has_token(Known::Expect, b"100-continue");
         Ok(())
     }
 }

@@ -248,12 +248,10 @@ impl ResponseHead {
         let (Some(minor), Some(code)) = (parsed.version, parsed.code) else {
             return Ok(None);
         };
-        // httparse shows a phrase with obs-text as empty, so it is located here.
-        let Some(line_end) = memchr::memchr(b'\r', &bytes[..length]) else {
+        let Some(line_end) = line_end(&bytes[..length], parsed.reason) else {
             return Ok(None);
         };
-        let is_code = (100..600).contains(&code);
-        if length > limits.head || !is_code || !syntax::is_value(&bytes[..line_end]) {
+        if length > limits.head || !(100..600).contains(&code) {
             return Ok(None);
         }
         let offset = self.block.offset();
@@ -301,6 +299,18 @@ impl ResponseHead {
             Body::None => Framing::UntilClose,
         };
         Ok(())
+    }
+}
+
+/// Finds the CR of the status line; `None` when the line is not acceptable.
+///
+/// httparse shows a phrase with obs-text as empty, so that one is located and judged here.
+fn line_end(bytes: &[u8], phrase: Option<&str>) -> Option<usize> {
+    match phrase {
+        Some(phrase) if !phrase.is_empty() => {
+            Some(phrase.as_ptr().addr() - bytes.as_ptr().addr() + phrase.len())
+        }
+        _ => memchr::memchr(b'\r', bytes).filter(|&end| syntax::is_value(&bytes[..end])),
     }
 }
 

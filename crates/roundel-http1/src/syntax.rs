@@ -87,9 +87,17 @@ pub(crate) fn is_strict_target(bytes: &[u8]) -> bool {
     all(bytes, STRICT_TARGET) && has_valid_escapes(bytes)
 }
 
-/// Says whether `bytes` may be a registered name; the empty name is one.
-pub(crate) fn is_reg_name(bytes: &[u8]) -> bool {
-    all(bytes, HOST) && has_valid_escapes(bytes)
+/// Counts the bytes at the front that may be a registered name; an invalid escape ends it.
+#[inline]
+pub(crate) fn reg_name_length(bytes: &[u8]) -> usize {
+    let mut at = 0;
+    while at < bytes.len() && CLASSES[bytes[at] as usize] & HOST != 0 {
+        if bytes[at] == b'%' && !has_valid_escapes(&bytes[at..bytes.len().min(at + 3)]) {
+            break;
+        }
+        at += 1;
+    }
+    at
 }
 
 fn has_valid_escapes(bytes: &[u8]) -> bool {

@@ -151,10 +151,7 @@ pub fn put_status_line(status: u16, phrase: &[u8], out: &mut Block) {
 /// Shape: the caller vouches for name and value; bytes from a peer come through heads and edits.
 #[inline]
 pub fn put_field(name: &[u8], value: &[u8], out: &mut Block) {
-    out.put(name);
-    out.put(b": ");
-    out.put(value);
-    out.put(b"\r\n");
+    out.put_line(name, value);
 }
 
 fn put_fields(fields: Fields<'_>, edits: &Edits, persist: Persist, skip: u64, out: &mut Block) {

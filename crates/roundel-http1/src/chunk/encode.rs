@@ -59,10 +59,7 @@ pub fn put_end(trailers: Option<&Trailers>, out: &mut Block) {
     out.put(b"0\r\n");
     if let Some(trailers) = trailers {
         for line in trailers.fields().iter() {
-            out.put(line.name);
-            out.put(b": ");
-            out.put(line.value);
-            out.put(b"\r\n");
+            out.put_line(line.name, line.value);
         }
     }
     out.put(b"\r\n");
