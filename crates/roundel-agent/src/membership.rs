@@ -12,8 +12,9 @@ use tokio::time::{Instant, sleep};
 /// name for longer leaves it to the newcomer to give way.
 const NEWCOMER: Duration = Duration::from_secs(60);
 
-/// Pause before another try to start the node under a new name.
-const RETRY: Duration = Duration::from_secs(1);
+/// First and longest pause before another try to start the node: the sockets of the one before
+/// are free within milliseconds, anything else takes somebody's help.
+const RETRY: [Duration; 2] = [Duration::from_millis(50), Duration::from_secs(5)];
 
 /// A running gossip node.
 #[derive(Debug)]
@@ -93,15 +94,17 @@ impl Membership {
     }
 
     async fn restart(&mut self) {
+        let [mut pause, longest] = RETRY;
         loop {
+            sleep(pause).await;
             match Self::start(self.config.clone()).await {
                 Ok(fresh) => {
                     *self = fresh;
                     return;
                 }
-                Err(error) => tracing::error!(%error, "cannot start the gossip node: trying again"),
+                Err(error) => tracing::warn!(%error, "cannot start the gossip node: trying again"),
             }
-            sleep(RETRY).await;
+            pause = longest.min(pause * 2);
         }
     }
 }
