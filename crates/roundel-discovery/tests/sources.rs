@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -20,7 +19,7 @@ fn run(
 ) -> (Discovery, mpsc::Receiver<BackendSet>) {
     let (tx, rx) = mpsc::channel(16);
     let config = Config {
-        backend: Name::new("nodes").unwrap(),
+        backend: Name::new("nodes").expect("a name"),
         sources,
         default_port: 3000,
         inherited: None,
@@ -68,8 +67,8 @@ fn backend_role() -> SourceConfig {
 
 fn fixed(name: &str) -> Server {
     Server {
-        name: Name::new(name).unwrap(),
-        address: "10.0.9.9:80".parse::<SocketAddr>().unwrap(),
+        name: Name::new(name).expect("a name"),
+        address: ([10, 0, 9, 9], 80).into(),
         weight: Weight::ONE,
         backup: false,
         source: SourceKind::Static,
@@ -106,8 +105,8 @@ async fn a_file_replaced_by_renaming_is_noticed_again_and_again() {
 
 fn replace(path: &Path, text: &str) {
     let draft = path.with_extension("new");
-    fs::write(&draft, text).unwrap();
-    fs::rename(draft, path).unwrap();
+    fs::write(&draft, text).expect("a draft beside the file");
+    fs::rename(draft, path).expect("same directory");
 }
 
 #[tokio::test]
