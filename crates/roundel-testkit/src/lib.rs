@@ -38,12 +38,18 @@ pub fn external(program: &str, package: &str) -> Option<PathBuf> {
         .map(|dir| dir.join(program))
         .find(|path| path.is_file());
     if found.is_none() {
-        let line = format!("SKIPPED: needs `{program}`; install the Debian package `{package}`");
-        assert!(
-            std::env::var_os("ROUNDEL_REQUIRE_EXTERNALS").is_none_or(|v| v != "1"),
-            "{line}"
-        );
-        eprintln!("{line}");
+        skip(&format!(
+            "needs `{program}`; install the Debian package `{package}`"
+        ));
     }
     found
+}
+
+/// Says loudly that a test is skipped, and why; panics when `ROUNDEL_REQUIRE_EXTERNALS=1`.
+pub fn skip(why: &str) {
+    assert!(
+        std::env::var_os("ROUNDEL_REQUIRE_EXTERNALS").is_none_or(|v| v != "1"),
+        "SKIPPED: {why}"
+    );
+    eprintln!("SKIPPED: {why}");
 }

@@ -5,7 +5,8 @@ use std::net::{SocketAddr, TcpListener};
 use std::time::Duration;
 
 use roundel_testkit::{
-    Process, Signal, descendants, external, free_address, poll, send_signal, wait_for, wait_gone,
+    Process, Signal, descendants, external, free_address, poll, send_signal, skip, wait_for,
+    wait_gone,
 };
 
 use crate::balancer::{Balancer, SOON, roundel};
@@ -86,10 +87,10 @@ fn it_is_process_1_of_a_container() {
     ]);
     let mut outer = Process::spawn(&mut command);
     if let Some(status) = poll(Duration::from_millis(500), || outer.try_exit()) {
-        eprintln!(
-            "SKIPPED: no process namespace of our own here ({status}): {}",
-            outer.stderr()
-        );
+        let why = outer.stderr();
+        skip(&format!(
+            "needs a process namespace of its own ({status}): {why}"
+        ));
         return;
     }
     outer.wait_line("pid 1", SOON);
