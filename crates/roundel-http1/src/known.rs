@@ -64,7 +64,7 @@ known! {
 }
 
 impl Known {
-    /// Recognises a field by its name, a token, in any case.
+    /// Recognises a field by its name, in any case.
     #[inline]
     pub fn of(name: &[u8]) -> Self {
         let Some(&first) = name.first() else {
@@ -131,7 +131,7 @@ impl Known {
     #[inline]
     fn confirmed(self, name: &[u8]) -> Self {
         let text = self.as_str().as_bytes();
-        if name.len() == text.len() && is_same_token(name, text) {
+        if name.len() == text.len() && is_same(name, text) {
             self
         } else {
             Self::Other
@@ -197,33 +197,35 @@ impl Known {
     }
 }
 
-/// Compares two tokens of one length without case, eight bytes at a time.
+/// Compares a name with a known text of the same length without case, eight bytes at a time.
 ///
-/// Setting bit 5 makes letters lower-case and leaves digits and `-` alone; the bytes that it would
-/// turn into those are controls, which no token holds. The last word overlaps the one before.
+/// Only bit 5 of a letter may differ. Known texts hold letters, digits and `-`, of which letters alone
+/// have bit 6. The last word overlaps the one before.
 #[inline]
-fn is_same_token(one: &[u8], other: &[u8]) -> bool {
-    const LOWER: u64 = 0x2020_2020_2020_2020;
-    let word = |bytes: &[u8], at: usize| {
-        bytes[at..]
-            .first_chunk::<8>()
-            .map(|chunk| u64::from_le_bytes(*chunk) | LOWER)
-    };
-    let length = one.len();
+fn is_same(name: &[u8], text: &[u8]) -> bool {
+    const BIT_6: u64 = 0x4040_4040_4040_4040;
+    let length = text.len();
     if length < 8 {
-        return one
+        return name
             .iter()
-            .zip(other)
-            .all(|(one, other)| one | 0x20 == other | 0x20);
+            .zip(text)
+            .all(|(byte, text)| (byte ^ text) & !((text & 0x40) >> 1) == 0);
     }
+    let differs = |at: usize| match (name[at..].first_chunk::<8>(), text[at..].first_chunk::<8>()) {
+        (Some(name), Some(text)) => {
+            let text = u64::from_le_bytes(*text);
+            (u64::from_le_bytes(*name) ^ text) & !((text & BIT_6) >> 1) != 0
+        }
+        _ => true,
+    };
     let mut at = 0;
     while at + 8 < length {
-        if word(one, at) != word(other, at) {
+        if differs(at) {
             return false;
         }
         at += 8;
     }
-    word(one, length - 8) == word(other, length - 8)
+    !differs(length - 8)
 }
 
 #[cfg(test)]
@@ -239,6 +241,19 @@ mod tests {
             let mut longer = text.to_owned();
             longer.push('x');
             assert_eq!(Known::of(longer.as_bytes()), Known::Other, "{longer}");
+            for place in 0..text.len() {
+                for byte in 0..=255_u8 {
+                    let mut name = text.as_bytes().to_vec();
+                    name[place] = byte;
+                    let is_same = name.eq_ignore_ascii_case(text.as_bytes());
+                    assert_eq!(
+                        Known::of(&name) == known,
+                        is_same,
+                        "{}",
+                        name.escape_ascii()
+                    );
+                }
+            }
             let other: String = text.chars().rev().collect();
             assert_eq!(Known::of(other.as_bytes()), Known::Other, "{other}");
         }

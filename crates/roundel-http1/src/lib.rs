@@ -34,6 +34,7 @@ mod response;
 mod scan;
 mod syntax;
 mod target;
+mod tokens;
 mod trailers;
 mod write;
 

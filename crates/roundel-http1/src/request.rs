@@ -1,7 +1,5 @@
 //! Request heads.
 
-use std::mem::MaybeUninit;
-
 use crate::block::Block;
 use crate::connection::Connection;
 use crate::fields::{FieldList, Fields, Span};
@@ -11,8 +9,10 @@ use crate::known::Known;
 use crate::limits::Limits;
 use crate::method::{Method, Version};
 use crate::reason::{Reason, Refusal};
-use crate::scan::{Kind, Progress, Scan, check_target};
+use crate::scan::{Kind, Progress, Scan};
+use crate::syntax;
 use crate::target::{self, Form};
+use crate::tokens;
 
 mod build;
 
@@ -254,7 +254,7 @@ impl RequestHead {
     pub fn max_forwards(&self) -> Option<u64> {
         self.fields()
             .first(Known::MaxForwards)
-            .and_then(crate::syntax::decimal)
+            .and_then(syntax::decimal)
     }
 
     /// Counts the bytes of the head.
@@ -271,59 +271,25 @@ impl RequestHead {
 
     /// Reads a flawless whole head into spans; anything else is `None` and for the scan to judge.
     fn read_head(&mut self, limits: &Limits) -> Option<usize> {
-        let mut few = [const { MaybeUninit::uninit() }; 32];
-        match self.read_with(limits, &mut few) {
-            Err(httparse::Error::TooManyHeaders) => {
-                let mut many = [const { MaybeUninit::uninit() }; Limits::MOST_FIELDS];
-                self.read_with(limits, &mut many).unwrap_or(None)
-            }
-            found => found.unwrap_or(None),
-        }
-    }
-
-    fn read_with<'b>(
-        &'b mut self,
-        limits: &Limits,
-        room: &mut [MaybeUninit<httparse::Header<'b>>],
-    ) -> Result<Option<usize>, httparse::Error> {
         let bytes = self.block.filled();
-        if matches!(bytes.first(), None | Some(b'\r' | b'\n')) {
-            return Ok(None);
-        }
-        let mut parsed = httparse::Request::new(&mut []);
-        let httparse::Status::Complete(length) = parsed.parse_with_uninit_headers(bytes, room)?
-        else {
-            return Ok(None);
-        };
-        let (Some(method), Some(target), Some(minor)) =
-            (parsed.method, parsed.path, parsed.version)
-        else {
-            return Ok(None);
-        };
-        let line_end = method.len() + target.len() + 10;
-        if length > limits.head || check_target(target.as_bytes(), limits).is_err() {
-            return Ok(None);
-        }
         let offset = self.block.offset();
-        let lines = crate::heads::Lines {
-            bytes: &bytes[..length],
-            first: line_end,
-            offset,
-            most: limits.fields,
-        };
-        if !lines.collect(parsed.headers, &mut self.fields) {
-            return Ok(None);
+        let line = tokens::request_line(bytes)?;
+        let target = line.method_end + 1;
+        let target_length = line.target_end - target;
+        let is_strict =
+            !limits.strict_target || syntax::is_strict_target(&bytes[target..line.target_end]);
+        if target_length > limits.target || !is_strict {
+            return None;
         }
-        self.method = Method::of(method.as_bytes());
-        self.method_name = Span::new(offset, offset + method.len());
-        let target_at = offset + method.len() + 1;
-        self.target = Span::new(target_at, target_at + target.len());
-        self.version = if minor == 1 {
-            Version::Http11
-        } else {
-            Version::Http10
-        };
-        Ok(Some(length))
+        let length = tokens::fields(bytes, line.end, offset, limits.fields, &mut self.fields)?;
+        if length > limits.head {
+            return None;
+        }
+        self.method = Method::of(&bytes[..line.method_end]);
+        self.method_name = Span::new(offset, offset + line.method_end);
+        self.target = Span::new(offset + target, offset + line.target_end);
+        self.version = line.version;
+        Some(length)
     }
 
     /// Judges the head as a whole, then pins it.

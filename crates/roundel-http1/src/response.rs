@@ -1,18 +1,17 @@
 //! Heads of answers.
 
-use std::mem::MaybeUninit;
-
 use crate::block::Block;
 use crate::connection::Connection;
 use crate::fields::{Field, FieldList, Fields, Span};
 use crate::framing::Framing;
-use crate::heads::{self, Body, Lines};
+use crate::heads::{self, Body};
 use crate::known::Known;
 use crate::limits::Limits;
 use crate::method::{Method, Version};
 use crate::reason::{Fault, Reason};
 use crate::scan::{Kind, Progress, Scan};
 use crate::syntax;
+use crate::tokens;
 
 /// Owns a read buffer and the head of an answer parsed from it.
 ///
@@ -219,59 +218,19 @@ impl ResponseHead {
         Fields::new(self.block.storage(), &self.fields)
     }
 
+    /// Reads a flawless whole head into spans; anything else is `None` and for the scan to judge.
     fn read_head(&mut self, limits: &Limits) -> Option<usize> {
-        let mut few = [const { MaybeUninit::uninit() }; 32];
-        match self.read_with(limits, &mut few) {
-            Err(httparse::Error::TooManyHeaders) => {
-                let mut many = [const { MaybeUninit::uninit() }; Limits::MOST_FIELDS];
-                self.read_with(limits, &mut many).unwrap_or(None)
-            }
-            found => found.unwrap_or(None),
-        }
-    }
-
-    fn read_with<'b>(
-        &'b mut self,
-        limits: &Limits,
-        room: &mut [MaybeUninit<httparse::Header<'b>>],
-    ) -> Result<Option<usize>, httparse::Error> {
         let bytes = self.block.filled();
-        if matches!(bytes.first(), None | Some(b'\r' | b'\n')) {
-            return Ok(None);
-        }
-        let mut parsed = httparse::Response::new(&mut []);
-        let config = httparse::ParserConfig::default();
-        let status = config.parse_response_with_uninit_headers(&mut parsed, bytes, room)?;
-        let httparse::Status::Complete(length) = status else {
-            return Ok(None);
-        };
-        let (Some(minor), Some(code)) = (parsed.version, parsed.code) else {
-            return Ok(None);
-        };
-        let Some(line_end) = line_end(&bytes[..length], parsed.reason) else {
-            return Ok(None);
-        };
-        if length > limits.head || !(100..600).contains(&code) {
-            return Ok(None);
-        }
         let offset = self.block.offset();
-        let lines = Lines {
-            bytes: &bytes[..length],
-            first: line_end,
-            offset,
-            most: limits.fields,
-        };
-        if !lines.collect(parsed.headers, &mut self.fields) {
-            return Ok(None);
+        let line = tokens::status_line(bytes)?;
+        let length = tokens::fields(bytes, line.end, offset, limits.fields, &mut self.fields)?;
+        if length > limits.head {
+            return None;
         }
-        self.status = code;
-        self.phrase = Span::new(offset + line_end.min(13), offset + line_end);
-        self.version = if minor == 1 {
-            Version::Http11
-        } else {
-            Version::Http10
-        };
-        Ok(Some(length))
+        self.status = line.status;
+        self.phrase = Span::new(offset + line.phrase.0, offset + line.phrase.1);
+        self.version = line.version;
+        Some(length)
     }
 
     fn accept(&mut self, length: usize, method: Method) -> Result<Progress, Reason> {
@@ -299,18 +258,6 @@ impl ResponseHead {
             Body::None => Framing::UntilClose,
         };
         Ok(())
-    }
-}
-
-/// Finds the CR of the status line; `None` when the line is not acceptable.
-///
-/// httparse shows a phrase with obs-text as empty, so that one is located and judged here.
-fn line_end(bytes: &[u8], phrase: Option<&str>) -> Option<usize> {
-    match phrase {
-        Some(phrase) if !phrase.is_empty() => {
-            Some(phrase.as_ptr().addr() - bytes.as_ptr().addr() + phrase.len())
-        }
-        _ => memchr::memchr(b'\r', bytes).filter(|&end| syntax::is_value(&bytes[..end])),
     }
 }
 

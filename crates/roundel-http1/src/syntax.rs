@@ -59,6 +59,33 @@ fn all(bytes: &[u8], class: u8) -> bool {
         .all(|&byte| CLASSES[byte as usize] & class != 0)
 }
 
+#[inline]
+fn length(bytes: &[u8], class: u8) -> usize {
+    let mut at = 0;
+    while at < bytes.len() && CLASSES[bytes[at] as usize] & class != 0 {
+        at += 1;
+    }
+    at
+}
+
+/// Counts the bytes at the front that may stand in a token.
+#[inline]
+pub(crate) fn token_length(bytes: &[u8]) -> usize {
+    length(bytes, TOKEN)
+}
+
+/// Counts the bytes at the front that may stand in a target.
+#[inline]
+pub(crate) fn target_length(bytes: &[u8]) -> usize {
+    length(bytes, TARGET)
+}
+
+/// Counts the bytes at the front that may stand in a field value.
+#[inline]
+pub(crate) fn value_length(bytes: &[u8]) -> usize {
+    length(bytes, VALUE)
+}
+
 /// Says whether `bytes` is a token: method, field name, coding.
 #[inline]
 pub(crate) fn is_token(bytes: &[u8]) -> bool {

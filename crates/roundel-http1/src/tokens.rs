@@ -1,0 +1,209 @@
+//! Reads flawless heads in one pass; anything else is for the scan to judge.
+//!
+//! Every function returns `None` for what is malformed, unfinished or odd, and never says why.
+//! Written by hand rather than on httparse because that is lenient where this must not be (a lone LF,
+//! spans of lines) and because checking its work again costs as much as doing it once.
+
+use crate::fields::{Field, FieldList, Span};
+use crate::known::Known;
+use crate::limits::Limits;
+use crate::method::Version;
+use crate::syntax;
+
+/// Locates the parts of a request line.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct RequestLine {
+    pub(crate) method_end: usize,
+    pub(crate) target_end: usize,
+    pub(crate) version: Version,
+    /// Where the first field begins.
+    pub(crate) end: usize,
+}
+
+/// Locates the parts of a status line.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct StatusLine {
+    pub(crate) version: Version,
+    pub(crate) status: u16,
+    /// Where the reason phrase is.
+    pub(crate) phrase: (usize, usize),
+    /// Where the first field begins.
+    pub(crate) end: usize,
+}
+
+/// Reads `method SP target SP version CRLF`.
+#[inline]
+pub(crate) fn request_line(bytes: &[u8]) -> Option<RequestLine> {
+    let method_end = syntax::token_length(bytes);
+    if method_end == 0 || bytes.get(method_end) != Some(&b' ') {
+        return None;
+    }
+    let target_end = method_end + 1 + syntax::target_length(&bytes[method_end + 1..]);
+    let version = match bytes.get(target_end..target_end + 11)? {
+        b" HTTP/1.1\r\n" => Version::Http11,
+        b" HTTP/1.0\r\n" => Version::Http10,
+        _ => return None,
+    };
+    (target_end > method_end + 1).then_some(RequestLine {
+        method_end,
+        target_end,
+        version,
+        end: target_end + 11,
+    })
+}
+
+/// Reads `version SP 3DIGIT [SP phrase] CRLF`.
+#[inline]
+pub(crate) fn status_line(bytes: &[u8]) -> Option<StatusLine> {
+    let version = match bytes.first_chunk::<9>()? {
+        b"HTTP/1.1 " => Version::Http11,
+        b"HTTP/1.0 " => Version::Http10,
+        _ => return None,
+    };
+    let &[
+        hundreds @ b'1'..=b'5',
+        tens @ b'0'..=b'9',
+        ones @ b'0'..=b'9',
+    ] = bytes.get(9..12)?
+    else {
+        return None;
+    };
+    let digit = |byte: u8| u16::from(byte - b'0');
+    let start = 12 + usize::from(bytes.get(12) == Some(&b' '));
+    let end = start + value_length(&bytes[start..]);
+    // Without the space there must be no phrase.
+    if bytes.get(end..end + 2)? != b"\r\n" || (start == 12 && end > start) {
+        return None;
+    }
+    Some(StatusLine {
+        version,
+        status: 100 * digit(hundreds) + 10 * digit(tens) + digit(ones),
+        phrase: (start, end),
+        end: end + 2,
+    })
+}
+
+/// Reads field lines from `at` on and the empty line behind them; returns where the head ends.
+///
+/// Spans are shifted by `offset`, the place of `bytes` in its block.
+#[inline]
+pub(crate) fn fields(
+    bytes: &[u8],
+    mut at: usize,
+    offset: usize,
+    most: usize,
+    list: &mut FieldList,
+) -> Option<usize> {
+    let most = most.min(Limits::MOST_FIELDS);
+    list.clear();
+    loop {
+        let line = bytes.get(at..)?;
+        if let [b'\r', rest @ ..] = line {
+            return (rest.first() == Some(&b'\n')).then_some(at + 2);
+        }
+        if list.list.len() == most {
+            return None;
+        }
+        let name = colon(line)?;
+        let known = Known::of(&line[..name]);
+        if known == Known::Other && !syntax::is_token(&line[..name]) {
+            return None;
+        }
+        let mut value = name + 1;
+        while let Some(b' ' | b'\t') = line.get(value) {
+            value += 1;
+        }
+        let line_end = value + value_length(&line[value..]);
+        if line.get(line_end..line_end + 2)? != b"\r\n" {
+            return None;
+        }
+        let mut value_end = line_end;
+        while value_end > value && matches!(line[value_end - 1], b' ' | b'\t') {
+            value_end -= 1;
+        }
+        let start = offset + at;
+        list.push(Field {
+            known,
+            name: Span::new(start, start + name),
+            value: Span::new(start + value, start + value_end),
+        });
+        at += line_end + 2;
+    }
+}
+
+const ONES: u64 = 0x0101_0101_0101_0101;
+const HIGHS: u64 = 0x8080_8080_8080_8080;
+
+/// Marks the bytes of a word that are zero by their high bit; exact up to the lowest mark.
+#[inline]
+fn zeros(word: u64) -> u64 {
+    word.wrapping_sub(ONES) & !word & HIGHS
+}
+
+/// Marks the bytes of a word that are controls (HTAB too) by their high bit; exact up to the lowest mark.
+#[inline]
+fn controls(word: u64) -> u64 {
+    (word.wrapping_sub(ONES * 0x20) & !word & HIGHS) | zeros(word ^ (ONES * 0x7f))
+}
+
+/// Finds the first colon.
+#[inline]
+fn colon(line: &[u8]) -> Option<usize> {
+    let mut at = 0;
+    while let Some(chunk) = line[at..].first_chunk::<8>() {
+        let marks = zeros(u64::from_le_bytes(*chunk) ^ (ONES * u64::from(b':')));
+        if marks != 0 {
+            return Some(at + marks.trailing_zeros() as usize / 8);
+        }
+        at += 8;
+    }
+    line[at..]
+        .iter()
+        .position(|&byte| byte == b':')
+        .map(|found| at + found)
+}
+
+/// Counts the bytes at the front that may stand in a field value.
+#[inline]
+fn value_length(bytes: &[u8]) -> usize {
+    let mut at = 0;
+    while let Some(chunk) = bytes[at..].first_chunk::<8>() {
+        let marks = controls(u64::from_le_bytes(*chunk));
+        if marks == 0 {
+            at += 8;
+            continue;
+        }
+        at += marks.trailing_zeros() as usize / 8;
+        if bytes[at] != b'\t' {
+            return at;
+        }
+        at += 1;
+    }
+    at + syntax::value_length(&bytes[at..])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_agree_with_bytes() {
+        for byte in 0..=255_u8 {
+            for place in 0..20 {
+                let mut text = *b"abcdefghijklmnopqrst";
+                text[place] = byte;
+                let expected = text
+                    .iter()
+                    .position(|&byte| byte != b'\t' && byte.is_ascii_control());
+                assert_eq!(
+                    value_length(&text),
+                    expected.unwrap_or(text.len()),
+                    "{byte} at {place}"
+                );
+                let expected = text.iter().position(|&byte| byte == b':');
+                assert_eq!(colon(&text), expected, "{byte} at {place}");
+            }
+        }
+        assert_eq!(value_length(b"\x80\xff\x81\t\xfe\x80\x80\x9f\xff\n"), 9);
+    }
+}
