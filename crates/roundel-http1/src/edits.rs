@@ -6,6 +6,7 @@ use crate::fields::{Fields, Span, elements};
 use crate::known::Known;
 use crate::limits::Limits;
 use crate::syntax;
+use crate::tokens;
 
 const WORDS: usize = Limits::MOST_FIELDS / 64;
 
@@ -17,8 +18,16 @@ const WORDS: usize = Limits::MOST_FIELDS / 64;
 pub struct Edits {
     touched: [u64; WORDS],
     replaced: SmallVec<[(u16, Span); 4]>,
-    appended: SmallVec<[(Span, Span); 8]>,
+    appended: SmallVec<[Appended; 8]>,
     text: Vec<u8>,
+}
+
+/// One field to append; the name is in the text when it is not a recognised one.
+#[derive(Debug, Clone, Copy)]
+struct Appended {
+    known: Known,
+    name: Span,
+    value: Span,
 }
 
 impl Edits {
@@ -83,7 +92,7 @@ impl Edits {
     /// A value with forbidden bytes (controls) removes the field instead.
     pub fn replace(&mut self, index: usize, value: &[u8]) {
         self.remove(index);
-        if syntax::is_value(value) && index < Limits::MOST_FIELDS {
+        if tokens::is_value(value) && index < Limits::MOST_FIELDS {
             let span = self.keep(value);
             self.replaced.push((index as u16, span));
         }
@@ -96,29 +105,31 @@ impl Edits {
 
     /// Appends a field whose value is the parts one after the other, as [`Self::append`] does.
     pub fn append_parts(&mut self, name: &[u8], parts: &[&[u8]]) {
-        if !syntax::is_token(name) || !parts.iter().all(|part| syntax::is_value(part)) {
+        if syntax::is_token(name) {
+            let name = self.keep(name);
+            self.append_value(Known::Other, name, parts);
+        }
+    }
+
+    /// Appends a recognised field, as [`Self::append_parts`] does and cheaper. `Other` appends nothing.
+    #[inline]
+    pub fn append_known(&mut self, known: Known, parts: &[&[u8]]) {
+        if known != Known::Other {
+            self.append_value(known, Span::default(), parts);
+        }
+    }
+
+    #[inline]
+    fn append_value(&mut self, known: Known, name: Span, parts: &[&[u8]]) {
+        if !parts.iter().all(|part| tokens::is_value(part)) {
             return;
         }
-        let name = self.keep(name);
         let start = self.text.len();
         for part in parts {
             self.text.extend_from_slice(part);
         }
         let value = Span::new(start, self.text.len());
-        self.appended.push((name, value));
-    }
-
-    /// Goes through the fields as they are after the edits, without those of the connection and
-    /// its framing: what a writer for another protocol than HTTP/1 passes on.
-    pub fn apply<'a>(&'a self, fields: Fields<'a>) -> impl Iterator<Item = (&'a [u8], &'a [u8])> {
-        let kept = fields
-            .iter()
-            .filter(|line| !line.known.is_hop_by_hop())
-            .filter_map(|line| match self.is_touched(line.index) {
-                true => Some((line.name, self.replacement(line.index)?)),
-                false => Some((line.name, line.value)),
-            });
-        kept.chain(self.appended())
+        self.appended.push(Appended { known, name, value });
     }
 
     #[inline]
@@ -134,15 +145,20 @@ impl Edits {
             .map(|(_, value)| value.of(&self.text))
     }
 
+    #[inline]
     pub(crate) fn appended(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
-        self.appended
-            .iter()
-            .map(|(name, value)| (name.of(&self.text), value.of(&self.text)))
+        self.appended.iter().map(|field| {
+            let name = match field.known {
+                Known::Other => field.name.of(&self.text),
+                known => known.as_str().as_bytes(),
+            };
+            (name, field.value.of(&self.text))
+        })
     }
 
     /// Counts the bytes that replacing and appending may add to a head.
     pub(crate) fn added(&self) -> usize {
-        self.text.len() + 4 * self.appended.len()
+        self.text.len() + 24 * self.appended.len()
     }
 
     fn touch(&mut self, index: usize) {

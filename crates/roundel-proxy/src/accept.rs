@@ -13,7 +13,7 @@ use tokio::sync::oneshot;
 use crate::connection::{self, Connection};
 use crate::listener::canonical;
 use crate::rules::FrontendSlot;
-use crate::shared::Order;
+use crate::shared::{Door, Order};
 use crate::worker::Worker;
 
 /// Connections accepted before other work gets its turn.
@@ -25,10 +25,13 @@ const EXHAUSTED_PAUSE: Duration = Duration::from_millis(50);
 pub(crate) async fn run(
     worker: Rc<Worker>,
     slot: Rc<FrontendSlot>,
-    h2c: bool,
+    door: Door,
     listener: TcpListener,
     mut closed: oneshot::Receiver<()>,
 ) {
+    // The descriptor belongs to a std listener that nothing else closes, which is what the
+    // deprecation asks for; the replacement needs unsafe to say the same.
+    #[expect(deprecated)]
     let listener = match AsyncFd::new(listener) {
         Ok(listener) => listener,
         Err(error) => {
@@ -40,12 +43,12 @@ pub(crate) async fn run(
         tokio::select! {
             biased;
             _ = &mut closed => {
-                while burst(&worker, &slot, h2c, listener.get_ref()).is_ok() {}
+                while burst(&worker, &slot, door, listener.get_ref()).is_ok() {}
                 return;
             }
             ready = listener.readable() => {
                 let Ok(mut ready) = ready else { return };
-                match burst(&worker, &slot, h2c, listener.get_ref()) {
+                match burst(&worker, &slot, door, listener.get_ref()) {
                     Ok(()) => tokio::task::yield_now().await,
                     Err(e) if e.kind() == io::ErrorKind::WouldBlock => ready.clear_ready(),
                     Err(e) => {
@@ -63,12 +66,12 @@ pub(crate) async fn run(
 fn burst(
     worker: &Rc<Worker>,
     slot: &Rc<FrontendSlot>,
-    h2c: bool,
+    door: Door,
     listener: &TcpListener,
 ) -> io::Result<()> {
     for _ in 0..BURST {
         match accept(listener) {
-            Ok((stream, peer)) => place(worker, slot, h2c, stream, peer),
+            Ok((stream, peer)) => place(worker, slot, door, stream, peer),
             // The client gave up while it was queued; the next one may be fine.
             Err(e) if is_of_one_connection(&e) => {}
             Err(e) => return Err(e),
@@ -100,7 +103,7 @@ fn accept(listener: &TcpListener) -> io::Result<(TcpStream, SocketAddr)> {
 fn place(
     worker: &Rc<Worker>,
     slot: &Rc<FrontendSlot>,
-    h2c: bool,
+    door: Door,
     stream: TcpStream,
     peer: SocketAddr,
 ) {
@@ -110,12 +113,12 @@ fn place(
         .connections
         .fetch_add(1, Relaxed);
     match other {
-        None => serve(worker, slot, h2c, stream, peer),
+        None => serve(worker, slot, door, stream, peer),
         Some(index) => worker.shared.order(
             index,
             Order::Take {
                 frontend: slot.rules().frontend.name.clone(),
-                h2c,
+                door,
                 stream,
                 peer,
             },
@@ -127,14 +130,14 @@ fn place(
 pub(crate) fn serve(
     worker: &Rc<Worker>,
     slot: &Rc<FrontendSlot>,
-    h2c: bool,
+    door: Door,
     stream: TcpStream,
     peer: SocketAddr,
 ) {
     let open = Open::new(worker.clone(), slot.clone());
     match tokio::net::TcpStream::from_std(stream) {
         Ok(stream) => {
-            let connection = Connection::new(open, stream, peer, h2c);
+            let connection = Connection::new(open, stream, peer, door.port, door.h2c);
             tokio::task::spawn_local(connection::run(connection));
         }
         Err(error) => {

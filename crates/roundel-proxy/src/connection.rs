@@ -1,28 +1,387 @@
-//! One client connection.
-use crate::accept::Open;
-use std::net::SocketAddr;
+//! One client connection: idle without a buffer, one boxed future per request.
+
+use std::future::poll_fn;
+use std::net::{Shutdown, SocketAddr};
+use std::rc::Rc;
+use std::task::Poll;
+use std::time::{Duration, Instant};
+
+use roundel_http1::{Preface, Progress, RequestHead};
+use tokio::io::AsyncRead;
 use tokio::net::TcpStream;
+
+use crate::accept::Open;
+use crate::body::{Writer, poll_fill};
+use crate::counters::RequestError;
+use crate::deadline::Deadline;
+use crate::downstream::h1::H1Client;
+use crate::downstream::h2;
+use crate::exchange::{self, Outcome, exchange};
+use crate::rules::{FrontendSlot, Rules};
+use crate::story::{Scene, Story, conclude};
+use crate::term::{Phase, Term};
+use crate::tunnel::{self, Tunnel};
+use crate::worker::Worker;
+
+/// How long a client that is told to go may take to read why.
+const LINGER: Duration = Duration::from_secs(2);
+/// Bytes read and dropped while it does.
+const LINGER_BYTES: usize = 16 * 1024 * 1024;
+
+/// Who is connected, and to what.
+pub(crate) struct Peer {
+    pub(crate) worker: Rc<Worker>,
+    pub(crate) slot: Rc<FrontendSlot>,
+    pub(crate) address: SocketAddr,
+    /// The address without its port, as text.
+    pub(crate) ip: Box<str>,
+    /// The port it connected to.
+    pub(crate) port: u16,
+    _open: Open,
+}
+
+/// A client connection before its protocol is known.
 pub(crate) struct Connection {
-    open: Open,
-    stream: TcpStream,
-    peer: SocketAddr,
+    pub(crate) peer: Peer,
+    pub(crate) stream: TcpStream,
+    /// HTTP/2's preface is answered as such.
     h2c: bool,
 }
+
 impl Connection {
-    pub(crate) fn new(open: Open, stream: TcpStream, peer: SocketAddr, h2c: bool) -> Self {
-        Self {
-            open,
-            stream,
-            peer,
-            h2c,
+    pub(crate) fn new(
+        open: Open,
+        stream: TcpStream,
+        address: SocketAddr,
+        port: u16,
+        h2c: bool,
+    ) -> Self {
+        let peer = Peer {
+            worker: open.worker.clone(),
+            slot: open.slot.clone(),
+            address,
+            ip: address.ip().to_string().into(),
+            port,
+            _open: open,
+        };
+        Self { peer, stream, h2c }
+    }
+}
+
+/// What follows a request on its connection.
+enum Next {
+    /// Another request; its first bytes may be there already.
+    Request(Option<Box<RequestHead>>),
+    /// Nothing.
+    Close,
+    /// Nothing, but the client may still be sending and must get to read its answer.
+    Linger,
+    /// Bytes both ways.
+    Tunnel(Box<Tunnel>),
+    /// HTTP/2, from these bytes on.
+    Http2(Box<RequestHead>),
+}
+
+/// Serves a connection to its end.
+pub(crate) async fn run(mut connection: Connection) {
+    let worker = connection.peer.worker.clone();
+    let deadline = worker.deadlines.register();
+    let mut begun = None;
+    let mut first = true;
+    loop {
+        if begun.is_none() && !wait(&mut connection, &deadline, first).await {
+            return;
+        }
+        let head = begun.take().unwrap_or_else(|| worker.blocks.take_request());
+        connection.h2c &= first;
+        first = false;
+        match Box::pin(request(&mut connection, &deadline, head)).await {
+            Next::Request(next) => begun = next,
+            Next::Close => return,
+            Next::Linger => return Box::pin(linger(connection.stream, &deadline)).await,
+            Next::Tunnel(tunnel) => {
+                return Box::pin(tunnel::run(connection, &deadline, tunnel)).await;
+            }
+            Next::Http2(head) => return Box::pin(h2::run(connection, deadline, head)).await,
         }
     }
 }
-pub(crate) async fn run(connection: Connection) {
-    let _ = (
-        &connection.open,
-        &connection.stream,
-        connection.peer,
-        connection.h2c,
-    );
+
+/// Waits for a request without holding a buffer; false when there is none to come.
+async fn wait(connection: &mut Connection, deadline: &Deadline, first: bool) -> bool {
+    let timeouts = connection.peer.slot.rules().frontend.timeouts;
+    deadline.set(match first {
+        true => timeouts.http_request,
+        false => timeouts.http_keep_alive,
+    });
+    let (worker, stream) = (&connection.peer.worker, &connection.stream);
+    poll_fn(|cx| match stream.poll_read_ready(cx) {
+        Poll::Ready(ready) => Poll::Ready(ready.is_ok()),
+        Poll::Pending if deadline.poll_fired(cx) || worker.closes_idle() => Poll::Ready(false),
+        Poll::Pending => Poll::Pending,
+    })
+    .await
+}
+
+/// Reads one request and has it answered.
+async fn request(
+    connection: &mut Connection,
+    deadline: &Deadline,
+    mut head: Box<RequestHead>,
+) -> Next {
+    let worker = connection.peer.worker.clone();
+    let rules = connection.peer.slot.rules();
+    let started = worker.clock().now();
+    deadline.set(rules.frontend.timeouts.http_request);
+    let read = read_head(connection, deadline, &rules, &mut head).await;
+    match read {
+        HeadRead::Whole { at_once } => {
+            let head_at = if at_once {
+                started
+            } else {
+                worker.clock().now()
+            };
+            answer(connection, deadline, &rules, head, started, head_at).await
+        }
+        HeadRead::Http2 => Next::Http2(head),
+        HeadRead::Idle => {
+            worker.blocks.give_request(head);
+            Next::Close
+        }
+        HeadRead::Refused {
+            status,
+            term,
+            error,
+        } => {
+            let mut story = Story::new(started, worker.clock().now());
+            story.end(term);
+            let next = refuse(connection, deadline, &rules, &mut story, status, error).await;
+            worker.blocks.give_request(head);
+            next
+        }
+    }
+}
+
+/// How reading a head ended.
+enum HeadRead {
+    Whole {
+        /// One read sufficed.
+        at_once: bool,
+    },
+    Http2,
+    /// The client ended the connection between two requests.
+    Idle,
+    /// It is not to be passed on; 0 means that there is nobody to tell.
+    Refused {
+        status: u16,
+        term: Term,
+        error: RequestError,
+    },
+}
+
+async fn read_head(
+    connection: &mut Connection,
+    deadline: &Deadline,
+    rules: &Rules,
+    head: &mut RequestHead,
+) -> HeadRead {
+    // One byte more than a head may have, so that the parser sees that it is too large.
+    let limit = rules.limits.head + 1;
+    let mut at_once = true;
+    if head.block.is_empty() {
+        match fill(connection, deadline, head, limit).await {
+            Ok(0) | Err(FillError::Gone) => return HeadRead::Idle,
+            Ok(_) => {}
+            Err(FillError::TimedOut) => return HeadRead::Idle,
+        }
+    }
+    loop {
+        let preface = match connection.h2c {
+            true => head.preface(),
+            false => Preface::Http1,
+        };
+        match preface {
+            Preface::Http2 => return HeadRead::Http2,
+            Preface::Partial => {}
+            Preface::Http1 => match head.parse(&rules.limits) {
+                Ok(Progress::Complete) => return HeadRead::Whole { at_once },
+                Ok(Progress::Partial) => {}
+                Err(refusal) => return refused(refusal.status()),
+            },
+        }
+        at_once = false;
+        match fill(connection, deadline, head, limit).await {
+            Ok(n) if n > 0 => {}
+            _ if !head.has_begun() => return HeadRead::Idle,
+            Err(FillError::TimedOut) => {
+                return HeadRead::Refused {
+                    status: 408,
+                    term: Term::RequestTimeout,
+                    error: RequestError::Timeout,
+                };
+            }
+            Ok(_) | Err(FillError::Gone) => {
+                return HeadRead::Refused {
+                    status: 0,
+                    term: Term::ClientAbort,
+                    error: RequestError::Aborted,
+                };
+            }
+        }
+    }
+}
+
+fn refused(status: u16) -> HeadRead {
+    HeadRead::Refused {
+        status,
+        term: Term::BadRequest,
+        error: match status {
+            414 | 431 => RequestError::TooLarge,
+            501 | 505 => RequestError::Refused,
+            _ => RequestError::BadRequest,
+        },
+    }
+}
+
+enum FillError {
+    Gone,
+    TimedOut,
+}
+
+async fn fill(
+    connection: &mut Connection,
+    deadline: &Deadline,
+    head: &mut RequestHead,
+    limit: usize,
+) -> Result<usize, FillError> {
+    let stream = &mut connection.stream;
+    poll_fn(|cx| match poll_fill(stream, &mut head.block, limit, cx) {
+        Poll::Ready(filled) => Poll::Ready(filled.map_err(|_| FillError::Gone)),
+        Poll::Pending if deadline.poll_fired(cx) => Poll::Ready(Err(FillError::TimedOut)),
+        Poll::Pending => Poll::Pending,
+    })
+    .await
+}
+
+/// Has a request answered that can be passed on.
+async fn answer(
+    connection: &mut Connection,
+    deadline: &Deadline,
+    rules: &Rules,
+    head: Box<RequestHead>,
+    started: Instant,
+    head_at: Instant,
+) -> Next {
+    let Connection { peer, stream, .. } = connection;
+    let worker = &peer.worker;
+    let scene = Scene {
+        worker,
+        rules,
+        peer,
+    };
+    let in_flight = worker.enter();
+    let mut story = Story::new(started, head_at);
+    let writer = Writer::new(worker.blocks.take());
+    let mut client = H1Client::new(stream, head, writer, &rules.limits);
+    let outcome = exchange(scene, &mut client, deadline, &mut story).await;
+    let done = client.is_request_done();
+    let H1Client {
+        mut head,
+        writer,
+        last,
+        finished_sending,
+        ..
+    } = client;
+    if let Outcome::Tunnel(tunnelled) = outcome {
+        return Next::Tunnel(Box::new(Tunnel::new(
+            *tunnelled, head, writer, story, in_flight,
+        )));
+    }
+    worker.blocks.give(writer.out);
+    let broken = matches!(outcome, Outcome::Broken);
+    let wanted_close = !head.keep_alive();
+    head.reset();
+    let pipelined = !head.block.is_empty();
+    if !broken && !last && done && pipelined {
+        return Next::Request(Some(head));
+    }
+    worker.blocks.give_request(head);
+    if broken {
+        Next::Close
+    } else if !last && done && !finished_sending {
+        Next::Request(None)
+    } else if finished_sending || (wanted_close && done && !pipelined) {
+        Next::Close
+    } else {
+        Next::Linger
+    }
+}
+
+/// Tells the client why its request is not passed on. Nothing after it can be understood, so the
+/// connection ends.
+async fn refuse(
+    connection: &mut Connection,
+    deadline: &Deadline,
+    rules: &Rules,
+    story: &mut Story,
+    status: u16,
+    error: RequestError,
+) -> Next {
+    let scene = Scene {
+        worker: &connection.peer.worker,
+        rules,
+        peer: &connection.peer,
+    };
+    let counters = scene.peer.slot.counters(scene.worker.index);
+    counters.request_error(error);
+    story.status = status;
+    story.intercepted = status != 0;
+    story.phase = Phase::Request;
+    let mut writer = Writer::new(scene.worker.blocks.take());
+    if status != 0 {
+        writer.out.put(&exchange::refuse(scene, status));
+    }
+    story.response_bytes = writer.out.len() as u64;
+    conclude(scene, None, None, &RequestHead::new(), story);
+    let stream = &mut connection.stream;
+    deadline.set(LINGER);
+    let sent = poll_fn(|cx| match writer.poll_flush(stream, cx) {
+        Poll::Ready(sent) => Poll::Ready(sent.is_ok()),
+        Poll::Pending if deadline.poll_fired(cx) => Poll::Ready(false),
+        Poll::Pending => Poll::Pending,
+    })
+    .await;
+    connection.peer.worker.blocks.give(writer.out);
+    match sent && status != 0 {
+        true => Next::Linger,
+        false => Next::Close,
+    }
+}
+
+/// Closes the sending side and reads on for a while: closing with unread bytes would reset the
+/// connection and could take the answer from the client (RFC 9112 9.6).
+async fn linger(mut stream: TcpStream, deadline: &Deadline) {
+    if socket2::SockRef::from(&stream)
+        .shutdown(Shutdown::Write)
+        .is_err()
+    {
+        return;
+    }
+    deadline.set(LINGER);
+    let mut left = LINGER_BYTES;
+    poll_fn(|cx| {
+        let mut room = [0; 4096];
+        loop {
+            let mut room = tokio::io::ReadBuf::new(&mut room);
+            match std::pin::Pin::new(&mut stream).poll_read(cx, &mut room) {
+                Poll::Ready(Ok(())) if !room.filled().is_empty() && left > 0 => {
+                    left = left.saturating_sub(room.filled().len());
+                }
+                Poll::Ready(_) => return Poll::Ready(()),
+                Poll::Pending if deadline.poll_fired(cx) => return Poll::Ready(()),
+                Poll::Pending => return Poll::Pending,
+            }
+        }
+    })
+    .await;
 }

@@ -14,7 +14,7 @@ use tokio::sync::mpsc;
 use crate::config::{Frontend, Listen};
 use crate::handle::FrontendStatus;
 use crate::listener;
-use crate::shared::{Order, Shared};
+use crate::shared::{Door, Order, Shared};
 use crate::worker;
 use crate::{AccessLog, Config, FrontendCounters, Routes, StartError};
 
@@ -190,7 +190,10 @@ impl Control {
                 Order::Open {
                     id: fresh.bound.id,
                     frontend: frontend.clone(),
-                    h2c: fresh.bound.asked.h2c,
+                    door: Door {
+                        port: fresh.bound.local.port(),
+                        h2c: fresh.bound.asked.h2c,
+                    },
                     listener,
                 },
             );

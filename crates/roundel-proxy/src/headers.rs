@@ -97,3 +97,12 @@ pub(crate) fn add_date(fields: Fields<'_>, date: &[u8], edits: &mut Edits) {
         edits.append(b"Date", date);
     }
 }
+
+/// Lowers Max-Forwards by one (RFC 9110 7.6.2); zero never comes here.
+pub(crate) fn one_forward_less(fields: Fields<'_>, value: Option<u64>, edits: &mut Edits) {
+    let Some(value) = value else { return };
+    for line in fields.all(Known::MaxForwards) {
+        let mut text = itoa::Buffer::new();
+        edits.replace(line.index, text.format(value.saturating_sub(1)).as_bytes());
+    }
+}

@@ -17,13 +17,18 @@
 mod accept;
 mod answer;
 mod blocks;
+mod body;
 pub mod check;
 mod config;
+mod connect;
 mod connection;
 mod control;
 mod counters;
+mod date;
 mod deadline;
+mod downstream;
 mod error;
+mod exchange;
 mod handle;
 mod headers;
 mod listener;
@@ -33,8 +38,12 @@ mod retry;
 mod route;
 mod rules;
 mod shared;
+mod sides;
 mod sticky;
+mod story;
 mod term;
+mod tunnel;
+mod upstream;
 mod worker;
 
 pub use config::{

@@ -2,11 +2,11 @@
 
 use roundel_http1::Method;
 
-/// How an attempt failed before the head of an answer.
+/// How an attempt on an open connection failed before the head of an answer.
+///
+/// A connect that fails sends nothing, so it always goes elsewhere: see `connect`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Failure {
-    /// No connection came about: nothing was sent.
-    Connect,
     /// The connection ended without a byte of an answer.
     Empty {
         /// It had carried a request before: the server may have closed it before this one came.
@@ -75,10 +75,11 @@ mod tests {
             sent: false,
             ..GET
         };
-        assert_eq!(decide(Failure::Connect, post, 3), Verdict::Elsewhere);
+        let empty = Failure::Empty { reused: false };
+        assert_eq!(decide(empty, post, 3), Verdict::Elsewhere);
         let spent = Attempt { retries: 3, ..post };
-        assert_eq!(decide(Failure::Connect, spent, 3), Verdict::GiveUp);
-        assert_eq!(decide(Failure::Connect, post, 0), Verdict::GiveUp);
+        assert_eq!(decide(empty, spent, 3), Verdict::GiveUp);
+        assert_eq!(decide(empty, post, 0), Verdict::GiveUp);
     }
 
     #[test]
@@ -88,7 +89,6 @@ mod tests {
             ..GET
         };
         for failure in [
-            Failure::Connect,
             Failure::Empty { reused: true },
             Failure::Empty { reused: false },
             Failure::Late,

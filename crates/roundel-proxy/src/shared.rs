@@ -28,7 +28,7 @@ pub(crate) enum Order {
     Open {
         id: u64,
         frontend: Name,
-        h2c: bool,
+        door: Door,
         listener: std::net::TcpListener,
     },
     /// Accept what waits on this listener, then close it.
@@ -36,7 +36,7 @@ pub(crate) enum Order {
     /// Another worker holds clearly more connections and gives this one away.
     Take {
         frontend: Name,
-        h2c: bool,
+        door: Door,
         stream: TcpStream,
         peer: SocketAddr,
     },
@@ -44,6 +44,14 @@ pub(crate) enum Order {
     Drain { close_idle_at: Instant },
     /// End the thread.
     Stop,
+}
+
+/// What a connection knows of the listener through which it came.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Door {
+    pub(crate) port: u16,
+    /// HTTP/2 by prior knowledge is answered.
+    pub(crate) h2c: bool,
 }
 
 /// One idle upstream connection that any worker may take.

@@ -2,7 +2,7 @@
 
 /// Why an exchange ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Term {
+pub(crate) enum Term {
     /// As it should.
     Ok,
     /// The request broke the grammar, was too large or asked for what is not offered.
@@ -25,15 +25,11 @@ pub enum Term {
     ServerTimeout,
     /// The server's answer broke the grammar.
     BadResponse,
-    /// The drain's deadline passed.
-    Shutdown,
-    /// A defect of Roundel.
-    Internal,
 }
 
 /// How far an exchange had come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Phase {
+pub(crate) enum Phase {
     /// Reading the request head.
     #[default]
     Request,
@@ -49,7 +45,7 @@ pub enum Phase {
 
 impl Term {
     /// The word of the log.
-    pub fn word(self) -> &'static str {
+    pub(crate) fn word(self) -> &'static str {
         match self {
             Self::Ok => "ok",
             Self::BadRequest => "bad_request",
@@ -62,15 +58,13 @@ impl Term {
             Self::ServerAbort => "server_abort",
             Self::ServerTimeout => "server_timeout",
             Self::BadResponse => "bad_response",
-            Self::Shutdown => "shutdown",
-            Self::Internal => "internal_error",
         }
     }
 
     /// The first two letters of HAProxy's termination state.
     ///
     /// Source: HAProxy configuration manual, 8.5 "Session state at disconnection".
-    pub fn letters(self, phase: Phase) -> [u8; 2] {
+    pub(crate) fn letters(self, phase: Phase) -> [u8; 2] {
         let cause = match self {
             Self::Ok => return *b"--",
             Self::BadRequest => return *b"PR",
@@ -80,8 +74,6 @@ impl Term {
             Self::ConnectError | Self::ServerAbort => b'S',
             Self::ConnectTimeout | Self::ServerTimeout => b's',
             Self::BadResponse => b'P',
-            Self::Shutdown => b'K',
-            Self::Internal => b'I',
         };
         [cause, phase.letter()]
     }

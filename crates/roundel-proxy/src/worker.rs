@@ -15,6 +15,7 @@ use tokio::task::LocalSet;
 
 use crate::accept;
 use crate::blocks::Blocks;
+use crate::date::imf_fixdate;
 use crate::deadline::{Clock, Deadlines, SWEEP};
 use crate::log::LogBuffer;
 use crate::pool::Pool;
@@ -40,6 +41,16 @@ pub(crate) struct Worker {
     close_idle_at: Cell<Option<Instant>>,
     /// The wall clock at `anchor`, renewed with each sweep.
     wall: Cell<(Instant, Duration)>,
+    date: RefCell<(u64, String)>,
+}
+
+/// One request being answered.
+pub(crate) struct InFlight(Rc<Worker>);
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        self.0.cell().in_flight.fetch_sub(1, Relaxed);
+    }
 }
 
 /// Starts the thread of one worker.
@@ -91,12 +102,29 @@ impl Worker {
             draining: Cell::new(false),
             close_idle_at: Cell::new(None),
             wall: Cell::new((now, unix_now())),
+            date: RefCell::default(),
             shared,
         }
     }
 
     pub(crate) fn clock(&self) -> &Clock {
         self.deadlines.clock()
+    }
+
+    /// Counts a request as being answered until the guard is dropped.
+    pub(crate) fn enter(self: &Rc<Self>) -> InFlight {
+        self.cell().in_flight.fetch_add(1, Relaxed);
+        InFlight(self.clone())
+    }
+
+    /// Lends the value of a Date field for the present second.
+    pub(crate) fn with_date<T>(&self, read: impl FnOnce(&str) -> T) -> T {
+        let second = self.unix(self.clock().recent()).as_secs();
+        let mut date = self.date.borrow_mut();
+        if date.0 != second {
+            *date = (second, imf_fixdate(Duration::from_secs(second)));
+        }
+        read(&date.1)
     }
 
     pub(crate) fn cell(&self) -> &WorkerCell {
@@ -157,7 +185,7 @@ impl Worker {
             Order::Open {
                 id,
                 frontend,
-                h2c,
+                door,
                 listener,
             } => {
                 let Some(slot) = self.frontend(&frontend) else {
@@ -165,18 +193,18 @@ impl Worker {
                 };
                 let (close, closed) = oneshot::channel();
                 self.listeners.borrow_mut().insert(id, close);
-                tokio::task::spawn_local(accept::run(self.clone(), slot, h2c, listener, closed));
+                tokio::task::spawn_local(accept::run(self.clone(), slot, door, listener, closed));
             }
             Order::Close { id } => {
                 self.listeners.borrow_mut().remove(&id);
             }
             Order::Take {
                 frontend,
-                h2c,
+                door,
                 stream,
                 peer,
             } => match self.frontend(&frontend) {
-                Some(slot) => accept::serve(self, &slot, h2c, stream, peer),
+                Some(slot) => accept::serve(self, &slot, door, stream, peer),
                 None => {
                     self.cell().connections.fetch_sub(1, Relaxed);
                 }

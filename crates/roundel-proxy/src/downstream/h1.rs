@@ -1,0 +1,200 @@
+//! An HTTP/1 client.
+
+use std::io;
+use std::task::{Context, Poll};
+
+use roundel_http1::{
+    Edits, Framing, Limits, Persist, RequestHead, ResponseHead, ResponsePlan, Trailers, Version,
+    write_response,
+};
+use tokio::net::TcpStream;
+
+use crate::blocks::BLOCK;
+use crate::body::{BodyReader, Writer, poll_fill};
+use crate::sides::{Downstream, Sink, Source, SourceError};
+
+/// One request of an HTTP/1 client and the answer to it.
+pub(crate) struct H1Client<'c> {
+    pub(crate) stream: &'c mut TcpStream,
+    pub(crate) head: Box<RequestHead>,
+    pub(crate) writer: Writer,
+    body: BodyReader,
+    /// Body bytes read from the socket since the head.
+    pub(crate) read: u64,
+    /// The client has finished sending.
+    pub(crate) finished_sending: bool,
+    /// An answer was begun.
+    pub(crate) committed: bool,
+    /// The answer says that the connection ends with it.
+    pub(crate) last: bool,
+    /// The answer was broken off.
+    pub(crate) aborted: bool,
+}
+
+impl<'c> H1Client<'c> {
+    pub(crate) fn new(
+        stream: &'c mut TcpStream,
+        head: Box<RequestHead>,
+        writer: Writer,
+        limits: &Limits,
+    ) -> Self {
+        Self {
+            body: BodyReader::new(head.framing(), limits),
+            stream,
+            head,
+            writer,
+            read: 0,
+            finished_sending: false,
+            committed: false,
+            last: false,
+            aborted: false,
+        }
+    }
+
+    /// Whether the whole request was read, so that what follows is another one.
+    pub(crate) fn is_request_done(&self) -> bool {
+        self.body.is_done()
+    }
+
+    fn plan(&self, head: &ResponseHead, last: bool) -> ResponsePlan {
+        plan(
+            self.head.version(),
+            self.head.keep_alive() && !last,
+            head.framing(),
+            head.is_switching(),
+        )
+    }
+}
+
+/// Decides how an answer is framed for a client, and what it is told about its connection.
+///
+/// Clients of HTTP/1.0 cannot read chunks: their body ends with the connection.
+/// Source: RFC 9112 6.1, 9.3.
+fn plan(version: Version, keep: bool, framing: Framing, switching: bool) -> ResponsePlan {
+    let old = version == Version::Http10;
+    let framing = match framing {
+        Framing::Empty | Framing::Length(_) => framing,
+        _ if old => Framing::UntilClose,
+        _ => Framing::Chunked,
+    };
+    let persist = match keep && framing != Framing::UntilClose {
+        _ if switching => Persist::Upgrade,
+        false => Persist::Close,
+        true if old => Persist::KeepAlive,
+        true => Persist::Silent,
+    };
+    ResponsePlan { framing, persist }
+}
+
+impl Source for H1Client<'_> {
+    fn poll_data(&mut self, cx: &mut Context<'_>) -> Poll<Result<bool, SourceError>> {
+        self.body
+            .poll_data(self.stream, &mut self.head.block, &mut self.read, cx)
+    }
+
+    fn data(&self) -> &[u8] {
+        self.body.data(&self.head.block)
+    }
+
+    fn consume(&mut self, n: usize) {
+        self.body.consume(&mut self.head.block, n);
+    }
+
+    fn trailers(&self) -> Option<&Trailers> {
+        self.body.trailers()
+    }
+}
+
+impl Sink for H1Client<'_> {
+    fn poll_push(&mut self, data: &[u8], cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        self.writer.poll_push(self.stream, data, cx)
+    }
+
+    fn finish(&mut self, trailers: Option<&Trailers>) {
+        self.writer.finish(trailers);
+    }
+
+    fn is_finished(&self) -> bool {
+        self.writer.is_finished()
+    }
+
+    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.writer.poll_flush(self.stream, cx)
+    }
+}
+
+impl Downstream for H1Client<'_> {
+    fn head(&self) -> &RequestHead {
+        &self.head
+    }
+
+    fn interim(&mut self, head: &ResponseHead, edits: &Edits) {
+        // RFC 9110 15.2: never to a client of HTTP/1.0.
+        if self.head.version() == Version::Http11 {
+            let plan = ResponsePlan {
+                framing: Framing::Empty,
+                persist: Persist::Silent,
+            };
+            write_response(head, &plan, edits, &mut self.writer.out);
+        }
+    }
+
+    fn commit(&mut self, head: &ResponseHead, edits: &Edits, last: bool) {
+        let plan = self.plan(head, last);
+        let framing = write_response(head, &plan, edits, &mut self.writer.out);
+        self.writer.begin(framing);
+        self.committed = true;
+        self.last = !matches!(plan.persist, Persist::Silent | Persist::KeepAlive);
+    }
+
+    fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        while !self.finished_sending {
+            // What comes here is the next request; it waits in the block.
+            match poll_fill(self.stream, &mut self.head.block, BLOCK, cx) {
+                Poll::Ready(Ok(0)) => self.finished_sending = true,
+                Poll::Ready(Ok(_)) => {}
+                Poll::Ready(Err(_)) => return Poll::Ready(()),
+                Poll::Pending => break,
+            }
+        }
+        Poll::Pending
+    }
+
+    fn abort(&mut self) {
+        self.aborted = true;
+        if !self.writer.is_self_delimited() {
+            // A plain close would look like the end of the body; zero linger makes it a reset.
+            let _ =
+                socket2::SockRef::from(&*self.stream).set_linger(Some(std::time::Duration::ZERO));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn answers_are_framed_for_their_reader() {
+        use Framing::{Chunked, Empty, Length, UntilClose};
+        use Persist::{Close, KeepAlive, Silent};
+        use Version::{Http10, Http11};
+        let check = |version, keep, framing, expected| {
+            let plan = plan(version, keep, framing, false);
+            assert_eq!(
+                (plan.framing, plan.persist),
+                expected,
+                "{version:?} {keep} {framing:?}"
+            );
+        };
+        check(Http11, true, Length(5), (Length(5), Silent));
+        check(Http11, true, Chunked, (Chunked, Silent));
+        check(Http11, true, UntilClose, (Chunked, Silent));
+        check(Http11, false, UntilClose, (Chunked, Close));
+        check(Http11, true, Empty, (Empty, Silent));
+        check(Http10, true, Length(5), (Length(5), KeepAlive));
+        check(Http10, true, Chunked, (UntilClose, Close));
+        check(Http10, true, UntilClose, (UntilClose, Close));
+        check(Http10, false, Empty, (Empty, Close));
+    }
+}

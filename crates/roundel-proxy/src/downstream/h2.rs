@@ -1,0 +1,418 @@
+//! HTTP/2 clients: one task per stream, each an exchange of its own.
+
+use std::future::poll_fn;
+use std::io;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::Bytes;
+use h2::server::SendResponse;
+use h2::{Reason, RecvStream, SendStream};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode};
+use roundel_http1::{Edits, Framing, Limits, RequestHead, ResponseHead, Trailers};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+
+use crate::connection::{Connection, Peer};
+use crate::deadline::Deadline;
+use crate::exchange::exchange;
+use crate::sides::{Downstream, Sink, Source, SourceError};
+use crate::story::{Scene, Story};
+
+/// Streams that one connection may have open at once.
+const STREAMS: u32 = 128;
+/// Bytes of body that a stream may have sent before they are taken.
+const STREAM_WINDOW: u32 = 64 * 1024;
+/// The same over all streams of a connection.
+const CONNECTION_WINDOW: u32 = 1024 * 1024;
+/// Bytes that wait to be sent per stream.
+const SEND_BUFFER: usize = 64 * 1024;
+/// How long a finished connection may take to say goodbye.
+const GOODBYE: Duration = Duration::from_secs(5);
+
+/// Serves a connection that began with HTTP/2's preface, which is in the head's block.
+pub(crate) async fn run(connection: Connection, deadline: Deadline, head: Box<RequestHead>) {
+    let Connection { peer, stream, .. } = connection;
+    let peer = Rc::new(peer);
+    let rules = peer.slot.rules();
+    peer.slot.counters(peer.worker.index).connections_h2.add(1);
+    let io = Replayed {
+        seen: Bytes::copy_from_slice(head.block.filled()),
+        stream,
+    };
+    peer.worker.blocks.give_request(head);
+    let mut builder = h2::server::Builder::new();
+    builder
+        .max_concurrent_streams(STREAMS)
+        .initial_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .max_send_buffer_size(SEND_BUFFER)
+        .max_header_list_size(u32::try_from(rules.limits.head).unwrap_or(u32::MAX));
+    deadline.set(rules.frontend.timeouts.http_request);
+    let handshake = builder.handshake::<_, Bytes>(io);
+    tokio::pin!(handshake);
+    let shaken = poll_fn(|cx| match handshake.as_mut().poll(cx) {
+        Poll::Ready(result) => Poll::Ready(result.ok()),
+        Poll::Pending if deadline.poll_fired(cx) => Poll::Ready(None),
+        Poll::Pending => Poll::Pending,
+    })
+    .await;
+    if let Some(shaken) = shaken {
+        serve(peer, shaken, deadline).await;
+    }
+}
+
+async fn serve(
+    peer: Rc<Peer>,
+    mut connection: h2::server::Connection<Replayed, Bytes>,
+    deadline: Deadline,
+) {
+    let worker = peer.worker.clone();
+    let streams = Rc::new(());
+    let mut leaving = false;
+    let idle = peer.slot.rules().frontend.timeouts.http_keep_alive;
+    let mut was_idle = false;
+    loop {
+        let next = poll_fn(|cx| {
+            if worker.is_draining() && !leaving {
+                leaving = true;
+                connection.graceful_shutdown();
+            }
+            let accepted = connection.poll_accept(cx);
+            if accepted.is_ready() {
+                return accepted;
+            }
+            let is_idle = Rc::strong_count(&streams) == 1;
+            if is_idle != was_idle {
+                was_idle = is_idle;
+                deadline.set(if leaving { GOODBYE } else { idle });
+            }
+            if is_idle && (deadline.poll_fired(cx) || worker.closes_idle()) {
+                return Poll::Ready(None);
+            }
+            // Streams that end wake this task through the connection, so idleness is noticed.
+            let _ = deadline.poll_fired(cx);
+            Poll::Pending
+        })
+        .await;
+        let Some(Ok((request, respond))) = next else {
+            break;
+        };
+        let (peer, open) = (peer.clone(), streams.clone());
+        tokio::task::spawn_local(async move {
+            stream(&peer, request, respond).await;
+            drop(open);
+        });
+    }
+    if Rc::strong_count(&streams) == 1 {
+        connection.graceful_shutdown();
+        deadline.set(GOODBYE);
+        poll_fn(|cx| match connection.poll_closed(cx) {
+            Poll::Ready(_) => Poll::Ready(()),
+            Poll::Pending if deadline.poll_fired(cx) => Poll::Ready(()),
+            Poll::Pending => Poll::Pending,
+        })
+        .await;
+    }
+}
+
+/// Answers the request of one stream.
+async fn stream(peer: &Peer, request: Request<RecvStream>, respond: SendResponse<Bytes>) {
+    let worker = &peer.worker;
+    let rules = peer.slot.rules();
+    let scene = Scene {
+        worker,
+        rules: &rules,
+        peer,
+    };
+    let started = worker.clock().now();
+    let _in_flight = worker.enter();
+    let deadline = worker.deadlines.register();
+    let (parts, body) = request.into_parts();
+    let mut respond = respond;
+    let mut head = worker.blocks.take_request();
+    if let Err(status) = translate(&parts, &body, &mut head, &rules.limits) {
+        let status = StatusCode::from_u16(status).unwrap_or(StatusCode::BAD_REQUEST);
+        let mut answer = Response::new(());
+        *answer.status_mut() = status;
+        let _ = respond.send_response(answer, true);
+        return;
+    }
+    let mut client = H2Client {
+        head,
+        body,
+        chunk: Bytes::new(),
+        trailers: None,
+        ended: false,
+        respond,
+        send: None,
+        finished: false,
+        has_body: false,
+    };
+    let mut story = Story::new(started, started);
+    exchange(scene, &mut client, &deadline, &mut story).await;
+    worker.blocks.give_request(client.head);
+}
+
+/// Builds a head from HTTP/2's fields. Errors: the status to answer with.
+fn translate(
+    parts: &http::request::Parts,
+    body: &RecvStream,
+    head: &mut RequestHead,
+    limits: &Limits,
+) -> Result<(), u16> {
+    let authority = parts.uri.authority().map(|a| a.as_str().as_bytes());
+    let target = match parts.uri.path_and_query() {
+        Some(path) => path.as_str(),
+        None => "/",
+    };
+    let target = match (parts.method == http::Method::CONNECT, authority) {
+        (true, Some(authority)) => authority,
+        _ => target.as_bytes(),
+    };
+    let method = parts.method.as_str().as_bytes();
+    head.begin(method, target, authority, limits)
+        .map_err(|r| r.status())?;
+    let mut cookie = Vec::new();
+    for (name, value) in &parts.headers {
+        if name == http::header::COOKIE {
+            // RFC 9113 8.2.3: crumbs are joined before they reach a server of HTTP/1.
+            if !cookie.is_empty() {
+                cookie.extend_from_slice(b"; ");
+            }
+            cookie.extend_from_slice(value.as_bytes());
+            continue;
+        }
+        head.push(name.as_str().as_bytes(), value.as_bytes(), limits)
+            .map_err(|r| r.status())?;
+    }
+    if !cookie.is_empty() {
+        head.push(b"cookie", &cookie, limits)
+            .map_err(|r| r.status())?;
+    }
+    head.finish(!body.is_end_stream(), limits)
+        .map_err(|r| r.status())
+}
+
+/// One stream of an HTTP/2 client.
+struct H2Client {
+    head: Box<RequestHead>,
+    body: RecvStream,
+    chunk: Bytes,
+    trailers: Option<Trailers>,
+    ended: bool,
+    respond: SendResponse<Bytes>,
+    send: Option<SendStream<Bytes>>,
+    finished: bool,
+    /// The answer has a body or may have trailers: its head did not end the stream.
+    has_body: bool,
+}
+
+impl Source for H2Client {
+    fn poll_data(&mut self, cx: &mut Context<'_>) -> Poll<Result<bool, SourceError>> {
+        loop {
+            if !self.chunk.is_empty() {
+                return Poll::Ready(Ok(true));
+            }
+            if self.ended {
+                return Poll::Ready(Ok(false));
+            }
+            match ready!(self.body.poll_data(cx)) {
+                Some(Ok(chunk)) => self.chunk = chunk,
+                Some(Err(_)) => return Poll::Ready(Err(SourceError::Gone)),
+                None => {
+                    let trailers = ready!(self.body.poll_trailers(cx));
+                    self.trailers = trailers
+                        .map_err(|_| SourceError::Gone)?
+                        .map(|map| from_map(&map));
+                    self.ended = true;
+                }
+            }
+        }
+    }
+
+    fn data(&self) -> &[u8] {
+        &self.chunk
+    }
+
+    fn consume(&mut self, n: usize) {
+        bytes::Buf::advance(&mut self.chunk, n);
+        // The window is given back when the bytes have been taken, not when they came.
+        let _ = self.body.flow_control().release_capacity(n);
+    }
+
+    fn trailers(&self) -> Option<&Trailers> {
+        self.trailers.as_ref()
+    }
+}
+
+impl Sink for H2Client {
+    fn poll_push(&mut self, data: &[u8], cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        let Some(send) = &mut self.send else {
+            return Poll::Ready(Err(io::ErrorKind::NotConnected.into()));
+        };
+        send.reserve_capacity(data.len());
+        let room = match send.capacity() {
+            0 => match ready!(send.poll_capacity(cx)) {
+                Some(Ok(room)) => room,
+                Some(Err(_)) | None => return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into())),
+            },
+            room => room,
+        };
+        let n = room.min(data.len());
+        if n == 0 {
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        send.send_data(Bytes::copy_from_slice(&data[..n]), false)
+            .map_err(|_| io::ErrorKind::BrokenPipe)?;
+        Poll::Ready(Ok(n))
+    }
+
+    fn finish(&mut self, trailers: Option<&Trailers>) {
+        self.finished = true;
+        let Some(send) = self.send.as_mut().filter(|_| self.has_body) else {
+            return;
+        };
+        let _ = match trailers.map(to_map).filter(|map| !map.is_empty()) {
+            Some(map) => send.send_trailers(map),
+            None => send.send_data(Bytes::new(), true),
+        };
+    }
+
+    fn is_finished(&self) -> bool {
+        self.finished
+    }
+
+    fn poll_flush(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        // The connection's task sends; what is buffered per stream is bounded by its window.
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl Downstream for H2Client {
+    fn head(&self) -> &RequestHead {
+        &self.head
+    }
+
+    fn interim(&mut self, head: &ResponseHead, edits: &Edits) {
+        // RFC 9113 8.6: there is no switching of protocols in HTTP/2.
+        if head.status() != 101 {
+            let _ = self.respond.send_informational(response(head, edits));
+        }
+    }
+
+    fn commit(&mut self, head: &ResponseHead, edits: &Edits, _last: bool) {
+        let mut answer = response(head, edits);
+        if let Some(length) = head.content_length()
+            && head.status() != 204
+        {
+            answer
+                .headers_mut()
+                .insert(http::header::CONTENT_LENGTH, HeaderValue::from(length));
+        }
+        self.has_body = !matches!(head.framing(), Framing::Empty | Framing::Length(0));
+        self.send = self.respond.send_response(answer, !self.has_body).ok();
+    }
+
+    fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let reset = match &mut self.send {
+            Some(send) => send.poll_reset(cx),
+            None => self.respond.poll_reset(cx),
+        };
+        reset.map(|_| ())
+    }
+
+    fn abort(&mut self) {
+        match &mut self.send {
+            Some(send) => send.send_reset(Reason::INTERNAL_ERROR),
+            None => self.respond.send_reset(Reason::INTERNAL_ERROR),
+        }
+    }
+}
+
+/// The head of an answer in HTTP/2's terms: no connection fields, lower-case names.
+fn response(head: &ResponseHead, edits: &Edits) -> Response<()> {
+    let mut answer = Response::new(());
+    *answer.status_mut() = StatusCode::from_u16(head.status()).unwrap_or(StatusCode::BAD_GATEWAY);
+    for (name, value) in edits.apply(head.fields()) {
+        insert(answer.headers_mut(), name, value);
+    }
+    answer
+}
+
+fn insert(map: &mut HeaderMap, name: &[u8], value: &[u8]) {
+    let name = HeaderName::from_bytes(name);
+    if let (Ok(name), Ok(value)) = (name, HeaderValue::from_bytes(value)) {
+        map.append(name, value);
+    }
+}
+
+fn to_map(trailers: &Trailers) -> HeaderMap {
+    let mut map = HeaderMap::new();
+    for line in trailers.fields().iter() {
+        insert(&mut map, line.name, line.value);
+    }
+    map
+}
+
+fn from_map(map: &HeaderMap) -> Trailers {
+    let mut trailers = Trailers::default();
+    for (name, value) in map {
+        trailers.push(name.as_str().as_bytes(), value.as_bytes());
+    }
+    trailers
+}
+
+/// A connection of which some bytes were read already.
+struct Replayed {
+    seen: Bytes,
+    stream: TcpStream,
+}
+
+impl AsyncRead for Replayed {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        room: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        if self.seen.is_empty() {
+            return Pin::new(&mut self.stream).poll_read(cx, room);
+        }
+        let n = self.seen.len().min(room.remaining());
+        room.put_slice(&self.seen.split_to(n));
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for Replayed {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, bytes)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write_vectored(cx, bytes)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}

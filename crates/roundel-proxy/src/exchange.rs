@@ -1,0 +1,510 @@
+//! One request and its answer, whatever the client speaks.
+//!
+//! Reads from top to bottom: refuse, route, rewrite, attempt until an answer begins, pass it on.
+//! What is decided on the way is decided by functions elsewhere that return data.
+
+use std::future::poll_fn;
+
+use roundel_balance::{Pick, PickError, ServerId, StickyVerdict};
+use roundel_http1::{Edits, Method, Persist, RequestHead, RequestPlan, write_request};
+
+use crate::connect::{NoLink, Search, StickyServer, connect};
+use crate::deadline::Deadline;
+use crate::retry::{self, Failure, Verdict};
+use crate::rules::BackendSlot;
+use crate::sides::{Downstream, SourceError};
+use crate::story::{Scene, Story, conclude};
+use crate::term::{Phase, Term};
+use crate::upstream::{H1Server, HeadError};
+use crate::{headers, route, sticky};
+
+mod own;
+mod pump;
+mod replay;
+
+use pump::{BodyEnd, HeadEnd, Pump, Side};
+use replay::Replay;
+
+pub(crate) use own::refuse;
+
+/// How an exchange ended for its client.
+pub(crate) enum Outcome {
+    /// An answer was sent whole.
+    Done,
+    /// No answer, or a broken one: nothing may follow.
+    Broken,
+    /// The protocol was switched; bytes flow both ways from here on.
+    Tunnel(Box<Tunnelled>),
+}
+
+/// The server's side of a switched connection; in flight as long as it lives.
+pub(crate) struct Tunnelled {
+    pub(crate) server: H1Server,
+    pub(crate) pick: Pick,
+}
+
+/// An answer that has begun.
+struct Begun {
+    pick: Pick,
+    server: H1Server,
+    replay: Replay,
+    /// The whole request was sent.
+    sent: bool,
+    request_bytes: u64,
+}
+
+/// Why there is no answer to pass on.
+enum Failed {
+    /// The client is gone, or broke its request in a way that leaves nothing to say.
+    Client(Term),
+    /// The client gets this status.
+    Answer(u16, Term, &'static str),
+}
+
+/// Answers one request. Counts it and writes its log line, except for tunnels.
+pub(crate) async fn exchange<D: Downstream>(
+    scene: Scene<'_>,
+    client: &mut D,
+    deadline: &Deadline,
+    story: &mut Story,
+) -> Outcome {
+    scene.peer.slot.counters(scene.worker.index).requests.add(1);
+    if let Some((status, sentence)) = refused(client.head()) {
+        story.end(Term::BadRequest);
+        let outcome = own::answer(scene, client, deadline, story, status, sentence).await;
+        conclude(scene, None, None, client.head(), story);
+        return outcome;
+    }
+    let head = client.head();
+    let host = head.host().unwrap_or_default();
+    let slot = &scene.rules.backends[route::route(&scene.rules.frontend, host, head.path())];
+    let mut course = Course::new(scene, slot, head, story);
+    let begun = course.attempts(client, deadline, story).await;
+    story.retries = course.search.retries;
+    story.set_version = course.search.set_version;
+    let outcome = match begun {
+        Ok(begun) => course.pass_on(client, deadline, story, begun).await,
+        Err(Failed::Client(term)) => {
+            story.end(term);
+            client.abort();
+            Outcome::Broken
+        }
+        Err(Failed::Answer(status, term, sentence)) => {
+            story.end(term);
+            own::answer(scene, client, deadline, story, status, sentence).await
+        }
+    };
+    story.redispatched = course.search.redispatched;
+    if !matches!(outcome, Outcome::Tunnel(_)) {
+        conclude(
+            scene,
+            Some(slot),
+            course.last.as_ref(),
+            client.head(),
+            story,
+        );
+    }
+    scene.worker.blocks.give_edits(course.edits);
+    outcome
+}
+
+/// What is not passed on at all.
+fn refused(head: &RequestHead) -> Option<(u16, &'static str)> {
+    match head.method() {
+        Method::Connect => Some((501, "CONNECT is not offered here.")),
+        Method::Trace => Some((405, "TRACE is not allowed here.")),
+        // RFC 9110 7.6.2: the last recipient answers; there is nothing to tell but that.
+        Method::Options if head.max_forwards() == Some(0) => {
+            Some((200, "This is the last recipient that Max-Forwards allows."))
+        }
+        _ => None,
+    }
+}
+
+/// One request on its way through a backend.
+struct Course<'x> {
+    scene: Scene<'x>,
+    slot: &'x BackendSlot,
+    search: Search,
+    /// The server that the client's cookie names and that serves.
+    cookie: Option<ServerId>,
+    edits: Edits,
+    /// The server that was asked last.
+    last: Option<Pick>,
+}
+
+impl<'x> Course<'x> {
+    fn new(scene: Scene<'x>, slot: &'x BackendSlot, head: &RequestHead, story: &mut Story) -> Self {
+        let counters = &slot.backend.balancer.counters()[scene.worker.index];
+        counters.requests.add(1);
+        counters
+            .last_request
+            .set(scene.worker.unix(story.started).as_secs());
+        let mut search = Search::default();
+        search.sticky = find_sticky(slot, head, story);
+        Self {
+            scene,
+            slot,
+            cookie: search.sticky.map(|s| s.id),
+            search,
+            edits: request_edits(scene, slot, head),
+            last: None,
+        }
+    }
+
+    /// Tries servers until one begins a final answer.
+    async fn attempts<D: Downstream>(
+        &mut self,
+        client: &mut D,
+        deadline: &Deadline,
+        story: &mut Story,
+    ) -> Result<Begun, Failed> {
+        let method = client.head().method();
+        let careful = !method.is_idempotent();
+        let mut replay = Replay::new(client.head());
+        let mut stale_seen = false;
+        let mut again: Option<Pick> = None;
+        loop {
+            story.phase = Phase::Connect;
+            let fresh = again.is_some();
+            let pick = match again.take() {
+                Some(pick) => pick,
+                None => self
+                    .search
+                    .pick(self.scene.worker, self.slot)
+                    .map_err(|e| self.no_server(e, story))?,
+            };
+            deadline.clear();
+            let link = connect(
+                self.scene.worker,
+                self.slot,
+                &mut self.search,
+                pick,
+                fresh,
+                careful,
+            )
+            .await
+            .map_err(|e| no_link(e, story))?;
+            let counters = link.pick.counters();
+            counters.requests.add(1);
+            if link.reused {
+                counters.reuses.add(1);
+            }
+            story.connect = Some(link.took);
+            story.connected_at = Some(match link.reused {
+                true => story.head_at,
+                false => self.scene.worker.clock().recent(),
+            });
+            story.phase = Phase::Head;
+            let (blocks, limits) = (&self.scene.worker.blocks, &self.scene.rules.limits);
+            let mut server = H1Server::new(link.stream, link.reused, blocks, limits);
+            self.write_head(client.head(), &link.pick, &mut server);
+            replay.rewind();
+            let mut pump = Pump::new(
+                self.scene,
+                self.slot,
+                client,
+                &mut server,
+                &mut replay,
+                deadline,
+            );
+            let end = poll_fn(|cx| pump.poll_head(cx)).await;
+            let (sent, request_bytes) = (pump.is_sent(), pump.request_bytes());
+            story.request_bytes = request_bytes + client.head().size() as u64;
+            let error = match end {
+                HeadEnd::Head => {
+                    story.answered_at = Some(self.scene.worker.clock().now());
+                    return Ok(Begun {
+                        pick: link.pick,
+                        server,
+                        replay,
+                        sent,
+                        request_bytes,
+                    });
+                }
+                HeadEnd::Failed(error) => error,
+                end => {
+                    self.last = Some(link.pick);
+                    return Err(self.client_or_timeout(end, story));
+                }
+            };
+            let verdict = retry::decide(
+                failure(error, server.reused),
+                retry::Attempt {
+                    method,
+                    sent: server.has_sent(),
+                    replayable: replay.is_whole(),
+                    retries: self.search.retries,
+                    stale_seen,
+                },
+                self.slot.backend.retries,
+            );
+            match verdict {
+                Verdict::Again => {
+                    stale_seen = true;
+                    again = Some(link.pick);
+                }
+                Verdict::Elsewhere if self.may_go_elsewhere(&link.pick) => {}
+                _ => {
+                    self.last = Some(link.pick);
+                    return Err(no_answer(error));
+                }
+            }
+        }
+    }
+
+    /// Leaves a server that gave no answer, if another one can be asked.
+    fn may_go_elsewhere(&mut self, failed: &Pick) -> bool {
+        self.search.leave(failed);
+        let current = self.slot.current();
+        let is_left = |e: &roundel_balance::Entry| {
+            e.state.takes_new() && !self.search.tried.contains(&e.live.id)
+        };
+        if !current.servers().iter().any(is_left) {
+            return false;
+        }
+        let counters = failed.counters();
+        counters.response_errors.add(1);
+        counters.retries.add(1);
+        counters.redispatches.add(1);
+        self.search.retries += 1;
+        self.search.redispatched = true;
+        true
+    }
+
+    fn write_head(&self, head: &RequestHead, pick: &Pick, server: &mut H1Server) {
+        let mut plan = RequestPlan::new(head);
+        if head.upgrade().is_some() && head.framing().is_empty() {
+            plan.persist = Persist::Upgrade;
+        }
+        plan.te_trailers = head.takes_trailers();
+        let address;
+        if head.host().is_none() {
+            address = pick.address().to_string();
+            plan.fallback_host = address.as_bytes();
+            let framing = write_request(head, &plan, &self.edits, &mut server.writer.out);
+            return server.writer.begin(framing);
+        }
+        let framing = write_request(head, &plan, &self.edits, &mut server.writer.out);
+        server.writer.begin(framing);
+    }
+
+    /// Passes an answer on that has begun.
+    async fn pass_on<D: Downstream>(
+        &mut self,
+        client: &mut D,
+        deadline: &Deadline,
+        story: &mut Story,
+        begun: Begun,
+    ) -> Outcome {
+        let Begun {
+            pick,
+            mut server,
+            mut replay,
+            sent,
+            request_bytes,
+        } = begun;
+        let switching = server.head.is_switching();
+        if switching && (client.head().upgrade().is_none() || !sent) {
+            // RFC 9110 15.2.2: only what was asked for can be switched to.
+            story.end(Term::BadResponse);
+            self.last = Some(pick);
+            let (scene, sentence) = (self.scene, crate::answer::sentence(502));
+            return own::answer(scene, client, deadline, story, 502, sentence).await;
+        }
+        self.answer_edits(&pick, &server, story);
+        let last = !sent || self.scene.worker.is_draining();
+        client.commit(&server.head, &self.edits, last);
+        story.status = server.head.status();
+        story.phase = Phase::Data;
+        story.response_bytes = server.head.size() as u64;
+        if switching {
+            return Outcome::Tunnel(Box::new(Tunnelled { server, pick }));
+        }
+        let mut pump = Pump::new(
+            self.scene,
+            self.slot,
+            client,
+            &mut server,
+            &mut replay,
+            deadline,
+        );
+        pump.resume(sent, request_bytes);
+        let end = poll_fn(|cx| pump.poll_body(cx)).await;
+        let sent = pump.is_sent();
+        story.request_bytes = pump.request_bytes() + pump.client_head_size();
+        story.response_bytes += pump.response_bytes();
+        let outcome = self.body_outcome(end, client, story);
+        if matches!(outcome, Outcome::Done) && sent && server.is_reusable() {
+            self.keep(&pick, server);
+        }
+        self.last = Some(pick);
+        outcome
+    }
+
+    fn body_outcome<D: Downstream>(
+        &self,
+        end: BodyEnd,
+        client: &mut D,
+        story: &mut Story,
+    ) -> Outcome {
+        let term = match end {
+            BodyEnd::Done => {
+                story.phase = Phase::Last;
+                return Outcome::Done;
+            }
+            BodyEnd::ClientGone => Term::ClientAbort,
+            BodyEnd::Server(SourceError::Gone) => Term::ServerAbort,
+            BodyEnd::Server(SourceError::Malformed(_)) => Term::BadResponse,
+            BodyEnd::TimedOut(Side::Client) => Term::ClientTimeout,
+            BodyEnd::TimedOut(Side::Server) => Term::ServerTimeout,
+        };
+        story.end(term);
+        client.abort();
+        Outcome::Broken
+    }
+
+    /// Puts a connection that ended its exchange exactly back into the pool.
+    fn keep(&self, pick: &Pick, server: H1Server) {
+        let worker = self.scene.worker;
+        let configured = self.slot.backend.timeouts.upstream_idle;
+        let limit = match server.head.keep_alive_timeout() {
+            // The server's own clock started a little earlier; a second is a safe distance.
+            Some(promised) => {
+                configured.min(std::time::Duration::from_secs(promised.saturating_sub(1)))
+            }
+            None => configured,
+        };
+        let key = (self.slot.key(), pick.id().0);
+        let stream = server.into_stream(&worker.blocks);
+        let now = worker.clock().recent();
+        worker.pool.put(key, pick.address(), stream, now, limit);
+    }
+
+    /// Fills `self.edits` with what changes in the head of an answer.
+    fn answer_edits(&mut self, pick: &Pick, server: &H1Server, story: &mut Story) {
+        self.edits.clear();
+        let fields = server.head.fields();
+        if server.head.connection().names_fields {
+            self.edits.remove_connection_named(fields);
+        }
+        self.scene.worker.with_date(|date| {
+            headers::add_date(fields, date.as_bytes(), &mut self.edits);
+        });
+        if let Some(text) = &self.slot.cookie {
+            sticky::remove_set_cookie(fields, text, &mut self.edits);
+            if self.cookie != Some(pick.id()) {
+                sticky::set(fields, text, pick.cookie_value(), &mut self.edits);
+                story.cookie_set = true;
+            }
+        }
+    }
+
+    fn no_server(&self, error: PickError, story: &mut Story) -> Failed {
+        no_link(NoLink::NoServer(error), story)
+    }
+
+    fn client_or_timeout(&self, end: HeadEnd, story: &mut Story) -> Failed {
+        match end {
+            HeadEnd::Client(SourceError::Malformed(reason)) => {
+                story.phase = Phase::Request;
+                Failed::Answer(
+                    reason.status(),
+                    Term::BadRequest,
+                    crate::answer::sentence(reason.status()),
+                )
+            }
+            HeadEnd::TimedOut(Side::Client) => {
+                Failed::Answer(408, Term::ClientTimeout, crate::answer::sentence(408))
+            }
+            HeadEnd::TimedOut(Side::Server) => {
+                Failed::Answer(504, Term::ServerTimeout, crate::answer::sentence(504))
+            }
+            _ => Failed::Client(Term::ClientAbort),
+        }
+    }
+}
+
+fn find_sticky(slot: &BackendSlot, head: &RequestHead, story: &mut Story) -> Option<StickyServer> {
+    let text = slot.cookie.as_ref()?;
+    let mut first = None;
+    let mut chosen = None;
+    let current = slot.current();
+    let found = sticky::find(head.fields(), text, |value| {
+        let verdict = current.sticky(value);
+        first.get_or_insert(verdict);
+        let index = verdict.server()?;
+        chosen = Some(verdict);
+        Some(StickyServer {
+            id: current.servers()[index].live.id,
+            index,
+            generation: current.generation(),
+        })
+    });
+    if let Some(verdict) = chosen.or(first) {
+        story.sticky = StickyVerdict::label(verdict);
+    }
+    found
+}
+
+fn request_edits(scene: Scene<'_>, slot: &BackendSlot, head: &RequestHead) -> Edits {
+    let mut edits = scene.worker.blocks.take_edits();
+    let fields = head.fields();
+    if head.connection().names_fields {
+        edits.remove_connection_named(fields);
+    }
+    let mut port = itoa::Buffer::new();
+    let client = headers::Client {
+        ip: &scene.peer.ip,
+        port: port.format(scene.peer.port),
+        proto: "http",
+        trusted: headers::is_trusted(
+            scene.peer.address.ip(),
+            &scene.rules.frontend.trusted_proxies,
+        ),
+        version: head.version(),
+        host: head.host().unwrap_or_default(),
+    };
+    headers::forward(fields, client, scene.rules.frontend.via, &mut edits);
+    if head.method() == Method::Options {
+        headers::one_forward_less(fields, head.max_forwards(), &mut edits);
+    }
+    if let Some(text) = &slot.cookie {
+        sticky::hide(fields, text, &mut edits);
+    }
+    edits
+}
+
+fn failure(error: HeadError, reused: bool) -> Failure {
+    match error {
+        HeadError::Empty => Failure::Empty { reused },
+        HeadError::Cut | HeadError::Malformed(_) => Failure::Late,
+    }
+}
+
+fn no_answer(error: HeadError) -> Failed {
+    match error {
+        HeadError::Malformed(_) => {
+            Failed::Answer(502, Term::BadResponse, crate::answer::sentence(502))
+        }
+        HeadError::Empty | HeadError::Cut => Failed::Answer(
+            502,
+            Term::ServerAbort,
+            "The application server closed the connection before it answered.",
+        ),
+    }
+}
+
+fn no_link(error: NoLink, story: &mut Story) -> Failed {
+    story.phase = Phase::Connect;
+    match error {
+        NoLink::NoServer(PickError::Empty) => Failed::Answer(
+            503,
+            Term::NoServer,
+            "No application server has joined yet. Try again in a second.",
+        ),
+        NoLink::NoServer(_) => Failed::Answer(503, Term::NoServer, crate::answer::sentence(503)),
+        NoLink::Refused => Failed::Answer(503, Term::ConnectError, crate::answer::sentence(503)),
+        NoLink::TimedOut => Failed::Answer(504, Term::ConnectTimeout, crate::answer::sentence(504)),
+    }
+}

@@ -1,0 +1,150 @@
+//! The two narrow seams of the exchange: where a body comes from, and where it goes.
+//!
+//! Both sides of an exchange implement both: a request's body flows from the client to the
+//! server, an answer's the other way, through the same [`poll_relay`].
+
+use std::io;
+use std::task::{Context, Poll, ready};
+
+use roundel_http1::{Edits, Reason, RequestHead, ResponseHead, Trailers};
+
+/// Where a body comes from.
+pub(crate) trait Source {
+    /// Makes bytes available: `true` means that [`Self::data`] has some, `false` that the body
+    /// has ended exactly where its framing said.
+    fn poll_data(&mut self, cx: &mut Context<'_>) -> Poll<Result<bool, SourceError>>;
+
+    /// The bytes available.
+    fn data(&self) -> &[u8];
+
+    /// Takes the first `n` of [`Self::data`]; only then does the peer get room for more.
+    fn consume(&mut self, n: usize);
+
+    /// The trailers, once the body has ended.
+    fn trailers(&self) -> Option<&Trailers>;
+}
+
+/// Where a body goes. What is pushed may wait in a bounded buffer until it is flushed.
+pub(crate) trait Sink {
+    /// Takes some of `data`, at least one byte.
+    fn poll_push(&mut self, data: &[u8], cx: &mut Context<'_>) -> Poll<io::Result<usize>>;
+
+    /// Ends the body; called once.
+    fn finish(&mut self, trailers: Option<&Trailers>);
+
+    /// Whether the body was ended.
+    fn is_finished(&self) -> bool;
+
+    /// Hands everything that was pushed to the peer's connection.
+    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
+}
+
+/// The client's side of one exchange.
+pub(crate) trait Downstream: Source + Sink {
+    /// The request.
+    fn head(&self) -> &RequestHead;
+
+    /// Passes an interim answer on, if this client understands it.
+    fn interim(&mut self, head: &ResponseHead, edits: &Edits);
+
+    /// Begins the final answer; its body follows through [`Sink`].
+    ///
+    /// `last` says that nothing may follow this exchange on its connection.
+    fn commit(&mut self, head: &ResponseHead, edits: &Edits, last: bool);
+
+    /// Ready when the client is gone, so that nobody waits for the answer. A client that has
+    /// only finished sending is not gone.
+    fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<()>;
+
+    /// Breaks the answer off so that it cannot look whole.
+    fn abort(&mut self);
+}
+
+/// Why a body cannot be read to its end.
+#[derive(Debug)]
+pub(crate) enum SourceError {
+    /// The peer closed or reset the connection too early.
+    Gone,
+    /// The coding of the body is broken.
+    Malformed(Reason),
+}
+
+/// Which side of a relay failed.
+#[derive(Debug)]
+pub(crate) enum RelayError {
+    /// The body cannot be read.
+    Source(SourceError),
+    /// The peer takes no more.
+    Sink,
+}
+
+/// Whom a relay waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Waits {
+    /// The source has nothing.
+    ForSource,
+    /// The sink takes nothing.
+    ForSink,
+}
+
+/// What a relay has done so far.
+#[derive(Debug)]
+pub(crate) struct Relay {
+    /// Body bytes moved.
+    pub(crate) moved: u64,
+    /// Whom it waited for when it was polled last.
+    pub(crate) waits: Waits,
+}
+
+impl Relay {
+    pub(crate) fn new() -> Self {
+        Self {
+            moved: 0,
+            waits: Waits::ForSource,
+        }
+    }
+
+    /// Moves a body until it has ended and is flushed.
+    ///
+    /// What is small goes out together: the sink is flushed only when the source pauses or ends.
+    pub(crate) fn poll(
+        &mut self,
+        source: &mut impl Source,
+        sink: &mut impl Sink,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<(), RelayError>> {
+        if sink.is_finished() {
+            return self.poll_flush(sink, cx);
+        }
+        loop {
+            match source.poll_data(cx) {
+                Poll::Ready(Ok(true)) => {
+                    self.waits = Waits::ForSink;
+                    let pushed = ready!(sink.poll_push(source.data(), cx));
+                    let n = pushed.map_err(|_| RelayError::Sink)?;
+                    source.consume(n);
+                    self.moved += n as u64;
+                }
+                Poll::Ready(Ok(false)) => {
+                    sink.finish(source.trailers());
+                    return self.poll_flush(sink, cx);
+                }
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(RelayError::Source(error))),
+                Poll::Pending => {
+                    ready!(self.poll_flush(sink, cx))?;
+                    self.waits = Waits::ForSource;
+                    return Poll::Pending;
+                }
+            }
+        }
+    }
+
+    fn poll_flush(
+        &mut self,
+        sink: &mut impl Sink,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<(), RelayError>> {
+        self.waits = Waits::ForSink;
+        sink.poll_flush(cx).map_err(|_| RelayError::Sink)
+    }
+}

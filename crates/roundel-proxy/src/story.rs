@@ -1,0 +1,238 @@
+//! What happened in one exchange: gathered on the way, counted and logged once at its end.
+
+use std::time::{Duration, Instant};
+
+use roundel_balance::{Pick, StickyVerdict};
+use roundel_http1::{Known, RequestHead};
+
+use crate::connection::Peer;
+use crate::counters::method_index;
+use crate::log::Record;
+use crate::rules::{BackendSlot, Rules};
+use crate::term::{Phase, Term};
+use crate::worker::Worker;
+
+/// The story of one exchange. Times are exact to the reading of the clock nearest to them.
+#[derive(Debug)]
+pub(crate) struct Story {
+    /// The first byte of the request.
+    pub(crate) started: Instant,
+    /// The head was whole.
+    pub(crate) head_at: Instant,
+    /// Spent connecting in the attempt that counted; zero on a used connection.
+    pub(crate) connect: Option<Duration>,
+    /// The connection of the attempt that counted was there.
+    pub(crate) connected_at: Option<Instant>,
+    /// The head of the answer was there.
+    pub(crate) answered_at: Option<Instant>,
+    pub(crate) status: u16,
+    pub(crate) term: Term,
+    pub(crate) phase: Phase,
+    pub(crate) retries: u32,
+    pub(crate) redispatched: bool,
+    /// Index in [`StickyVerdict::LABELS`].
+    pub(crate) sticky: usize,
+    /// A sticky cookie was set.
+    pub(crate) cookie_set: bool,
+    /// Roundel answered by itself.
+    pub(crate) intercepted: bool,
+    pub(crate) request_bytes: u64,
+    pub(crate) response_bytes: u64,
+    pub(crate) set_version: u64,
+}
+
+impl Story {
+    pub(crate) fn new(started: Instant, head_at: Instant) -> Self {
+        Self {
+            started,
+            head_at,
+            connect: None,
+            connected_at: None,
+            answered_at: None,
+            status: 0,
+            term: Term::Ok,
+            phase: Phase::Request,
+            retries: 0,
+            redispatched: false,
+            sticky: StickyVerdict::NONE,
+            cookie_set: false,
+            intercepted: false,
+            request_bytes: 0,
+            response_bytes: 0,
+            set_version: 0,
+        }
+    }
+
+    /// From the connection to the head of the answer.
+    pub(crate) fn first(&self) -> Option<Duration> {
+        let (from, to) = (self.connected_at?, self.answered_at?);
+        Some(to.saturating_duration_since(from))
+    }
+
+    /// Ends the story with `term`, unless it ended before.
+    pub(crate) fn end(&mut self, term: Term) {
+        if self.term == Term::Ok {
+            self.term = term;
+        }
+    }
+
+    /// HAProxy's letters for the cookie: what the client sent, what it was given.
+    fn sticky_letters(&self) -> [u8; 2] {
+        let sent = match StickyVerdict::LABELS[self.sticky] {
+            "valid" | "draining" => b'V',
+            "down" | "leaving" => b'D',
+            "unknown" | "invalid" => b'I',
+            _ => b'N',
+        };
+        [sent, if self.cookie_set { b'I' } else { b'N' }]
+    }
+}
+
+/// Where an exchange took place.
+#[derive(Clone, Copy)]
+pub(crate) struct Scene<'a> {
+    pub(crate) worker: &'a Worker,
+    pub(crate) rules: &'a Rules,
+    pub(crate) peer: &'a Peer,
+}
+
+/// Counts a finished exchange everywhere it belongs and writes its line.
+///
+/// `pick` is the server that answered or failed last, `None` when none was reached.
+pub(crate) fn conclude(
+    scene: Scene<'_>,
+    slot: Option<&BackendSlot>,
+    pick: Option<&Pick>,
+    head: &RequestHead,
+    story: &Story,
+) {
+    let now = scene.worker.clock().now();
+    let total = now.saturating_duration_since(story.started);
+    count_frontend(scene, head, story, total);
+    if let Some(slot) = slot {
+        count_backend(scene, slot, story, total);
+    }
+    if let Some(pick) = pick {
+        count_server(scene, pick, story, total);
+    }
+    if scene.worker.log.borrow().is_on() {
+        write_line(scene, slot, pick, head, story, total);
+    }
+}
+
+fn count_frontend(scene: Scene<'_>, head: &RequestHead, story: &Story, total: Duration) {
+    let counters = scene.peer.slot.counters(scene.worker.index);
+    counters.response(method_index(head.method_name()), story.status);
+    counters.bytes_in.add(story.request_bytes);
+    counters.bytes_out.add(story.response_bytes);
+    counters.duration.record_us(micros(total));
+    if story.intercepted {
+        counters.intercepted.add(1);
+    }
+}
+
+fn count_backend(scene: Scene<'_>, slot: &BackendSlot, story: &Story, total: Duration) {
+    let counters = &slot.backend.balancer.counters()[scene.worker.index];
+    counters.bytes_in.add(story.request_bytes);
+    counters.bytes_out.add(story.response_bytes);
+    counters.responses[class(story.status)].add(1);
+    counters.sticky[story.sticky].add(1);
+    counters.total.record_us(micros(total));
+    if let Some(first) = story.first() {
+        counters.response.record_us(micros(first));
+    }
+    if let Some(connect) = story.connect.filter(|c| !c.is_zero()) {
+        counters.connect.record_us(micros(connect));
+    }
+    match story.term {
+        Term::NoServer => counters.no_server.add(1),
+        Term::ClientAbort | Term::ClientTimeout => counters.client_aborts.add(1),
+        _ => {}
+    }
+}
+
+fn count_server(scene: Scene<'_>, pick: &Pick, story: &Story, total: Duration) {
+    let counters = pick.counters();
+    counters.bytes_in.add(story.request_bytes);
+    counters.bytes_out.add(story.response_bytes);
+    match story.term {
+        Term::ClientAbort | Term::ClientTimeout => counters.client_aborts.add(1),
+        Term::ServerAbort => {
+            counters.server_aborts.add(1);
+            counters.response_errors.add(1);
+        }
+        Term::ServerTimeout | Term::BadResponse => counters.response_errors.add(1),
+        _ => {}
+    }
+    let Some(answered_at) = story.answered_at else {
+        return;
+    };
+    let first = story.first().unwrap_or_default();
+    counters.responses[class(story.status)].add(1);
+    counters.timed.add(1);
+    let connect = micros(story.connect.unwrap_or_default());
+    counters.connect_us.add(connect);
+    counters.connect_us_max.raise(connect);
+    counters.response_us.add(micros(first));
+    counters.response_us_max.raise(micros(first));
+    counters.total_us.add(micros(total));
+    counters.total_us_max.raise(micros(total));
+    counters
+        .last_request
+        .set(scene.worker.unix(answered_at).as_secs());
+    pick.server().record_latency(answered_at, first);
+}
+
+/// The index of a status in the counters of servers and backends: 1xx to 5xx, then anything else.
+fn class(status: u16) -> usize {
+    match status {
+        100..=599 => usize::from(status / 100 - 1),
+        _ => 5,
+    }
+}
+
+fn micros(t: Duration) -> u64 {
+    t.as_secs() * 1_000_000 + u64::from(t.subsec_micros())
+}
+
+fn write_line(
+    scene: Scene<'_>,
+    slot: Option<&BackendSlot>,
+    pick: Option<&Pick>,
+    head: &RequestHead,
+    story: &Story,
+    total: Duration,
+) {
+    let fields = head.fields();
+    let counters = scene.peer.slot.counters(scene.worker.index);
+    let open = counters.connections.get() - counters.connections_closed.get();
+    scene.worker.log.borrow_mut().add(&Record {
+        at: scene.worker.unix(story.started),
+        frontend: scene.rules.frontend.name.as_str(),
+        backend: slot.map_or("", |s| s.backend.balancer.name().as_str()),
+        server: pick.map_or("", |p| p.server().name.as_str()),
+        client: scene.peer.address,
+        method: head.method_name(),
+        host: head.host().unwrap_or_default(),
+        target: head.target(),
+        proto: head.version().as_str(),
+        status: story.status,
+        request_bytes: story.request_bytes,
+        response_bytes: story.response_bytes,
+        total,
+        wait: Some(story.head_at.saturating_duration_since(story.started)),
+        queue: story.connected_at.map(|_| Duration::ZERO),
+        connect: story.connect,
+        first: story.first(),
+        retries: story.retries,
+        redispatched: story.redispatched,
+        sticky: StickyVerdict::LABELS[story.sticky],
+        sticky_letters: story.sticky_letters(),
+        term: story.term,
+        phase: story.phase,
+        connections: (open, pick.map_or(0, |p| u64::from(p.server().in_flight()))),
+        user_agent: fields.first(Known::UserAgent).unwrap_or_default(),
+        referer: fields.first(Known::Referer).unwrap_or_default(),
+        set_version: story.set_version,
+    });
+}

@@ -1,0 +1,157 @@
+//! A switched connection: bytes both ways, each end closing when it likes.
+
+use std::future::poll_fn;
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use roundel_balance::Pick;
+use roundel_http1::{Block, RequestHead};
+use tokio::io::AsyncWrite;
+use tokio::net::TcpStream;
+
+use crate::blocks::BLOCK;
+use crate::body::{Writer, poll_fill};
+use crate::connection::Connection;
+use crate::deadline::Deadline;
+use crate::exchange::Tunnelled;
+use crate::story::{Scene, Story, conclude};
+use crate::term::Term;
+use crate::upstream::H1Server;
+use crate::worker::InFlight;
+
+/// Everything that a switched connection takes over from its exchange.
+pub(crate) struct Tunnel {
+    server: H1Server,
+    pick: Pick,
+    head: Box<RequestHead>,
+    /// Holds the head of the 101, not flushed yet.
+    writer: Writer,
+    story: Story,
+    _in_flight: InFlight,
+}
+
+impl Tunnel {
+    pub(crate) fn new(
+        tunnelled: Tunnelled,
+        head: Box<RequestHead>,
+        writer: Writer,
+        story: Story,
+        in_flight: InFlight,
+    ) -> Self {
+        let Tunnelled { server, pick } = tunnelled;
+        Self {
+            server,
+            pick,
+            head,
+            writer,
+            story,
+            _in_flight: in_flight,
+        }
+    }
+}
+
+/// One direction: a block between two sockets.
+#[derive(Debug, Default)]
+struct Direction {
+    ended: bool,
+    closed: bool,
+    moved: u64,
+}
+
+/// Moves bytes until both ends have closed, one breaks, or nothing moves for too long.
+pub(crate) async fn run(connection: Connection, deadline: &Deadline, tunnel: Box<Tunnel>) {
+    let Connection {
+        peer, mut stream, ..
+    } = connection;
+    let mut tunnel = *tunnel;
+    let rules = peer.slot.rules();
+    let limit = rules.frontend.timeouts.tunnel;
+    deadline.set(limit);
+    let (mut up, mut down) = (Direction::default(), Direction::default());
+    let mut progress = 0;
+    let term = poll_fn(|cx| {
+        let server = &mut tunnel.server;
+        // The 101 goes first; what the server sent behind it follows in the same order.
+        let flushed = tunnel.writer.poll_flush(&mut stream, cx);
+        if flushed.is_pending() {
+            return Poll::Pending;
+        }
+        let sent = up.poll(&mut stream, &mut tunnel.head.block, &mut server.stream, cx);
+        let got = down.poll(&mut server.stream, &mut server.head.block, &mut stream, cx);
+        match (&flushed, &sent, &got) {
+            (Poll::Ready(Err(_)), ..) => return Poll::Ready(Term::ClientAbort),
+            (_, Poll::Ready(Err(end)), _) | (_, _, Poll::Ready(Err(end))) => {
+                return Poll::Ready(*end);
+            }
+            (_, Poll::Ready(Ok(())), Poll::Ready(Ok(()))) => return Poll::Ready(Term::Ok),
+            _ => {}
+        }
+        let moved = up.moved + down.moved;
+        if moved != progress {
+            progress = moved;
+            deadline.set(limit);
+        }
+        match deadline.poll_fired(cx) {
+            true => Poll::Ready(Term::ClientTimeout),
+            false => Poll::Pending,
+        }
+    })
+    .await;
+    tunnel.story.end(term);
+    tunnel.story.request_bytes += up.moved;
+    tunnel.story.response_bytes += down.moved;
+    let scene = Scene {
+        worker: &peer.worker,
+        rules: &rules,
+        peer: &peer,
+    };
+    conclude(scene, None, Some(&tunnel.pick), &tunnel.head, &tunnel.story);
+}
+
+impl Direction {
+    /// Moves what there is from one socket to the other; ready when it has ended on both.
+    ///
+    /// Errors: a socket broke; the term names neither side for sure, for a tunnel has no framing.
+    fn poll(
+        &mut self,
+        from: &mut TcpStream,
+        block: &mut Block,
+        to: &mut TcpStream,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<(), Term>> {
+        self.poll_io(from, block, to, cx)
+            .map_err(|_| Term::ClientAbort)
+    }
+
+    fn poll_io(
+        &mut self,
+        from: &mut TcpStream,
+        block: &mut Block,
+        to: &mut TcpStream,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<()>> {
+        loop {
+            while !block.is_empty() {
+                let n = ready!(Pin::new(&mut *to).poll_write(cx, block.filled()))?;
+                if n == 0 {
+                    return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+                }
+                block.consume(n);
+                self.moved += n as u64;
+            }
+            if self.ended {
+                if !self.closed {
+                    ready!(Pin::new(&mut *to).poll_shutdown(cx))?;
+                    self.closed = true;
+                }
+                return Poll::Ready(Ok(()));
+            }
+            // The block holds the head of its side, which is at most as large as the limit on heads.
+            let limit = block.capacity().max(2 * BLOCK);
+            if ready!(poll_fill(from, block, limit, cx))? == 0 {
+                self.ended = true;
+            }
+        }
+    }
+}
