@@ -227,20 +227,21 @@ impl Director {
             }
             _ => return,
         };
-        self.tell(kind, Some(i), text, duration);
+        let name = record.server.name.clone();
+        self.tell(kind, Some(name), text, duration);
     }
 
     fn tell(
         &mut self,
         kind: EventKind,
-        i: Option<usize>,
+        server: Option<Name>,
         text: String,
         duration: Option<Duration>,
     ) {
         let event = DirectorEvent {
             kind,
             backend: self.balancer.name().clone(),
-            server: i.map(|i| self.records[i].server.name.clone()),
+            server,
             text,
             duration,
         };

@@ -35,7 +35,8 @@ impl Director {
             0 => format!("{admin} ordered by operator"),
             n => format!("{admin} ordered by operator; {n} in flight"),
         };
-        self.tell(EventKind::Admin, Some(i), text, None);
+        let name = record.server.name.clone();
+        self.tell(EventKind::Admin, Some(name), text, None);
     }
 
     fn order_weight(&mut self, i: usize, order: WeightOrder) -> Result<(), CommandError> {
@@ -50,8 +51,9 @@ impl Director {
             WeightOrder::Absolute(_) => format!("weight {old} → {new} by operator"),
             WeightOrder::Percent(p) => format!("weight {old} → {p} % ({new}) by operator"),
         };
+        let name = record.server.name.clone();
         self.dirty = true;
-        self.tell(EventKind::Weight, Some(i), text, None);
+        self.tell(EventKind::Weight, Some(name), text, None);
         Ok(())
     }
 }

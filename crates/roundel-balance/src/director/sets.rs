@@ -39,8 +39,7 @@ impl Director {
         self.reindex();
         self.dirty = true;
         for (name, kind, text) in notes {
-            let i = self.position(&name);
-            self.tell(kind, i, text, None);
+            self.tell(kind, Some(name), text, None);
         }
         self.judge_claims();
         for i in 0..self.records.len() {

@@ -1,10 +1,13 @@
 //! What is due when.
 
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use roundel_model::Presence;
 
+use super::record::Record;
 use super::{CheckTicket, Director, DirectorOutput, EventKind, LeftRow, Span, StartCheck};
+use crate::ServerId;
 
 /// How often a leaving server is looked at for requests in flight.
 const LOOK: Duration = Duration::from_millis(50);
@@ -25,7 +28,7 @@ impl Director {
 
     /// Does what is due at `now`.
     pub fn handle_timeout(&mut self, now: Instant) {
-        let mut gone = Vec::new();
+        let mut gone = BTreeSet::new();
         while let Some((at, id)) = self.timers.first().copied() {
             if at > now {
                 break;
@@ -34,7 +37,7 @@ impl Director {
             let i = self.index[&id];
             self.records[i].timer = None;
             if self.is_gone(now, i) {
-                gone.push(id);
+                gone.insert(id);
                 continue;
             }
             self.start_check(now, i);
@@ -42,9 +45,7 @@ impl Director {
             self.settle(now, i);
         }
         if !gone.is_empty() {
-            for id in gone {
-                self.remove(now, self.index[&id]);
-            }
+            self.remove(now, &gone);
         }
         while let Some(row) = self.left.pop_expired(now) {
             self.balancer.forget(&row.live.name);
@@ -134,9 +135,22 @@ impl Director {
         })
     }
 
-    /// Turns a server on its way out into a row of those that left.
-    fn remove(&mut self, now: Instant, i: usize) {
-        let record = &self.records[i];
+    /// Turns servers on their way out into rows of those that left.
+    fn remove(&mut self, now: Instant, gone: &BTreeSet<ServerId>) {
+        let records = std::mem::take(&mut self.records);
+        let (gone, kept) = records
+            .into_iter()
+            .partition(|record| gone.contains(&record.live.id));
+        self.records = kept;
+        self.reindex();
+        self.dirty = true;
+        let gone: Vec<Record> = gone;
+        for record in gone {
+            self.retire(now, record);
+        }
+    }
+
+    fn retire(&mut self, now: Instant, record: Record) {
         let departure = record.departure.as_ref();
         let (took, why) = departure.map_or((Duration::ZERO, ""), |d| {
             (now.saturating_duration_since(d.since), d.why.as_str())
@@ -145,13 +159,11 @@ impl Director {
             0 => format!("{why}; drained in {}", Span(took)),
             n => format!("{why}; gone after {} with {n} in flight", Span(took)),
         };
-        self.tell(EventKind::Drained, Some(i), text.clone(), Some(took));
-        let record = self.records.remove(i);
+        let name = record.server.name.clone();
+        self.tell(EventKind::Drained, Some(name), text.clone(), Some(took));
         if let Some(pushed_out) = self.left.push(LeftRow::new(record, now, text)) {
             self.balancer.forget(&pushed_out.live.name);
         }
-        self.reindex();
-        self.dirty = true;
     }
 
     pub(super) fn reindex(&mut self) {

@@ -61,7 +61,8 @@ impl Director {
             record.cause = evidence.kind.to_string();
         } else if !record.connect_doubt {
             let text = format!("{}; checking", evidence.kind);
-            self.tell(EventKind::Suspect, Some(i), text, None);
+            let name = record.server.name.clone();
+            self.tell(EventKind::Suspect, Some(name), text, None);
         }
         let record = &mut self.records[i];
         record.connect_doubt = true;
