@@ -32,9 +32,20 @@ fn is_valid_literal(value: &[u8]) -> bool {
 }
 
 /// The empty port is valid (RFC 3986, 3.2.3).
+#[inline]
 fn is_port(digits: &[u8]) -> bool {
-    digits.is_empty()
-        || (digits.len() <= 5 && syntax::decimal(digits).is_some_and(|port| port <= 65_535))
+    let mut port = 0_u32;
+    for &byte in digits {
+        let digit = byte.wrapping_sub(b'0');
+        if digit > 9 {
+            return false;
+        }
+        port = port * 10 + u32::from(digit);
+        if port > 65_535 {
+            return false;
+        }
+    }
+    digits.len() <= 5
 }
 
 /// Splits a valid authority into host and port digits.

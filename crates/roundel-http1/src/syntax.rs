@@ -34,8 +34,9 @@ const fn class(byte: u8) -> u8 {
     if is_one_of(byte, b"[]\\^`{|}") {
         class |= TARGET;
     }
-    // A comma is allowed by RFC 3986 and left out: lists of hosts have been smuggled with it.
-    if alphanumeric || is_one_of(byte, b"-._~!$&'()*+;=%") {
+    // Escapes are looked at apart. A comma is allowed by RFC 3986 and left out: lists of hosts have
+    // been smuggled with it.
+    if alphanumeric || is_one_of(byte, b"-._~!$&'()*+;=") {
         class |= HOST;
     }
     class
@@ -117,12 +118,10 @@ pub(crate) fn is_strict_target(bytes: &[u8]) -> bool {
 /// Counts the bytes at the front that may be a registered name; an invalid escape ends it.
 #[inline]
 pub(crate) fn reg_name_length(bytes: &[u8]) -> usize {
-    let mut at = 0;
-    while at < bytes.len() && CLASSES[bytes[at] as usize] & HOST != 0 {
-        if bytes[at] == b'%' && !has_valid_escapes(&bytes[at..bytes.len().min(at + 3)]) {
-            break;
-        }
+    let mut at = length(bytes, HOST);
+    while bytes.get(at) == Some(&b'%') && has_valid_escapes(&bytes[at..bytes.len().min(at + 3)]) {
         at += 1;
+        at += length(&bytes[at..], HOST);
     }
     at
 }

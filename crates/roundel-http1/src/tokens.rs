@@ -70,7 +70,7 @@ pub(crate) fn status_line(bytes: &[u8]) -> Option<StatusLine> {
     };
     let digit = |byte: u8| u16::from(byte - b'0');
     let start = 12 + usize::from(bytes.get(12) == Some(&b' '));
-    let end = start + value_length(&bytes[start..]);
+    let end = value_end(bytes, start);
     // Without the space there must be no phrase.
     if bytes.get(end..end + 2)? != b"\r\n" || (start == 12 && end > start) {
         return None;
@@ -97,37 +97,36 @@ pub(crate) fn fields(
     let most = most.min(Limits::MOST_FIELDS);
     list.clear();
     loop {
-        let line = bytes.get(at..)?;
-        if let [b'\r', rest @ ..] = line {
-            return (rest.first() == Some(&b'\n')).then_some(at + 2);
+        if *bytes.get(at)? == b'\r' {
+            return (*bytes.get(at + 1)? == b'\n').then_some(at + 2);
         }
         if list.list.len() == most {
             return None;
         }
-        let name = colon(line)?;
-        let known = Known::of(&line[..name]);
-        if known == Known::Other && !syntax::is_token(&line[..name]) {
+        let name_end = colon(bytes, at)?;
+        let name = &bytes[at..name_end];
+        let known = Known::of(name);
+        if known == Known::Other && !syntax::is_token(name) {
             return None;
         }
-        let mut value = name + 1;
-        while let Some(b' ' | b'\t') = line.get(value) {
+        let mut value = name_end + 1;
+        while let b' ' | b'\t' = *bytes.get(value)? {
             value += 1;
         }
-        let line_end = value + value_length(&line[value..]);
-        if line.get(line_end..line_end + 2)? != b"\r\n" {
+        let line_end = value_end(bytes, value);
+        if bytes.get(line_end..)?.first_chunk::<2>()? != b"\r\n" {
             return None;
         }
-        let mut value_end = line_end;
-        while value_end > value && matches!(line[value_end - 1], b' ' | b'\t') {
-            value_end -= 1;
+        let mut end = line_end;
+        while end > value && matches!(bytes[end - 1], b' ' | b'\t') {
+            end -= 1;
         }
-        let start = offset + at;
         list.push(Field {
             known,
-            name: Span::new(start, start + name),
-            value: Span::new(start + value, start + value_end),
+            name: Span::new(offset + at, offset + name_end),
+            value: Span::new(offset + value, offset + end),
         });
-        at += line_end + 2;
+        at = line_end + 2;
     }
 }
 
@@ -146,29 +145,33 @@ fn controls(word: u64) -> u64 {
     (word.wrapping_sub(ONES * 0x20) & !word & HIGHS) | zeros(word ^ (ONES * 0x7f))
 }
 
-/// Finds the first colon.
 #[inline]
-fn colon(line: &[u8]) -> Option<usize> {
-    let mut at = 0;
-    while let Some(chunk) = line[at..].first_chunk::<8>() {
-        let marks = zeros(u64::from_le_bytes(*chunk) ^ (ONES * u64::from(b':')));
+fn word(bytes: &[u8], at: usize) -> Option<u64> {
+    let chunk = bytes.get(at..)?.first_chunk::<8>()?;
+    Some(u64::from_le_bytes(*chunk))
+}
+
+/// Finds the first colon at or behind `at`.
+#[inline]
+fn colon(bytes: &[u8], mut at: usize) -> Option<usize> {
+    while let Some(word) = word(bytes, at) {
+        let marks = zeros(word ^ (ONES * u64::from(b':')));
         if marks != 0 {
             return Some(at + marks.trailing_zeros() as usize / 8);
         }
         at += 8;
     }
-    line[at..]
-        .iter()
+    let rest = bytes.get(at..)?;
+    rest.iter()
         .position(|&byte| byte == b':')
         .map(|found| at + found)
 }
 
-/// Counts the bytes at the front that may stand in a field value.
+/// Finds the first byte at or behind `at` that may not stand in a field value.
 #[inline]
-fn value_length(bytes: &[u8]) -> usize {
-    let mut at = 0;
-    while let Some(chunk) = bytes[at..].first_chunk::<8>() {
-        let marks = controls(u64::from_le_bytes(*chunk));
+fn value_end(bytes: &[u8], mut at: usize) -> usize {
+    while let Some(word) = word(bytes, at) {
+        let marks = controls(word);
         if marks == 0 {
             at += 8;
             continue;
@@ -180,6 +183,12 @@ fn value_length(bytes: &[u8]) -> usize {
         at += 1;
     }
     at + syntax::value_length(&bytes[at..])
+}
+
+/// Says whether every byte may stand in a field value, as `syntax::is_value` does, eight at a time.
+#[inline]
+pub(crate) fn is_value(bytes: &[u8]) -> bool {
+    value_end(bytes, 0) == bytes.len()
 }
 
 #[cfg(test)]
@@ -196,14 +205,14 @@ mod tests {
                     .iter()
                     .position(|&byte| byte != b'\t' && byte.is_ascii_control());
                 assert_eq!(
-                    value_length(&text),
+                    value_end(&text, 0),
                     expected.unwrap_or(text.len()),
                     "{byte} at {place}"
                 );
                 let expected = text.iter().position(|&byte| byte == b':');
-                assert_eq!(colon(&text), expected, "{byte} at {place}");
+                assert_eq!(colon(&text, 0), expected, "{byte} at {place}");
             }
         }
-        assert_eq!(value_length(b"\x80\xff\x81\t\xfe\x80\x80\x9f\xff\n"), 9);
+        assert_eq!(value_end(b"\x80\xff\x81\t\xfe\x80\x80\x9f\xff\n", 0), 9);
     }
 }
