@@ -12,8 +12,8 @@ use hickory_resolver::proto::rr::{RData, RecordType};
 use super::DnsConfig;
 use super::answers::{Answer, Family, Service, Zone};
 
-/// How long one question may take; asked again at the next turn anyway.
-const TIMEOUT: Duration = Duration::from_secs(2);
+/// How long one question may take. It is asked once: the next turn asks again.
+const TIMEOUT: Duration = Duration::from_secs(1);
 /// After so many failures in a row the system's configuration is read again: it may have changed.
 const REREAD: u32 = 5;
 
@@ -91,7 +91,9 @@ fn build(server: Option<SocketAddr>) -> Result<TokioResolver, NetError> {
     // Every question goes out: a cached answer would show a change only after its time to live.
     options.cache_size = 0;
     options.timeout = TIMEOUT;
-    options.attempts = 1;
+    options.attempts = 0;
+    // Some fifty addresses fit into one packet that way; more go over TCP.
+    options.edns0 = true;
     builder.build()
 }
 

@@ -3,7 +3,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::{Arc, Mutex};
 
 use roundel_model::{BackendSet, Name, Server};
-use tokio::net::UdpSocket;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream, UdpSocket};
 use tokio::sync::mpsc;
 
 use super::answers::{Answer, Family, Service};
@@ -21,6 +22,8 @@ struct Records {
     data: BTreeMap<(String, u16), Vec<Vec<u8>>>,
     /// The response code for everything else: 0 no data, 2 server failure, 3 no such name.
     code: u8,
+    /// Whether answers over UDP are cut off, so that the question comes again over TCP.
+    cut: bool,
 }
 
 /// A name server on loopback that answers one question at a time.
@@ -31,7 +34,7 @@ struct FakeDns {
 
 impl FakeDns {
     async fn start() -> Self {
-        let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        let (socket, listener) = bind_both().await;
         let address = socket.local_addr().unwrap();
         let records = Arc::new(Mutex::new(Records {
             code: 3,
@@ -41,8 +44,23 @@ impl FakeDns {
         tokio::spawn(async move {
             let mut packet = [0; 512];
             while let Ok((n, from)) = socket.recv_from(&mut packet).await {
-                let reply = reply(&packet[..n], &answers.lock().unwrap());
+                let reply = {
+                    let records = answers.lock().unwrap();
+                    let mut reply = reply(&packet[..n], &records);
+                    if records.cut {
+                        reply.truncate(n);
+                        reply[2] |= 0x02;
+                        reply[6..12].fill(0);
+                    }
+                    reply
+                };
                 let _ = socket.send_to(&reply, from).await;
+            }
+        });
+        let answers = Arc::clone(&records);
+        tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                tokio::spawn(answer_tcp(stream, Arc::clone(&answers)));
             }
         });
         Self { records, address }
@@ -57,6 +75,26 @@ impl FakeDns {
         let mut records = self.records.lock().unwrap();
         records.data.clear();
         records.code = 2;
+    }
+}
+
+async fn bind_both() -> (UdpSocket, TcpListener) {
+    loop {
+        let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        let address = socket.local_addr().unwrap();
+        if let Ok(listener) = TcpListener::bind(address).await {
+            return (socket, listener);
+        }
+    }
+}
+
+async fn answer_tcp(mut stream: TcpStream, records: Arc<Mutex<Records>>) {
+    while let Ok(length) = stream.read_u16().await {
+        let mut query = vec![0; usize::from(length)];
+        stream.read_exact(&mut query).await.unwrap();
+        let reply = reply(&query, &records.lock().unwrap());
+        stream.write_u16(reply.len() as u16).await.unwrap();
+        stream.write_all(&reply).await.unwrap();
     }
 }
 
@@ -172,6 +210,15 @@ async fn failures_keep_the_last_good_answer_and_emptiness_is_believed_later() {
         .expect_err("a failure says nothing");
     fake.records.lock().unwrap().code = 3;
     assert!(next(&mut sets).await.is_empty());
+}
+
+#[tokio::test]
+async fn more_addresses_than_fit_a_packet_come_over_tcp() {
+    let fake = FakeDns::start().await;
+    fake.set("webapp", A, (1..=200).map(v4).collect());
+    fake.records.lock().unwrap().cut = true;
+    let (_discovery, mut sets) = follow_fake(&fake, "webapp");
+    assert_eq!(next(&mut sets).await.len(), 200);
 }
 
 #[tokio::test]
