@@ -274,3 +274,104 @@ fn strip_padding(plain: &mut Vec<u8>) -> Result<(), OpenError> {
     plain.truncate(keep);
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(fill: u8) -> Key {
+        Key::new(&[fill; 16]).unwrap()
+    }
+
+    fn ring(fills: &[u8]) -> Keyring {
+        Keyring::new(fills.iter().map(|fill| key(*fill))).unwrap()
+    }
+
+    #[test]
+    fn keys_have_three_lengths() {
+        for len in 0..40 {
+            let made = Key::new(&vec![0; len]);
+            let expected = matches!(len, 16 | 24 | 32);
+            assert_eq!(made.is_ok(), expected, "{len}");
+        }
+    }
+
+    #[test]
+    fn secrets_do_not_show() {
+        let shown = format!("{:?}", ring(&[0x5a]));
+        assert!(shown.contains("16 secret bytes"), "{shown}");
+        assert!(
+            !shown.contains("90") && !shown.to_lowercase().contains("5a"),
+            "{shown}"
+        );
+    }
+
+    #[test]
+    fn the_first_key_is_the_primary_one() {
+        let mut ring = ring(&[1, 2, 3, 1]);
+        assert_eq!(ring.keys(), [key(1), key(2), key(3)]);
+        ring.use_key(&key(3)).unwrap();
+        assert_eq!(ring.keys(), [key(3), key(1), key(2)]);
+        assert_eq!(ring.use_key(&key(9)), Err(KeyError::Unknown));
+        assert_eq!(ring.remove(&key(3)), Err(KeyError::Primary));
+        assert_eq!(ring.remove(&key(9)), Err(KeyError::Unknown));
+        ring.remove(&key(1)).unwrap();
+        assert_eq!(ring.keys(), [key(3), key(2)]);
+    }
+
+    #[test]
+    fn a_ring_is_bounded() {
+        let fills: Vec<u8> = (0..16).collect();
+        let mut ring = ring(&fills);
+        assert_eq!(ring.install(key(3)), Ok(()));
+        assert_eq!(ring.install(key(99)), Err(KeyError::Full));
+    }
+
+    /// AES-GCM test case 4 of the mode's submission (McGrew and Viega 2005), 128-bit key.
+    #[test]
+    fn matches_the_published_vector() {
+        let key = [
+            0xfe, 0xff, 0xe9, 0x92, 0x86, 0x65, 0x73, 0x1c, 0x6d, 0x6a, 0x8f, 0x94, 0x67, 0x30,
+            0x83, 0x08,
+        ];
+        let nonce = [
+            0xca, 0xfe, 0xba, 0xbe, 0xfa, 0xce, 0xdb, 0xad, 0xde, 0xca, 0xf8, 0x88,
+        ];
+        let plain = [0xd9, 0x31, 0x32, 0x25, 0xf8, 0x84, 0x06, 0xe5];
+        let ring = Keyring::new([Key::new(&key).unwrap()]).unwrap();
+        let mut sealed = Vec::new();
+        let version = EncryptionVersion::Plain;
+        ring.seal(version, &nonce, b"", &plain, &mut sealed);
+        let cipher = [0x42, 0x83, 0x1e, 0xc2, 0x21, 0x77, 0x74, 0x24];
+        assert_eq!(sealed[0], 1);
+        assert_eq!(sealed[1..13], nonce);
+        assert_eq!(sealed[13..21], cipher);
+    }
+
+    #[test]
+    fn padding_is_checked() {
+        let check = |mut plain: Vec<u8>, expected: Result<&[u8], OpenError>| {
+            let result = strip_padding(&mut plain).map(|()| plain.as_slice());
+            assert_eq!(result, expected);
+        };
+        check(vec![9, 9, 2, 2], Ok(&[9, 9]));
+        check(vec![1], Ok(&[]));
+        check(vec![16; 16], Ok(&[]));
+        check(vec![], Err(OpenError::Padding));
+        check(vec![9, 0], Err(OpenError::Padding));
+        check(vec![9, 3], Err(OpenError::Padding));
+        check(vec![9, 1, 2, 3], Err(OpenError::Padding));
+        check(vec![17; 32], Err(OpenError::Padding));
+    }
+
+    #[test]
+    fn what_is_not_sealed_does_not_open() {
+        let ring = ring(&[1]);
+        assert_eq!(ring.open(b"", &[]), Err(OpenError::TooShort));
+        assert_eq!(ring.open(b"", &[1; 28]), Err(OpenError::TooShort));
+        assert_eq!(ring.open(b"", &[1; 29]), Err(OpenError::NoKey));
+        assert_eq!(ring.open(b"", &[2; 29]), Err(OpenError::Version(2)));
+        let none = Keyring::default();
+        assert_eq!(none.open(b"", &[1; 29]), Err(OpenError::NoKey));
+    }
+}

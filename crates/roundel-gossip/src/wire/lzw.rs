@@ -103,3 +103,45 @@ fn unpack(packed: &[u8], limit: usize) -> Result<Vec<u8>, UnpackError> {
     out.truncate(written);
     Ok(out)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn unpacked(message: &[u8], limit: usize) -> Result<Vec<u8>, UnpackError> {
+        unpack_message(&message[1..], 16, limit)
+    }
+
+    #[test]
+    fn the_limit_is_exact() {
+        for len in [0, 1, STEP - 1, STEP, STEP + 1, 3 * STEP] {
+            let plain: Vec<u8> = (0..len).map(|at| (at / 7) as u8).collect();
+            let message = pack_message(&plain);
+            assert_eq!(unpacked(&message, len).unwrap(), plain);
+            if len > 0 {
+                assert_eq!(unpacked(&message, len - 1), Err(UnpackError::TooLarge));
+            }
+        }
+    }
+
+    #[test]
+    fn a_bomb_is_stopped() {
+        let message = pack_message(&vec![0; 8 << 20]);
+        assert!(message.len() < 65_536, "{}", message.len());
+        assert_eq!(unpacked(&message, 65_536), Err(UnpackError::TooLarge));
+    }
+
+    #[test]
+    fn damage_is_noticed() {
+        let message = pack_message(b"tobeornottobeortobeornot");
+        let body = &message[1..];
+        for cut in 0..body.len() {
+            let result = unpack_message(&body[..cut], 16, 1_000);
+            let expected = UnpackError::Malformed(ReadError::Truncated);
+            assert_eq!(result, Err(expected), "{cut}");
+        }
+        assert_eq!(unpack(&[], 1_000), Err(UnpackError::Damaged));
+        assert_eq!(unpack(&[0; 9], 1_000), Err(UnpackError::Damaged));
+        assert_eq!(unpack(&[0xff; 9], 1_000), Err(UnpackError::Damaged));
+    }
+}

@@ -11,3 +11,6 @@ mod write;
 pub(super) use read::read_map;
 pub use read::{ReadError, Reader, is_old_spec};
 pub use write::Writer;
+
+#[cfg(test)]
+mod tests;

@@ -201,3 +201,6 @@ impl<'a> PacketWriter<'a> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -395,3 +395,6 @@ pub(super) fn write_ip(w: &mut Writer<'_>, ip: IpAddr) {
         IpAddr::V6(v6) => w.raw(&v6.octets()),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -290,3 +290,6 @@ fn decode_whole(plain: &[u8]) -> Result<Progress, StreamError> {
         done => Ok(done),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -64,3 +64,54 @@ pub(super) fn read_map_of_text(r: &mut Reader<'_>) -> Result<BTreeMap<String, St
     }
     Ok(tags)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tags(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
+        let own = |(name, value): &(&str, &str)| (name.to_string(), value.to_string());
+        pairs.iter().map(own).collect()
+    }
+
+    #[test]
+    fn what_agents_send_is_understood() {
+        let check = |meta: &[u8], expected: &[(&str, &str)]| {
+            assert_eq!(decode(meta).unwrap(), tags(expected), "{meta:02x?}");
+        };
+        check(b"\xff\x81\xa4role\xa3web", &[("role", "web")]);
+        check(b"\xff\x80", &[]);
+        check(b"", &[("role", "")]);
+        check(b"oldrole", &[("role", "oldrole")]);
+        check(
+            b"\xff\x82\xa1b\xa12\xa1a\xd9\x011",
+            &[("a", "1"), ("b", "2")],
+        );
+    }
+
+    #[test]
+    fn no_tags_take_two_bytes() {
+        assert_eq!(encode(&tags(&[])).unwrap(), [0xff, 0x80]);
+    }
+
+    #[test]
+    fn the_limit_counts_all_bytes() {
+        let fits = "x".repeat(limits::META - 7);
+        let meta = encode(&tags(&[("t", &fits)])).unwrap();
+        assert_eq!(meta.len(), limits::META);
+        assert_eq!(decode(&meta).unwrap()["t"], fits);
+        let over = fits + "x";
+        let len = limits::META + 1;
+        assert_eq!(encode(&tags(&[("t", &over)])), Err(TagsTooLong { len }));
+        assert_eq!(decode(&vec![b'r'; 513]), Err(ReadError::TooLong(513)));
+    }
+
+    #[test]
+    fn other_bytes_are_refused() {
+        assert_eq!(decode(&[0xff]), Err(ReadError::Truncated));
+        assert_eq!(decode(&[0xfe]), Err(ReadError::NotText));
+        assert_eq!(decode(b"\xff\x81\xa1a\xa1\xfe"), Err(ReadError::NotText));
+        assert!(decode(b"\xff\x81\xa1a\x01").is_err());
+        assert!(decode(b"\xff\x92\xa1a\xa1b").is_err());
+    }
+}

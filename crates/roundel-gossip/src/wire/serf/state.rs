@@ -169,8 +169,7 @@ fn read_names(r: &mut Reader<'_>) -> Result<Vec<String>, ReadError> {
     }
     let mut names = Vec::new();
     for _ in 0..count {
-        let mut value = Reader::new(r.value()?);
-        names.extend(name(&mut value).ok().filter(|name| !name.is_empty()));
+        names.extend(lenient(r, name)?.filter(|name| !name.is_empty()));
     }
     Ok(names)
 }
@@ -183,13 +182,83 @@ fn read_times(r: &mut Reader<'_>) -> Result<Vec<(String, u64)>, ReadError> {
     }
     let mut times = Vec::new();
     for _ in 0..count {
-        let node = name(&mut Reader::new(r.value()?));
-        let time = Reader::new(r.value()?).uint();
-        if let (Ok(node), Ok(time)) = (node, time)
-            && !node.is_empty()
-        {
-            times.push((node, time));
-        }
+        let node = lenient(r, name)?.filter(|name| !name.is_empty());
+        let time = lenient(r, Reader::uint)?;
+        times.extend(node.zip(time));
     }
     Ok(times)
+}
+
+/// Reads a value, or steps over one that is not what was expected.
+fn lenient<'a, T>(
+    r: &mut Reader<'a>,
+    read: impl FnOnce(&mut Reader<'a>) -> Result<T, ReadError>,
+) -> Result<Option<T>, ReadError> {
+    let mut attempt = r.clone();
+    match read(&mut attempt) {
+        Ok(value) => {
+            *r = attempt;
+            Ok(Some(value))
+        }
+        Err(_) => r.skip().map(|()| None),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::SerfMessage;
+    use super::*;
+
+    /// One impossible name or time must not cost the others theirs.
+    #[test]
+    fn a_bad_entry_spoils_only_itself() {
+        let mut bytes = vec![2];
+        let mut w = Writer::new(&mut bytes);
+        w.map(2);
+        w.key("LeftMembers");
+        w.array(4);
+        w.raw(b"a");
+        w.raw(b"\xff");
+        w.uint(3);
+        w.raw(b"b");
+        w.key("StatusLTimes");
+        w.map(4);
+        w.raw(b"a");
+        w.uint(7);
+        w.raw(b"");
+        w.uint(8);
+        w.raw(b"b");
+        w.array(1);
+        w.uint(1);
+        w.raw(b"c");
+        w.uint(9);
+        let expected = PushPullState {
+            status_ltimes: vec![("a".into(), 7), ("c".into(), 9)],
+            left_members: vec!["a".into(), "b".into()],
+            ..PushPullState::default()
+        };
+        let message = SerfMessage::decode(&bytes);
+        assert_eq!(message, Ok(SerfMessage::PushPull(expected)));
+    }
+
+    #[test]
+    fn lists_are_bounded() {
+        let check = |key: &str, list: bool, count: usize| {
+            let mut bytes = vec![2];
+            let mut w = Writer::new(&mut bytes);
+            w.map(1);
+            w.key(key);
+            if list {
+                w.array(count);
+            } else {
+                w.map(count);
+            }
+            bytes.resize(bytes.len() + 2 * count, 0xc0);
+            let result = SerfMessage::decode(&bytes);
+            assert_eq!(result, Err(SerfError::Malformed(ReadError::Count)), "{key}");
+        };
+        check("Events", true, limits::EVENT_SLOTS + 1);
+        check("LeftMembers", true, limits::PUSH_PULL_NODES + 1);
+        check("StatusLTimes", false, limits::PUSH_PULL_NODES + 1);
+    }
 }

@@ -215,21 +215,22 @@ fn read_node(
     mut state: PushPull,
     bytes: &[u8],
 ) -> Result<Step, StreamError> {
-    let value = Reader::with_values(bytes, limits::STREAM_MAP_VALUES).value();
-    let value = match value {
-        Err(ReadError::Truncated) => {
-            let part = Part::Nodes {
-                left,
-                state_len,
-                state,
-            };
-            return wait_for_map(bytes, part);
-        }
-        other => other?,
-    };
-    match NodeState::read(&mut Reader::new(value)) {
+    let mut r = Reader::with_values(bytes, limits::STREAM_MAP_VALUES);
+    match NodeState::read(&mut r) {
         Ok(node) => state.nodes.push(node),
         Err(rejected) => {
+            r = Reader::with_values(bytes, limits::STREAM_MAP_VALUES);
+            match r.skip() {
+                Err(ReadError::Truncated) => {
+                    let part = Part::Nodes {
+                        left,
+                        state_len,
+                        state,
+                    };
+                    return wait_for_map(bytes, part);
+                }
+                other => other?,
+            }
             state.rejected_count += 1;
             if state.rejected.len() < limits::REJECTED {
                 state.rejected.push(rejected);
@@ -237,7 +238,7 @@ fn read_node(
         }
     }
     Ok(Step::Next {
-        used: value.len(),
+        used: bytes.len() - r.rest().len(),
         part: Part::Nodes {
             left: left - 1,
             state_len,
