@@ -11,6 +11,7 @@ use crate::command::{Command, CommandError, CommandSender, Order, Outcome, Princ
 use crate::history::History;
 use crate::metrics::OwnNumbers;
 use crate::moment::Moment;
+use crate::sse::Frames;
 use crate::status::{Event, Snapshot};
 
 /// Who may act over HTTP.
@@ -63,6 +64,7 @@ pub(crate) struct Shared {
     pub(crate) moments: watch::Receiver<Arc<Moment>>,
     pub(crate) events: broadcast::Sender<Arc<Event>>,
     pub(crate) viewers: AtomicUsize,
+    pub(crate) frames: Frames,
     history: Arc<RwLock<History>>,
     commands: CommandSender,
     draining: AtomicBool,
@@ -91,6 +93,7 @@ impl Admin {
             moments,
             events,
             viewers: AtomicUsize::new(0),
+            frames: Frames::default(),
             history: history.clone(),
             commands,
             draining: AtomicBool::new(false),
@@ -102,6 +105,30 @@ impl Admin {
                 sender.send_replace(moment(&history, snapshot));
             }
         });
+        Self {
+            shared: Arc::new(shared),
+        }
+    }
+
+    /// A plane that has seen `snapshots`, with the settings of `like`.
+    #[cfg(test)]
+    pub(crate) fn lived(snapshots: impl Iterator<Item = Snapshot>, like: Self) -> Self {
+        let history = Arc::new(RwLock::new(History::new()));
+        let all = snapshots.map(|s| moment(&history, Arc::new(s)));
+        let (_, moments) = watch::channel(all.last().expect("at least one"));
+        let old = &like.shared;
+        let shared = Shared {
+            config: old.config.clone(),
+            form_key: old.form_key.clone(),
+            moments,
+            events: old.events.clone(),
+            viewers: AtomicUsize::new(0),
+            frames: Frames::default(),
+            history,
+            commands: old.commands.clone(),
+            draining: AtomicBool::new(false),
+            acts: Mutex::default(),
+        };
         Self {
             shared: Arc::new(shared),
         }

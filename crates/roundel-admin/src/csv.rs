@@ -13,8 +13,8 @@ mod status;
 use crate::moment::Moment;
 
 pub(crate) use cell::Cell;
-pub(crate) use columns::{COLUMNS, HAPROXY_COLUMNS};
-pub(crate) use row::Row;
+pub(crate) use columns::COLUMNS;
+pub(crate) use row::{Row, each as each_row};
 pub(crate) use status::server_status;
 
 /// Which lines to show. HAProxy's `show stat <iid> <type> <sid>` and its modifiers.

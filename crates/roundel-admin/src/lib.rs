@@ -19,14 +19,17 @@ mod api;
 mod csv;
 #[cfg(test)]
 mod fixture;
+mod form;
 mod guard;
 mod health;
 mod history;
 mod metrics;
 mod moment;
+mod page;
 mod problem;
 mod routes;
 mod serve;
+mod sse;
 
 pub use admin::{Acts, Admin, Config};
 pub use history::{BackendRates, FrontendRates, Means, Rates, ServerRates, TotalRates};

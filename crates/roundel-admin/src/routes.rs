@@ -13,13 +13,15 @@ use serde::Deserialize;
 
 use crate::Admin;
 use crate::metrics::Scope;
-use crate::{acts, api, csv, health, metrics, problem};
+use crate::{acts, api, csv, form, health, metrics, problem, sse};
 
 /// Bodies are small forms and small JSON documents.
 const MAX_BODY: usize = 16 * 1024;
 
 pub(crate) fn router(admin: Admin) -> Router {
     Router::new()
+        .route("/", get(form::show).post(form::act))
+        .route("/events", get(sse::events))
         .route("/metrics", get(prometheus))
         .route("/livez", get(health::livez))
         .route("/readyz", get(health::readyz))
@@ -98,7 +100,11 @@ async fn prometheus(State(admin): State<Admin>, Query(query): Query<ScrapeQuery>
     ([(header::CONTENT_TYPE, kind)], text).into_response()
 }
 
-async fn missing() -> Response {
+async fn missing(State(admin): State<Admin>, request: Request) -> Response {
+    let path = request.uri().path();
+    if path.starts_with("/;") && *request.method() == Method::GET {
+        return form::show_classic(&admin, path);
+    }
     let detail = "The page is at /, metrics at /metrics, JSON under /api/v1/.";
     problem::response(StatusCode::NOT_FOUND, "No such path", detail)
 }

@@ -15,9 +15,6 @@ pub(crate) struct Column {
     pub(crate) write: fn(&Row<'_>, &mut Cell<'_>),
 }
 
-/// How many columns are HAProxy's; the next one is `-`, the rest are Roundel's own.
-pub(crate) const HAPROXY_COLUMNS: usize = 119;
-
 const fn c(name: &'static str, write: fn(&Row<'_>, &mut Cell<'_>)) -> Column {
     Column { name, write }
 }
@@ -59,7 +56,7 @@ fn members(r: &Row<'_>, o: &mut Cell<'_>, backup: bool) {
     }
 }
 
-/// The columns.
+/// The columns: 119 of HAProxy's, then `-`, then Roundel's own.
 pub(crate) const COLUMNS: &[Column] = &[
     c("pxname", |r, o| o.text(r.proxy())),
     c("svname", |r, o| o.text(r.server_name())),

@@ -1,0 +1,199 @@
+//! `/` itself: the page, and the forms on it.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use axum::Form;
+use axum::extract::{Query, State};
+use axum::response::{IntoResponse, Redirect, Response};
+use http::{Extensions, HeaderMap, StatusCode, header};
+use roundel_model::{AdminState, Name, Weight};
+
+use crate::Admin;
+use crate::acts::admin_state;
+use crate::admin::Acts;
+use crate::api::newer_than;
+use crate::command::{Command, Principal};
+use crate::guard::{self, same_bytes};
+use crate::page::{self, PageQuery};
+use crate::serve::Peer;
+
+/// How long an act's answer waits for the snapshot that shows what it did.
+const SHOWN_WITHIN: Duration = Duration::from_millis(1_500);
+
+/// `GET /`.
+pub(crate) async fn show(
+    State(admin): State<Admin>,
+    Query(query): Query<BTreeMap<String, String>>,
+) -> Response {
+    let query = PageQuery::parse(&query);
+    let said = query.outcome();
+    render(&admin, &query, StatusCode::OK, said)
+}
+
+/// `GET /;st=DONE` and the like: where HAProxy's forms lead.
+pub(crate) fn show_classic(admin: &Admin, path: &str) -> Response {
+    let st = path.split(';').find_map(|word| word.strip_prefix("st="));
+    let given = st.map(|st| ("st".to_owned(), st.to_owned()));
+    let query = PageQuery::parse(&given.into_iter().collect());
+    render(admin, &query, StatusCode::OK, query.outcome())
+}
+
+fn render(admin: &Admin, query: &PageQuery, status: StatusCode, said: Option<&str>) -> Response {
+    let moment = admin.moment();
+    let parts = page::parts(admin, &moment, &query.key);
+    let headers = [
+        (header::CONTENT_TYPE, "text/html; charset=utf-8"),
+        (
+            header::CONTENT_SECURITY_POLICY,
+            page::content_security_policy(),
+        ),
+        (header::X_FRAME_OPTIONS, "DENY"),
+    ];
+    let html = page::document(&moment, query, &parts, said);
+    (status, headers, html).into_response()
+}
+
+/// Fields that may occur more than once come as a list.
+type Fields = Vec<(String, String)>;
+
+/// `POST /`: a button of the page, or HAProxy's form (`s`, `action`, `b`).
+pub(crate) async fn act(
+    State(admin): State<Admin>,
+    headers: HeaderMap,
+    extensions: Extensions,
+    Form(fields): Form<Fields>,
+) -> Response {
+    let peer = extensions.get::<Peer>().copied();
+    let token = field(&fields, "token");
+    let principal = match guard::admit(&admin.shared.config, &headers, peer, token) {
+        Ok(principal) => principal,
+        Err(refusal) => return answer(&admin, refusal.status(), refusal.detail()),
+    };
+    if !is_ours(&admin, &fields) {
+        let text = "This form is not of this process's page; load the page again.";
+        return answer(&admin, StatusCode::FORBIDDEN, text);
+    }
+    let Some((backend, servers, verb)) = wish(&admin, &fields) else {
+        return answer(
+            &admin,
+            StatusCode::BAD_REQUEST,
+            "The form does not say what to do.",
+        );
+    };
+    if let Err(refused) = precondition(&admin, &fields, &backend, &servers, verb) {
+        return *refused;
+    }
+    let seq = admin.moment().snapshot.seq;
+    let st = carry_out(&admin, &fields, &principal, (backend, servers, verb)).await;
+    newer_than(&admin, seq, SHOWN_WITHIN).await;
+    Redirect::to(&format!("/;st={st}")).into_response()
+}
+
+/// A token is proof enough; a form let through by address must know this process's key.
+fn is_ours(admin: &Admin, fields: &Fields) -> bool {
+    let given = field(fields, "key").unwrap_or_default();
+    let by_token = matches!(admin.shared.config.acts, Acts::Token(_));
+    by_token || same_bytes(admin.shared.form_key.as_bytes(), given.as_bytes())
+}
+
+/// The backend, the servers and the verb; HAProxy names a backend by name or `#iid`.
+fn wish<'a>(admin: &Admin, fields: &'a Fields) -> Option<(Name, Vec<Name>, &'a str)> {
+    let given = field(fields, "b")?;
+    let moment = admin.moment();
+    let by_id = given
+        .strip_prefix('#')
+        .and_then(|id| id.parse::<u32>().ok());
+    let backend = match by_id {
+        Some(id) => &moment.snapshot.backends.iter().find(|b| b.id == id)?.name,
+        None => given,
+    };
+    let backend = Name::new(backend).ok()?;
+    if let Some((verb, server)) = field(fields, "do").and_then(|d| d.split_once(' ')) {
+        return Some((backend, vec![Name::new(server).ok()?], verb));
+    }
+    let named = fields.iter().filter(|(name, _)| name == "s");
+    let servers: Result<Vec<Name>, _> = named.map(|(_, value)| Name::new(value)).collect();
+    let servers = servers.ok().filter(|servers| !servers.is_empty())?;
+    Some((backend, servers, field(fields, "action")?))
+}
+
+/// Refuses what the reader of the page could not have meant.
+fn precondition(
+    admin: &Admin,
+    fields: &Fields,
+    backend: &Name,
+    servers: &[Name],
+    verb: &str,
+) -> Result<(), Box<Response>> {
+    let moment = admin.moment();
+    let Some(current) = moment.snapshot.backend(backend.as_str()) else {
+        return Ok(());
+    };
+    let refuse = |text: &str| Err(Box::new(answer(admin, StatusCode::CONFLICT, text)));
+    let seen = field(fields, "version");
+    if seen.is_some_and(|seen| seen != current.set_version.to_string()) {
+        return refuse(
+            "The set has changed since that page was shown; this is how it is. Ask again.",
+        );
+    }
+    let takes_out = matches!(
+        admin_state(verb),
+        Some(AdminState::Drain | AdminState::Maint)
+    );
+    let stays = |name: &str| !servers.iter().any(|s| *s == *name);
+    let rest = current
+        .servers
+        .iter()
+        .filter(|s| s.state.takes_new() && stays(&s.name));
+    let forced = field(fields, "override").is_some() || field(fields, "key").is_none();
+    if takes_out && current.serving() > 0 && rest.count() == 0 && !forced {
+        return refuse(
+            "That would leave no server that serves. Tick the box to do it all the same.",
+        );
+    }
+    Ok(())
+}
+
+/// HAProxy's word for how it ended.
+async fn carry_out(
+    admin: &Admin,
+    fields: &Fields,
+    principal: &Principal,
+    (backend, servers, verb): (Name, Vec<Name>, &str),
+) -> &'static str {
+    let (mut done, asked) = (0, servers.len());
+    for server in servers {
+        let backend = backend.clone();
+        let weight = field(fields, "weight").and_then(|w| w.parse().ok());
+        let command = match (admin_state(verb), weight.map(Weight::new)) {
+            (Some(state), _) => Command::SetState {
+                backend,
+                server,
+                state,
+            },
+            (None, Some(Ok(weight))) if verb == "weight" => Command::SetWeight {
+                backend,
+                server,
+                weight,
+            },
+            _ => return "UNKN",
+        };
+        done += usize::from(admin.order(command, principal.clone()).await.is_ok());
+    }
+    match done {
+        0 => "ERRP",
+        n if n < asked => "PART",
+        _ => "DONE",
+    }
+}
+
+fn field<'a>(fields: &'a Fields, name: &str) -> Option<&'a str> {
+    let found = fields.iter().find(|(n, _)| n == name);
+    found.map(|(_, value)| value.as_str())
+}
+
+/// The page as it is, with a sentence on top.
+fn answer(admin: &Admin, status: StatusCode, text: &str) -> Response {
+    render(admin, &PageQuery::default(), status, Some(text))
+}

@@ -1,0 +1,237 @@
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::*;
+use crate::fixture::{self, Rig, rig};
+use crate::status::Snapshot;
+use crate::{Acts, Config};
+
+/// A page after three minutes of `snapshots`.
+fn page(config: Config, snapshot: fn(u64) -> Snapshot, query: &[(&str, &str)]) -> String {
+    let rig = lived(config, snapshot);
+    let map: BTreeMap<_, _> = query
+        .iter()
+        .map(|(k, v)| ((*k).into(), (*v).into()))
+        .collect();
+    let query = PageQuery::parse(&map);
+    let moment = rig.admin.moment();
+    document(
+        &moment,
+        &query,
+        &parts(&rig.admin, &moment, &query.key),
+        None,
+    )
+}
+
+fn lived(config: Config, snapshot: fn(u64) -> Snapshot) -> Rig {
+    let mut rig = rig(config, Snapshot::default());
+    rig.admin = crate::Admin::lived((0..200).map(snapshot), rig.admin);
+    rig
+}
+
+fn save(name: &str, html: &str) {
+    if let Some(dir) = std::env::var_os("ROUNDEL_PAGE_DIR") {
+        let path = std::path::Path::new(&dir).join(name);
+        std::fs::write(path, html).unwrap();
+    }
+}
+
+fn text_of(html: &str) -> String {
+    let body = html.split_once("<body>").unwrap().1;
+    let body = body.split_once("<script>").unwrap().0;
+    let mut text = String::new();
+    let mut inside = false;
+    for c in body.chars() {
+        match c {
+            '<' => inside = true,
+            '>' => {
+                inside = false;
+                text.push(' ');
+            }
+            c if !inside => text.push(c),
+            _ => {}
+        }
+    }
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+#[tokio::test]
+async fn the_first_line_says_how_things_are() {
+    let html = page(Config::default(), |s| fixture::calm(s, 5), &[]);
+    save("calm.html", &html);
+    assert!(html.contains("<h1>5 of 5 servers serving</h1>"));
+    assert!(html.contains("<title>● 5/5 · roundel</title>"));
+    let html = page(Config::default(), fixture::every_state, &[]);
+    save("states.html", &html);
+    assert!(html.contains("<title>▲ 3/9 · roundel</title>"));
+    let text = text_of(&html);
+    assert!(
+        text.contains("3 of 9 servers serving — webapp-1 joining for"),
+        "{text}"
+    );
+    let html = page(Config::default(), |s| fixture::calm(s, 0), &[]);
+    save("empty.html", &html);
+    assert!(html.contains("No server yet"));
+}
+
+#[tokio::test]
+async fn a_table_with_a_caption_per_backend_and_a_word_per_state() {
+    let html = page(Config::default(), fixture::every_state, &[]);
+    assert!(html.contains("<caption id=\"cap-nodes\">"));
+    assert!(html.matches("<polyline").count() > 10);
+    let text = text_of(&html);
+    for word in [
+        "JOINING",
+        "UP",
+        "WARMING 40\u{202f}%",
+        "EJECTED",
+        "DRAINING",
+        "LEAVING",
+        "MAINT",
+        "DOWN",
+        "LEFT",
+    ] {
+        assert!(
+            text.contains(&word.replace('\u{202f}', " ")) || text.contains(word),
+            "{word}"
+        );
+    }
+    assert!(text.contains("gossip silent 2.1 s, check passes"));
+    assert!(html.contains("<th class=\"who\" scope=\"row\">"));
+    assert_eq!(html.matches("<h1>").count(), 1);
+}
+
+#[tokio::test]
+async fn ten_servers_fit_the_budget() {
+    let html = page(Config::default(), |s| fixture::calm(s, 10), &[]);
+    save("ten.html", &html);
+    assert!(html.len() <= 60_000, "{}", html.len());
+    let script = html.split_once("<script>").unwrap().1;
+    let script = script.split_once("</script>").unwrap().0;
+    assert!(script.len() <= 15_000, "{}", script.len());
+    for foreign in ["http://", "https://", " style=", " onclick="] {
+        let mut html = html.replace("http://www.w3.org/2000/svg", "");
+        html = html.replace(script, "");
+        assert!(!html.contains(foreign), "{foreign}");
+    }
+}
+
+#[tokio::test]
+async fn the_policy_names_the_hashes_of_what_is_inline() {
+    use base64::Engine;
+    use sha2::Digest;
+    let html = page(Config::default(), |s| fixture::calm(s, 1), &[]);
+    for tag in ["style", "script"] {
+        let inner = html.split_once(&format!("<{tag}>")).unwrap().1;
+        let inner = inner.split_once(&format!("</{tag}>")).unwrap().0;
+        let hash = base64::engine::general_purpose::STANDARD.encode(sha2::Sha256::digest(inner));
+        assert!(content_security_policy().contains(&format!("{tag}-src 'sha256-{hash}'")));
+        assert_eq!(html.matches(&format!("<{tag}>")).count(), 1);
+    }
+}
+
+#[tokio::test]
+async fn hostile_text_is_shown_and_never_run() {
+    for view in ["", "table", "haproxy"] {
+        let html = page(
+            Config::default(),
+            |_| fixture::hostile(),
+            &[("view", view), ("q", "")],
+        );
+        assert!(!html.contains("<img"), "{view}");
+        assert!(
+            html.contains("&lt;img src=x onerror=alert(1)&gt;"),
+            "{view}"
+        );
+        let closing = html.matches("</script>").count();
+        assert_eq!(closing, 1, "{view}");
+    }
+    let evil = "\"><script>alert(1)</script>";
+    let html = page(
+        Config::default(),
+        |s| fixture::calm(s, 1),
+        &[("q", evil), ("theme", evil), ("st", evil)],
+    );
+    assert!(!html.contains("<script>alert"));
+}
+
+#[tokio::test]
+async fn the_classic_view_has_haproxys_columns() {
+    let html = page(
+        Config::default(),
+        fixture::every_state,
+        &[("view", "haproxy")],
+    );
+    save("classic.html", &html);
+    let text = text_of(&html);
+    for word in [
+        "Queue",
+        "Session rate",
+        "LbTot",
+        "Dwntme",
+        "Thrtle",
+        "Frontend",
+        "Backend",
+        "L7OK/200 in 3ms",
+        "MAINT (left)",
+    ] {
+        assert!(text.contains(word), "{word}");
+    }
+    assert_eq!(html.matches("<caption>").count(), 2);
+}
+
+#[tokio::test]
+async fn buttons_are_shown_only_where_they_work() {
+    let read_only = page(Config::default(), |s| fixture::calm(s, 2), &[]);
+    assert!(!read_only.contains("<button") && !read_only.contains("method=\"post\""));
+    let config = Config {
+        acts: Acts::Loopback,
+        ..Config::default()
+    };
+    let html = page(config, fixture::every_state, &[("theme", "dark")]);
+    save("acts.html", &html);
+    assert!(html.contains("value=\"drain webapp-2\""));
+    assert!(html.contains("value=\"ready webapp-5\""));
+    assert!(html.contains("data-theme=\"dark\""));
+}
+
+#[tokio::test]
+async fn a_thousand_servers_are_paged_the_worst_first() {
+    let many = |s| {
+        let mut snapshot = fixture::calm(s, 1_000);
+        snapshot.backends[0].servers[900].state = roundel_model::ServerState::Down;
+        snapshot
+    };
+    let rig = rig(Config::default(), many(9));
+    let moment = rig.admin.moment();
+    let began = std::time::Instant::now();
+    let parts = parts(&rig.admin, &moment, &Key::default());
+    let html = document(&moment, &PageQuery::default(), &parts, None);
+    let took = began.elapsed();
+    save("thousand.html", &html);
+    assert_eq!(
+        html.matches("<tr class=\"row").count() + html.matches("<tr id=\"r-").count(),
+        300
+    );
+    let first = html
+        .split_once("<tbody id=\"rows-nodes\"><tr id=\"")
+        .unwrap()
+        .1;
+    assert!(first.starts_with("r-nodes-webapp-901"));
+    assert!(took.as_millis() < 1_500, "{took:?}");
+    println!("rendered 1,000 servers in {took:?}");
+}
+
+#[tokio::test]
+async fn only_what_changed_is_sent() {
+    let rig = rig(Config::default(), fixture::calm(50, 3));
+    let key = Key::default();
+    let before = parts(&rig.admin, &rig.admin.moment(), &key);
+    let mut next = fixture::calm(50, 3);
+    next.seq += 1;
+    next.backends[0].servers[1].state = roundel_model::ServerState::Maint;
+    let moment = Moment::new(Arc::new(next), rig.admin.moment().rates.clone());
+    let now = parts(&rig.admin, &moment, &key);
+    let changed: Vec<_> = changes(&before, &now).into_keys().collect();
+    assert_eq!(changed, ["cap-nodes", "head", "r-nodes-webapp-2"]);
+}
