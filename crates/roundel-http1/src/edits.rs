@@ -91,10 +91,15 @@ impl Edits {
     ///
     /// A value with forbidden bytes (controls) removes the field instead.
     pub fn replace(&mut self, index: usize, value: &[u8]) {
+        self.replace_parts(index, &[value]);
+    }
+
+    /// Gives the field at `index` the parts one after the other as value, as [`Self::replace`] does.
+    pub fn replace_parts(&mut self, index: usize, parts: &[&[u8]]) {
         self.remove(index);
-        if tokens::is_value(value) && index < Limits::MOST_FIELDS {
-            let span = self.keep(value);
-            self.replaced.push((index as u16, span));
+        if let Some(value) = self.keep_value(parts) {
+            // `remove` has made sure of the range.
+            self.replaced.push((index as u16, value));
         }
     }
 
@@ -121,28 +126,9 @@ impl Edits {
 
     #[inline]
     fn append_value(&mut self, known: Known, name: Span, parts: &[&[u8]]) {
-        if !parts.iter().all(|part| tokens::is_value(part)) {
-            return;
+        if let Some(value) = self.keep_value(parts) {
+            self.appended.push(Appended { known, name, value });
         }
-        let start = self.text.len();
-        for part in parts {
-            self.text.extend_from_slice(part);
-        }
-        let value = Span::new(start, self.text.len());
-        self.appended.push(Appended { known, name, value });
-    }
-
-    /// Goes through the fields as they are after the edits, without those of the connection and
-    /// its framing: what a writer for another protocol than HTTP/1 passes on.
-    pub fn apply<'a>(&'a self, fields: Fields<'a>) -> impl Iterator<Item = (&'a [u8], &'a [u8])> {
-        let kept = fields
-            .iter()
-            .filter(|line| !line.known.is_hop_by_hop())
-            .filter_map(|line| match self.is_touched(line.index) {
-                true => Some((line.name, self.replacement(line.index)?)),
-                false => Some((line.name, line.value)),
-            });
-        kept.chain(self.appended())
     }
 
     #[inline]
@@ -183,6 +169,19 @@ impl Edits {
         let start = self.text.len();
         self.text.extend_from_slice(bytes);
         Span::new(start, self.text.len())
+    }
+
+    /// Keeps a value made of parts, unless it holds forbidden bytes.
+    #[inline]
+    fn keep_value(&mut self, parts: &[&[u8]]) -> Option<Span> {
+        if !parts.iter().all(|part| tokens::is_value(part)) {
+            return None;
+        }
+        let start = self.text.len();
+        for part in parts {
+            self.text.extend_from_slice(part);
+        }
+        Some(Span::new(start, self.text.len()))
     }
 }
 

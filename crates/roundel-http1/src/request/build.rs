@@ -60,8 +60,11 @@ impl RequestHead {
             return Err(Reason::FieldName.into());
         }
         let known = Known::of(name);
-        let is_connection =
-            known.is_hop_by_hop() && !matches!(known, Known::ContentLength | Known::Te);
+        let is_connection = match known {
+            Known::ContentLength => false,
+            Known::Te => !value.eq_ignore_ascii_case(b"trailers"),
+            known => known.is_hop_by_hop(),
+        };
         if !syntax::is_value(value) || value.trim_ascii() != value || is_connection {
             return Err(Reason::FieldValue.into());
         }
@@ -79,7 +82,10 @@ impl RequestHead {
 
     /// Ends the head. `has_body` says whether frames of data may follow.
     ///
-    /// Errors: Host or Content-Length wrong, as for a parsed head.
+    /// A body-less POST, PUT or PATCH gets the length 0, because HTTP/1 servers ask for one (RFC 9110, 8.6).
+    ///
+    /// Errors: Host or Content-Length wrong, as for a parsed head; Host other than the authority
+    /// (RFC 9113, 8.3.1); a length without a body.
     pub fn finish(&mut self, has_body: bool, limits: &Limits) -> Result<(), Refusal> {
         let (host, has_host) = (self.host, self.has_host);
         let authority = if has_host {
@@ -87,12 +93,19 @@ impl RequestHead {
         } else {
             (0, 0)
         };
-        self.settle_host(0, authority, limits)?;
+        let limits = Limits {
+            refuse_host_mismatch: true,
+            ..limits.clone()
+        };
+        self.settle_host(0, authority, &limits)?;
         self.settle_body()?;
         self.framing = match self.framing {
             Framing::Length(length) if has_body || length == 0 => Framing::Length(length),
             Framing::Length(_) => return Err(Reason::Truncated.into()),
             _ if has_body => Framing::Frames,
+            _ if matches!(self.method, Method::Post | Method::Put | Method::Patch) => {
+                Framing::Length(0)
+            }
             _ => Framing::Empty,
         };
         self.size = self.block.len();
