@@ -8,6 +8,7 @@ use super::Node;
 use super::queue::Tier;
 use super::serf::Heard;
 use crate::event::{DropReason, Event};
+use crate::wire::msgpack;
 use crate::wire::{Message, Query, Relay, SerfMessage, UserEvent};
 
 impl Node {
@@ -16,6 +17,15 @@ impl Node {
         let Ok(message) = SerfMessage::decode(bytes) else {
             self.refuse(from, DropReason::Malformed);
             return;
+        };
+        // Old agents refuse newer markers, so what carries them is passed on in the old form.
+        let encoded;
+        let old_spec = bytes.get(1..).is_some_and(msgpack::is_old_spec);
+        let bytes = if old_spec {
+            bytes
+        } else {
+            encoded = message.encode();
+            &encoded
         };
         match message {
             SerfMessage::Leave(intent) => {
