@@ -6,7 +6,7 @@ use maud::{Markup, html};
 use roundel_model::ServerState;
 
 use super::format::{latency, percent, plural, rate, span};
-use super::look::Look;
+use super::look::{BY_URGENCY, Look};
 use super::{Part, Scene};
 use crate::moment::Moment;
 use crate::status::{Backend, MemberStatus, Server, Snapshot};
@@ -72,7 +72,11 @@ pub(super) fn part(scene: &Scene<'_>) -> Part {
         section id="head" class={ "head v-" (verdict.class()) } {
             (ring(snapshot))
             div {
-                h1 { (sentence(snapshot)) }
+                h1 {
+                    (counts(snapshot))
+                    @let causes = causes(snapshot);
+                    @if !causes.is_empty() { span.cause { " — " (causes) } }
+                }
                 p.facts { (facts(moment)) }
             }
         }
@@ -80,20 +84,37 @@ pub(super) fn part(scene: &Scene<'_>) -> Part {
     Part::leaf("head", markup)
 }
 
-/// `5 of 5 servers serving`, with the cause when it is fewer.
+/// The counts and the causes, to be read aloud.
 pub(super) fn sentence(snapshot: &Snapshot) -> String {
+    match (counts(snapshot), causes(snapshot)) {
+        (counts, causes) if causes.is_empty() => counts,
+        (counts, causes) => format!("{counts} — {causes}"),
+    }
+}
+
+/// `5 of 5 servers serving`.
+fn counts(snapshot: &Snapshot) -> String {
     let known: usize = snapshot.backends.iter().map(Backend::known).sum();
     let serving: usize = snapshot.backends.iter().map(Backend::serving).sum();
     if known == 0 {
         return "No server yet: waiting for the first to announce itself".into();
     }
-    let mut text = format!("{serving} of {known} {} serving", plural(known, "server"));
+    format!("{serving} of {known} {} serving", plural(known, "server"))
+}
+
+/// Why it is fewer: the worst and newest first.
+fn causes(snapshot: &Snapshot) -> String {
     let servers = snapshot.backends.iter().flat_map(|b| &b.servers);
     let not_serving = |s: &&Server| !s.state.takes_new() && s.state != ServerState::Left;
     let mut troubled: Vec<&Server> = servers.filter(not_serving).collect();
-    troubled.sort_by_key(|s| s.since_seconds);
+    let urgency = |s: &Server| {
+        let class = Look::of_server(s).class;
+        BY_URGENCY.iter().position(|c| *c == class)
+    };
+    troubled.sort_by_key(|s| (urgency(s), s.since_seconds));
+    let mut text = String::new();
     for (i, server) in troubled.iter().take(NAMED).enumerate() {
-        text += if i == 0 { " — " } else { ", " };
+        text += if i == 0 { "" } else { ", " };
         text += &trouble(server);
     }
     if troubled.len() > NAMED {

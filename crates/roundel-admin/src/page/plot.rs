@@ -9,7 +9,7 @@ const WIDTH: f64 = 300.0;
 const HEIGHT: f64 = 64.0;
 
 /// How many points one line has at most.
-const POINTS: u64 = 75;
+const POINTS: u64 = 60;
 
 /// One line of a plot.
 pub(super) struct Line {
@@ -135,33 +135,33 @@ impl Plot {
 /// A small line without axes for a table's cell.
 pub(super) fn spark(values: &[f32]) -> Markup {
     let top = values.iter().copied().fold(0.0f32, f32::max).max(1.0);
-    let first = 60usize.saturating_sub(values.len());
-    let point = |(i, v): (usize, &f32)| (((first + i) as f64), 15.0 - f64::from(v / top) * 13.0);
-    let points: Vec<_> = values.iter().enumerate().map(point).collect();
+    let pairs: Vec<f32> = values
+        .rchunks(2)
+        .map(|p| p.iter().sum::<f32>() / p.len() as f32)
+        .collect();
+    let point = |(i, v): (usize, &f32)| (60.0 - 2.0 * i as f64, 15.0 - f64::from(v / top) * 13.0);
+    let points: Vec<_> = pairs.iter().enumerate().map(point).collect();
     html! {
         svg.spark aria-hidden="true" viewBox="0 0 60 16" preserveAspectRatio="none" {
             @if points.len() > 1 {
-                polygon.area.l1 points=(spark_area(&points)) {}
                 polyline.line.l1 points=(join(&points)) {}
             }
         }
     }
 }
 
-fn spark_area(points: &[(f64, f64)]) -> String {
-    closed(points, 16.0)
-}
-
+/// The points of a line, closed along the bottom.
 fn area(points: &[(f64, f64)]) -> String {
-    closed(points, HEIGHT)
-}
-
-fn closed(points: &[(f64, f64)], bottom: f64) -> String {
     let (Some(first), Some(last)) = (points.first(), points.last()) else {
         return String::new();
     };
     let (a, b) = (first.0, last.0);
-    format!("{a:.1},{bottom} {} {b:.1},{bottom}", join(points))
+    format!(
+        "{},{HEIGHT} {} {},{HEIGHT}",
+        tenth(a),
+        join(points),
+        tenth(b)
+    )
 }
 
 fn join(points: &[(f64, f64)]) -> String {
@@ -170,9 +170,14 @@ fn join(points: &[(f64, f64)]) -> String {
         if !out.is_empty() {
             out.push(' ');
         }
-        out += &format!("{x:.1},{y:.1}");
+        out += &format!("{},{}", tenth(*x), tenth(*y));
     }
     out
+}
+
+/// Rounded to a tenth, without a needless `.0`.
+fn tenth(n: f64) -> f64 {
+    (n * 10.0).round() / 10.0
 }
 
 /// The next round number at or above `max`: 1, 2 or 5 times a power of ten.

@@ -66,7 +66,7 @@ async fn the_first_line_says_how_things_are() {
     assert!(html.contains("<title>▲ 3/9 · roundel</title>"));
     let text = text_of(&html);
     assert!(
-        text.contains("3 of 9 servers serving — webapp-1 joining for"),
+        text.contains("3 of 9 servers serving — webapp-8 down for"),
         "{text}"
     );
     let html = page(Config::default(), |s| fixture::calm(s, 0), &[]);

@@ -54,9 +54,9 @@ fn durations(scene: &Scene<'_>, rows: &[&Row]) -> Markup {
     ];
     let plot = plot(scene, "Latency: p50, p95 and p99", lines, false);
     let note = html! {
-        (key("l1")) "p50 " (latency(total.p50_seconds)) " "
-        (key("l2")) "p95 " (latency(total.p95_seconds)) " "
-        (key("l3")) "p99 " (latency(total.p99_seconds))
+        (key("l1", &format!("p50 {}", latency(total.p50_seconds))))
+        (key("l2", &format!("p95 {}", latency(total.p95_seconds))))
+        (key("l3", "p99"))
     };
     let max = plot.max();
     let top = if max > 0.0 {
@@ -84,9 +84,8 @@ fn errors(scene: &Scene<'_>, rows: &[&Row]) -> Markup {
     let plot = plot(scene, "Errors and retries per second", lines, false);
     let last = rows.last();
     let note = html! {
-        (key("bad")) "5xx " (rate(last.map_or(0.0, |r| f64::from(r.errors_5xx)))) " "
-        (key("l2")) "4xx " (rate(last.map_or(0.0, |r| f64::from(r.errors_4xx)))) " "
-        (key("l3")) "retries " (rate(last.map_or(0.0, |r| f64::from(r.retries))))
+        (key("bad", "5xx")) (key("l2", "4xx"))
+        (key("l3", &format!("retries {}/s", rate(last.map_or(0.0, |r| f64::from(r.retries))))))
     };
     let big = ratio.map_or("–".into(), super::format::percent);
     tile(
@@ -120,13 +119,14 @@ fn in_flight(scene: &Scene<'_>, rows: &[&Row]) -> Markup {
         .map(|f| f.connections)
         .sum();
     let note = html! {
-        (key("bad")) "waiting " (count(total.queue_length)) " · " (count(clients)) " client connections"
+        (key("bad", &format!("waiting {}", count(total.queue_length))))
+        span.key { (count(clients)) " clients" }
     };
     tile(
         "In flight",
         &count(total.in_flight),
         "",
-        &rate(plot.max()),
+        &count(plot.max().round() as u64),
         &plot,
         &note,
     )
@@ -149,12 +149,12 @@ fn servers(scene: &Scene<'_>, rows: &[&Row]) -> Markup {
         vec![known, serving],
         true,
     );
-    let note = html! { (key("l1")) "serving " (key("l3")) "known " (total.known) };
+    let note = html! { (key("l1", "serving")) (key("l3", &format!("known {}", total.known))) };
     tile(
         "Servers",
         &total.serving.to_string(),
         "serving",
-        &rate(plot.max()),
+        &count(plot.max().round() as u64),
         &plot,
         &note,
     )
@@ -172,9 +172,12 @@ fn tile(title: &str, big: &str, unit: &str, top: &str, plot: &Plot, note: &Marku
 }
 
 /// A sample of a line, beside its word.
-fn key(class: &str) -> Markup {
+fn key(class: &str, text: &str) -> Markup {
     html! {
-        svg.key aria-hidden="true" width="16" height="6" { line class={ "line " (class) } x1="0" y1="3" x2="16" y2="3" {} }
+        span.key {
+            svg aria-hidden="true" width="16" height="6" { line class={ "line " (class) } x1="0" y1="3" x2="16" y2="3" {} }
+            (text)
+        }
     }
 }
 
