@@ -131,6 +131,19 @@ impl Edits {
         }
     }
 
+    /// Goes through the fields as they are after the edits, without those of the connection and
+    /// its framing: what a writer for another protocol than HTTP/1 passes on.
+    pub fn apply<'a>(&'a self, fields: Fields<'a>) -> impl Iterator<Item = (&'a [u8], &'a [u8])> {
+        let kept = fields
+            .iter()
+            .filter(|line| !line.known.is_hop_by_hop())
+            .filter_map(|line| match self.is_touched(line.index) {
+                true => Some((line.name, self.replacement(line.index)?)),
+                false => Some((line.name, line.value)),
+            });
+        kept.chain(self.appended())
+    }
+
     #[inline]
     pub(crate) fn is_touched(&self, index: usize) -> bool {
         self.touched[index / 64] & (1 << (index % 64)) != 0
