@@ -197,35 +197,49 @@ impl Known {
     }
 }
 
-/// Compares a name with a known text of the same length without case, eight bytes at a time.
+/// Compares a name with a known text of the same length without case, a word at a time.
 ///
-/// Only bit 5 of a letter may differ. Known texts hold letters, digits and `-`, of which letters alone
-/// have bit 6. The last word overlaps the one before.
+/// The last word overlaps the one before.
 #[inline]
 fn is_same(name: &[u8], text: &[u8]) -> bool {
-    const BIT_6: u64 = 0x4040_4040_4040_4040;
     let length = text.len();
-    if length < 8 {
-        return name
-            .iter()
-            .zip(text)
-            .all(|(byte, text)| (byte ^ text) & !((text & 0x40) >> 1) == 0);
+    if length < 4 {
+        return name.eq_ignore_ascii_case(text);
     }
-    let differs = |at: usize| match (name[at..].first_chunk::<8>(), text[at..].first_chunk::<8>()) {
-        (Some(name), Some(text)) => {
-            let text = u64::from_le_bytes(*text);
-            (u64::from_le_bytes(*name) ^ text) & !((text & BIT_6) >> 1) != 0
-        }
-        _ => true,
-    };
+    if length < 8 {
+        return is_same_half(name, text, 0) && is_same_half(name, text, length - 4);
+    }
     let mut at = 0;
     while at + 8 < length {
-        if differs(at) {
+        if !is_same_word(name, text, at) {
             return false;
         }
         at += 8;
     }
-    !differs(length - 8)
+    is_same_word(name, text, length - 8)
+}
+
+/// Compares eight bytes: only bit 5 of a letter may differ. Known texts hold letters, digits and `-`,
+/// of which letters alone have bit 6.
+#[inline]
+fn is_same_word(name: &[u8], text: &[u8], at: usize) -> bool {
+    const BIT_6: u64 = 0x4040_4040_4040_4040;
+    let (Some(name), Some(text)) = (name[at..].first_chunk(), text[at..].first_chunk()) else {
+        return false;
+    };
+    let (name, text) = (u64::from_le_bytes(*name), u64::from_le_bytes(*text));
+    (name ^ text) & !((text & BIT_6) >> 1) == 0
+}
+
+/// Compares four bytes as [`is_same_word`] does eight.
+#[inline]
+fn is_same_half(name: &[u8], text: &[u8], at: usize) -> bool {
+    const BIT_6: u32 = 0x4040_4040;
+    let (Some(name), Some(text)) = (name[at..].first_chunk(), text[at..].first_chunk()) else {
+        return false;
+    };
+    let (name, text) = (u32::from_le_bytes(*name), u32::from_le_bytes(*text));
+    (name ^ text) & !((text & BIT_6) >> 1) == 0
 }
 
 #[cfg(test)]
