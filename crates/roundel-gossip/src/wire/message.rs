@@ -358,3 +358,6 @@ impl Accusation {
 pub(super) fn name(r: &mut Reader<'_>) -> Result<String, ReadError> {
     r.text(limits::NAME).map(str::to_owned)
 }
+
+#[cfg(test)]
+mod tests;

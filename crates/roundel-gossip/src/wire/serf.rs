@@ -261,3 +261,6 @@ fn text_list(r: &mut Reader<'_>) -> Result<Option<Vec<String>>, ReadError> {
     let texts: Result<_, _> = (0..count).map(|_| text(r)).collect();
     texts.map(Some)
 }
+
+#[cfg(test)]
+mod tests;
