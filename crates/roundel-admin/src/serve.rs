@@ -98,3 +98,6 @@ async fn converse(stream: TcpStream, peer: SocketAddr, router: Router) {
         tracing::debug!(%peer, %error, "stats connection ended");
     }
 }
+
+#[cfg(test)]
+mod tests;

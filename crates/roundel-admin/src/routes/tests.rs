@@ -304,3 +304,113 @@ async fn hostile_text_stays_text_in_json() {
     let targets = get_from(&rig, "/sd/prometheus").await;
     assert!(targets.json().is_array());
 }
+
+fn form_rig(acts: Acts) -> Rig {
+    let config = Config {
+        acts,
+        ..Config::default()
+    };
+    rig(config, fixture::calm(4, 2))
+}
+
+async fn post_form(rig: &Rig, body: &str) -> Answer {
+    let request = http::Request::post("/");
+    let kind = "application/x-www-form-urlencoded";
+    send(rig, request.header("content-type", kind), body).await
+}
+
+#[tokio::test]
+async fn the_page_is_hardened_and_head_answers() {
+    let rig = calm_rig();
+    let page = get_from(&rig, "/").await;
+    assert_eq!(page.header("content-type"), "text/html; charset=utf-8");
+    assert_eq!(page.header("cache-control"), "no-store");
+    assert!(
+        page.header("content-security-policy")
+            .starts_with("default-src 'none'; style-src 'sha256-")
+    );
+    assert_eq!(get_from(&rig, "/;st=DONE").await.status, 200);
+    assert!(
+        get_from(&rig, "/?refresh=5")
+            .await
+            .body
+            .contains("http-equiv=\"refresh\" content=\"5\"")
+    );
+    assert_eq!(send(&rig, http::Request::head("/"), "").await.status, 200);
+    assert_eq!(
+        post_form(&rig, "b=nodes&do=drain+webapp-1").await.status,
+        405
+    );
+}
+
+#[tokio::test]
+async fn a_form_needs_this_processs_key_and_the_version_it_showed() {
+    let rig = form_rig(Acts::Loopback);
+    let key = rig.admin.shared.form_key.clone();
+    let refused = post_form(&rig, "b=nodes&do=drain+webapp-1&version=7&key=x").await;
+    assert_eq!(refused.status, 403);
+    let stale = format!("b=nodes&do=drain+webapp-1&version=6&key={key}");
+    assert_eq!(post_form(&rig, &stale).await.status, 409);
+    let nonsense = format!("b=nodes&version=7&key={key}");
+    assert_eq!(post_form(&rig, &nonsense).await.status, 400);
+}
+
+#[tokio::test]
+async fn the_last_serving_server_is_taken_out_only_on_purpose() {
+    let mut rig = form_rig(Acts::Loopback);
+    let mut one = fixture::calm(5, 2);
+    one.backends[0].servers[1].state = roundel_model::ServerState::Down;
+    rig.publish(one).await;
+    let key = rig.admin.shared.form_key.clone();
+    let body = format!("b=nodes&do=drain+webapp-1&version=7&key={key}");
+    let refused = post_form(&rig, &body).await;
+    assert_eq!(refused.status, 409);
+    assert!(refused.body.contains("no server that serves"));
+    let forced = format!("{body}&override=1");
+    let admin = rig.admin.clone();
+    let answer = async {
+        let mut request = http::Request::post("/")
+            .header("host", "localhost:1936")
+            .header("origin", "http://localhost:1936")
+            .header("content-type", "application/x-www-form-urlencoded")
+            .body(Body::from(forced))
+            .unwrap();
+        request
+            .extensions_mut()
+            .insert(Peer("127.0.0.1:9".parse().unwrap()));
+        admin.router().oneshot(request).await.unwrap()
+    };
+    let (answer, command) = tokio::join!(answer, obey(&mut rig, Ok(Outcome::default())));
+    assert_eq!(answer.status(), 303);
+    assert_eq!(answer.headers()["location"], "/;st=DONE");
+    assert_eq!(command.as_str(), "drain");
+}
+
+#[tokio::test]
+async fn haproxys_form_works_with_a_token() {
+    let mut rig = form_rig(Acts::Token("t".into()));
+    assert_eq!(
+        post_form(&rig, "s=webapp-1&action=drain&b=nodes")
+            .await
+            .status,
+        401
+    );
+    let admin = rig.admin.clone();
+    let answer = async {
+        let request = http::Request::post("/")
+            .header("host", "lb")
+            .header("authorization", "Bearer t")
+            .header("content-type", "application/x-www-form-urlencoded")
+            .body(Body::from("s=webapp-1&s=webapp-2&action=maint&b=%233"))
+            .unwrap();
+        admin.router().oneshot(request).await.unwrap()
+    };
+    let orders = async {
+        let first = obey(&mut rig, Ok(Outcome::default())).await;
+        let second = obey(&mut rig, Err(CommandError::NoServer)).await;
+        (first, second)
+    };
+    let (answer, (first, _)) = tokio::join!(answer, orders);
+    assert_eq!(answer.headers()["location"], "/;st=PART");
+    assert_eq!(first.as_str(), "maint");
+}
