@@ -5,18 +5,32 @@
 //! Does not own: any rule of the gossip protocol, of balancing or of HTTP.
 //! Start at [`run`], then [`cli`] for the words and `serve` for the boot order.
 //! Invariants: one task, the control task, is the only writer of every backend's state; a
-//! configuration is taken over as a whole or not at all; nothing is read from the environment
-//! after start.
+//! configuration is taken over as a whole or not at all; requests never wait for anything here.
 
 pub mod cli;
 pub mod config;
 pub mod value;
 
+mod agent;
+mod client;
+mod collector;
+mod control;
+mod demo;
 mod env;
+mod event_log;
 mod host;
+mod loader;
 mod logging;
+mod managed;
+mod operator;
+mod proc;
 mod program;
+mod routes;
+mod serve;
 mod signals;
+mod sources;
+mod table;
 mod toy;
+mod watch;
 
 pub use program::run;

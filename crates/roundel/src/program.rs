@@ -5,10 +5,11 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, FromArgMatches};
 
-use crate::cli::{CheckArgs, Cli, Command, ServeArgs};
+use crate::cli::{AgentArgs, CheckArgs, Cli, Command, DemoArgs, LogArgs, ServeArgs};
 use crate::config::{self, LoadError, Settings};
 use crate::env::{self, Given};
-use crate::logging;
+use crate::loader::Loader;
+use crate::{logging, operator};
 
 /// Success, also after a clean drain.
 const FINE: u8 = 0;
@@ -22,11 +23,15 @@ const REFUSED: u8 = 3;
 /// Runs the program with these arguments (the first is its own name) and gives its exit code.
 pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     let command = env::forget_empty(Cli::command());
+    let args: Vec<OsString> = args.into_iter().collect();
+    let is_healthcheck = args.get(1).is_some_and(|verb| verb == "healthcheck");
     let matches = match command.clone().try_get_matches_from(args) {
         Ok(matches) => matches,
         Err(error) => {
             let _ = error.print();
-            return ExitCode::from(if error.use_stderr() { USAGE } else { FINE });
+            // Docker gives 2 a meaning of its own in health checks.
+            let usage = if is_healthcheck { FAILURE } else { USAGE };
+            return ExitCode::from(if error.use_stderr() { usage } else { FINE });
         }
     };
     let cli = match Cli::from_arg_matches(&matches) {
@@ -46,7 +51,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
             .map_or_else(Given::default, |c| Given::new(c, sub)),
         None => Given::default(),
     };
-    let context = Context { command, given };
+    let context = Context { given };
     match dispatch(verb, &context) {
         Ok(code) => ExitCode::from(code),
         Err(error) => {
@@ -58,7 +63,6 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
 
 /// What a verb may ask about how it was called.
 struct Context {
-    command: clap::Command,
     given: Given,
 }
 
@@ -75,8 +79,8 @@ impl Context {
     }
 
     /// Logging for a verb that stays.
-    fn start_logging(&self, args: &crate::cli::LogArgs) -> anyhow::Result<()> {
-        logging::start(args)?;
+    fn start_logging(&self, args: &LogArgs, default: &str) -> anyhow::Result<()> {
+        logging::start(args, default)?;
         self.warn_misspelt(|line| tracing::warn!("{line}"));
         Ok(())
     }
@@ -84,13 +88,68 @@ impl Context {
 
 fn dispatch(verb: Command, context: &Context) -> anyhow::Result<u8> {
     match verb {
+        Command::Serve(args) => serve(args, context),
+        Command::Demo(args) => demo(args, context),
+        Command::Agent(args) => agent(args, context),
         Command::Check(args) => Ok(check(&args, context)),
         Command::Toy(args) => {
-            context.start_logging(&args.log)?;
+            context.start_logging(&args.log, logging::EVERYTHING)?;
             crate::toy::run(&args).map(|()| FINE)
         }
-        _ => anyhow::bail!("not wired"),
+        Command::Healthcheck(args) => ask(operator::healthcheck(&args)),
+        Command::Members(args) => ask(operator::members(&args)),
+        Command::Events(args) => ask(operator::events(&args)),
+        Command::Join(args) => ask(operator::join(&args)),
+        Command::Leave(args) => ask(operator::leave(&args)),
+        Command::Stat(args) => ask(operator::stat(&args)),
+        Command::Drain(args) => ask(operator::state(&args, "drain")),
+        Command::Ready(args) => ask(operator::state(&args, "ready")),
+        Command::Maint(args) => ask(operator::state(&args, "maint")),
+        Command::Weight(args) => ask(operator::weight(&args)),
     }
+}
+
+/// Runs a verb that asks a running balancer.
+fn ask(verb: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<u8> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    runtime.block_on(verb).map(|()| FINE)
+}
+
+fn serve(args: ServeArgs, context: &Context) -> anyhow::Result<u8> {
+    context.start_logging(&args.log, logging::WITH_TIMELINE)?;
+    let loader = Loader::new(args, context.given.clone());
+    match loader.load() {
+        Ok(settings) => crate::serve::run(loader, settings).map(|()| FINE),
+        Err(error) => Ok(refuse(&error, REFUSED)),
+    }
+}
+
+fn demo(args: DemoArgs, context: &Context) -> anyhow::Result<u8> {
+    context.start_logging(&args.serve.log, logging::WITH_TIMELINE)?;
+    let loader = Loader::new(args.serve, context.given.clone()).adjusted(crate::demo::adjust);
+    match loader.load() {
+        Ok(settings) => crate::demo::run(args.servers, loader, settings).map(|()| FINE),
+        Err(error) => Ok(refuse(&error, REFUSED)),
+    }
+}
+
+/// Runs the agent; its exit code is that of the command it ran.
+fn agent(args: AgentArgs, context: &Context) -> anyhow::Result<u8> {
+    context.start_logging(&args.log, logging::EVERYTHING)?;
+    let config = match crate::agent::config(args) {
+        Ok(config) => config,
+        Err(fault) => {
+            eprintln!("error: {fault}");
+            return Ok(USAGE);
+        }
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    let code = runtime.block_on(roundel_agent::run(config))?;
+    Ok(u8::try_from(code).unwrap_or(FAILURE))
 }
 
 fn check(args: &CheckArgs, context: &Context) -> u8 {

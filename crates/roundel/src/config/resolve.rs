@@ -17,6 +17,8 @@ mod frontend;
 mod gossip;
 mod process;
 
+pub(crate) use gossip::read_key;
+
 /// Says why there are no settings.
 #[derive(Debug)]
 pub enum LoadError {

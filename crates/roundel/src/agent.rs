@@ -1,0 +1,52 @@
+//! From the flags of `agent` to its settings.
+
+use crate::cli::{AgentArgs, GossipArgs};
+use crate::config::read_key;
+use crate::value::{self, Fault};
+
+/// The port of the classroom's apps.
+const PORT: u16 = 3000;
+
+/// Translates flags. Errors: a key that is none, a port in nobody's range.
+pub(crate) fn config(args: AgentArgs) -> Result<roundel_agent::Config, Fault> {
+    Ok(roundel_agent::Config {
+        gossip: gossip(&args.gossip)?,
+        role: args.role,
+        port: args.port.unwrap_or(PORT),
+        weight: args.weight.map(|w| w.get()),
+        wait_port: args.wait_port,
+        drain_timeout: args.drain_timeout,
+        command: Some(args.command).filter(|words| !words.is_empty()),
+    })
+}
+
+fn gossip(args: &GossipArgs) -> Result<roundel_gossip_tokio::Config, Fault> {
+    let listen = match args.gossip_listen {
+        Some(address) => address,
+        None => value::listen(":7946")?,
+    };
+    let name = args.node_name.clone();
+    Ok(roundel_gossip_tokio::Config {
+        name: name.unwrap_or_else(crate::host::node_name).to_string(),
+        listen,
+        advertise: args.advertise,
+        tags: args.tags.iter().cloned().collect(),
+        join: args.join.clone(),
+        keys: keys(args)?,
+        ..roundel_gossip_tokio::Config::default()
+    })
+}
+
+fn keys(args: &GossipArgs) -> Result<Vec<Vec<u8>>, Fault> {
+    let text = match (&args.gossip_key, &args.gossip_key_file) {
+        (Some(key), _) => key.clone(),
+        (None, Some(path)) => std::fs::read_to_string(path).map_err(|error| {
+            Fault::new(
+                format!("cannot read {}: {error}", path.display()),
+                "check --gossip-key-file",
+            )
+        })?,
+        (None, None) => return Ok(Vec::new()),
+    };
+    read_key(&text).map(|key| vec![key])
+}

@@ -1,0 +1,142 @@
+//! Once a second, everything that the views show, in one snapshot.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+use roundel_admin::status::{ConfigStatus, Process, Snapshot};
+use roundel_model::Name;
+use roundel_proxy::{AccessLog, Proxy};
+
+use crate::config::Settings;
+use crate::event_log::EventLog;
+use crate::managed::Managed;
+use crate::proc;
+
+mod backend;
+mod cluster;
+mod frontend;
+
+use backend::Retired;
+pub(crate) use cluster::GossipView;
+
+/// Makes one snapshot after the other and remembers what a single one cannot show.
+pub(crate) struct Collector {
+    started: Instant,
+    seq: u64,
+    ids: Ids,
+    process: Process,
+    access_log: AccessLog,
+    retired: BTreeMap<Name, Retired>,
+}
+
+/// Hands out the stable small numbers of frontends and backends.
+#[derive(Default)]
+struct Ids {
+    last: u32,
+    frontends: BTreeMap<Name, u32>,
+}
+
+/// What the collector reads.
+pub(crate) struct Sight<'a> {
+    pub(crate) settings: &'a Settings,
+    pub(crate) node: &'a str,
+    pub(crate) proxy: &'a Proxy,
+    pub(crate) backends: &'a mut BTreeMap<Name, Managed>,
+    pub(crate) gossip: Option<&'a GossipView>,
+    pub(crate) events: &'a EventLog,
+    pub(crate) config: &'a ConfigStatus,
+    pub(crate) draining: bool,
+}
+
+impl Collector {
+    pub(crate) fn new(started: Instant, workers: usize, access_log: AccessLog) -> Self {
+        let process = Process {
+            revision: option_env!("ROUNDEL_REVISION").unwrap_or("").to_owned(),
+            start_time_seconds: unix_now() - started.elapsed().as_secs_f64(),
+            pid: std::process::id(),
+            threads: workers as u64,
+            ..Process::default()
+        };
+        Self {
+            started,
+            seq: 0,
+            ids: Ids::default(),
+            process,
+            access_log,
+            retired: BTreeMap::new(),
+        }
+    }
+
+    /// A number for a backend that is new; frontends and backends share one sequence.
+    pub(crate) fn next_id(&mut self) -> u32 {
+        self.ids.last += 1;
+        self.ids.last
+    }
+
+    /// Reads everything once.
+    pub(crate) fn collect(&mut self, sight: Sight<'_>) -> Arc<Snapshot> {
+        let now = Instant::now();
+        self.seq += 1;
+        proc::refresh(&mut self.process);
+        let frontends = self.frontends(&sight);
+        let mut backends = Vec::with_capacity(sight.settings.backends.len());
+        for settings in &sight.settings.backends {
+            if let Some(managed) = sight.backends.get_mut(&settings.name) {
+                let retired = self.retired.entry(settings.name.clone()).or_default();
+                backends.push(backend::collect(now, settings, managed, retired));
+            }
+        }
+        let (members, gossip) = match sight.gossip {
+            Some(view) => {
+                let (members, gossip) = view.collect();
+                (members, Some(gossip))
+            }
+            None => (Vec::new(), None),
+        };
+        Arc::new(Snapshot {
+            seq: self.seq,
+            node: sight.node.to_owned(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            time_ms: (unix_now() * 1e3) as u64,
+            uptime_seconds: self.started.elapsed().as_secs_f64(),
+            draining: sight.draining,
+            process: self.process.clone(),
+            config: sight.config.clone(),
+            frontends,
+            backends,
+            members,
+            gossip,
+            events: sight.events.recent(),
+            log_lines_dropped_total: self.access_log.dropped(),
+        })
+    }
+
+    fn frontends(&mut self, sight: &Sight<'_>) -> Vec<roundel_admin::status::Frontend> {
+        let running = sight.proxy.frontends();
+        let mut list = Vec::with_capacity(running.len());
+        for status in &running {
+            let id = match self.ids.frontends.get(&status.name) {
+                Some(id) => *id,
+                None => {
+                    let id = self.next_id();
+                    self.ids.frontends.insert(status.name.clone(), id);
+                    id
+                }
+            };
+            let settings = sight.settings.frontends.iter();
+            let default = settings
+                .filter(|f| f.name == status.name)
+                .map(|f| f.default_backend.to_string())
+                .next();
+            list.push(frontend::collect(id, status, default.unwrap_or_default()));
+        }
+        list
+    }
+}
+
+/// Seconds since the Unix epoch.
+pub(crate) fn unix_now() -> f64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    since.map_or(0.0, |d| d.as_secs_f64())
+}

@@ -1,0 +1,282 @@
+//! The numbers of one backend and its servers.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Instant;
+
+use roundel_admin::status::{Backend, Check, Server, Times, Traffic};
+use roundel_balance::{
+    BackendCounters, CheckKind, CheckSpec, ServerCounters, ServerId, ServerLive, ServerStatus,
+    StickyVerdict,
+};
+use roundel_model::ServerState;
+use roundel_stats::{Counter, Histogram, HistogramSnapshot, PerWorker};
+
+use super::unix_now;
+use crate::config;
+use crate::managed::{Managed, Tally};
+use crate::value::show_duration;
+
+/// What servers counted whose rows are no longer shown, so that no sum ever goes back.
+#[derive(Default)]
+pub(super) struct Retired {
+    shown: BTreeMap<ServerId, Arc<ServerLive>>,
+    sum: Traffic,
+    requests: u64,
+}
+
+impl Retired {
+    /// Takes over the counts of servers that are not shown this time.
+    fn update(&mut self, statuses: &[ServerStatus]) {
+        let shown: BTreeMap<ServerId, Arc<ServerLive>> = statuses
+            .iter()
+            .map(|s| (s.live.id, Arc::clone(&s.live)))
+            .collect();
+        for (id, live) in &self.shown {
+            if !shown.contains_key(id) {
+                add(&mut self.sum, &traffic(live));
+                self.requests += live.workers.sum(|w| w.requests.get());
+            }
+        }
+        self.shown = shown;
+    }
+}
+
+pub(super) fn collect(
+    now: Instant,
+    settings: &config::Backend,
+    managed: &mut Managed,
+    retired: &mut Retired,
+) -> Backend {
+    let statuses = managed.director().servers(now);
+    retired.update(&statuses);
+    managed.tally.keep(|id| retired.shown.contains_key(&id));
+    let tally = &managed.tally;
+    let servers: Vec<Server> = statuses
+        .iter()
+        .map(|status| server(now, status, tally, settings))
+        .collect();
+    let balancer = managed.director().balancer();
+    let counters = balancer.counters();
+    let sum = |of: fn(&BackendCounters) -> u64| counters.sum(of);
+    let no_server = sum(|c| c.no_server.get());
+    let mut traffic = retired.sum.clone();
+    for server in &servers {
+        add(&mut traffic, &server.traffic);
+    }
+    let dispatched: u64 = servers.iter().map(|s| s.requests_total).sum();
+    let errors = traffic.connect_errors_total + traffic.response_errors_total + no_server;
+    own_numbers(&mut traffic, counters);
+    Backend {
+        name: settings.name.to_string(),
+        id: managed.id,
+        balance: settings.balance.to_string(),
+        set_version: managed.set_version(),
+        sticky: settings
+            .sticky
+            .as_ref()
+            .map_or_else(String::new, |s| s.cookie.clone()),
+        check: describe_check(&settings.check),
+        requests_total: dispatched + retired.requests,
+        errors_total: errors,
+        in_flight: servers.iter().map(|s| s.in_flight).sum(),
+        in_flight_limit: None,
+        queue_length: 0,
+        queue_timeouts_total: 0,
+        no_server_total: no_server,
+        retries_exhausted_total: 0,
+        traffic,
+        since_seconds: now.saturating_duration_since(tally.since).as_secs(),
+        downtime_seconds: tally.downtime(now).as_secs(),
+        down_transitions_total: tally.downs,
+        set_changes_total: tally
+            .set_changes
+            .iter()
+            .map(|(source, n)| (source.to_string(), *n))
+            .collect(),
+        sticky_requests_total: sticky(counters),
+        sticky_cookies_set_total: BTreeMap::new(),
+        request_duration: merged(counters, |c| &c.total),
+        time_to_first_byte: merged(counters, |c| &c.response),
+        connect_duration: merged(counters, |c| &c.connect),
+        queue_duration: HistogramSnapshot::default(),
+        servers,
+    }
+}
+
+/// What the backend counts itself, answers without a server included, replaces the sums.
+fn own_numbers(traffic: &mut Traffic, counters: &PerWorker<BackendCounters>) {
+    traffic.bytes_in_total = counters.sum(|c| c.bytes_in.get());
+    traffic.bytes_out_total = counters.sum(|c| c.bytes_out.get());
+    traffic.responses_total =
+        std::array::from_fn(|class| counters.sum(|c| c.responses[class].get()));
+    traffic.client_aborts_total = counters.sum(|c| c.client_aborts.get());
+    traffic.denied_requests_total = counters.sum(|c| c.denied.get());
+    traffic.last_request_seconds = ago(counters.iter().map(|c| c.last_request.get()).max());
+}
+
+fn server(
+    now: Instant,
+    status: &ServerStatus,
+    tally: &Tally,
+    settings: &config::Backend,
+) -> Server {
+    let live = &status.live;
+    let traffic = traffic(live);
+    let changes = tally.changes.get(&live.id);
+    let words = |(state, n): (&ServerState, &u64)| (state.to_string(), *n);
+    Server {
+        name: status.name.to_string(),
+        id: live.id.0,
+        address: status.address.to_string(),
+        state: status.state,
+        reason: status.reason.clone(),
+        doubt: status.doubt,
+        weight: status.weight,
+        user_weight: status.uweight,
+        initial_weight: status.initial_weight,
+        warming_percent: status.throttle,
+        backup: status.backup,
+        source: status.source.to_string(),
+        cookie: match settings.sticky {
+            Some(_) => status.cookie.clone(),
+            None => String::new(),
+        },
+        in_flight: u64::from(live.in_flight()),
+        in_flight_limit: None,
+        requests_total: live.workers.sum(|w| w.requests.get()),
+        errors_total: traffic.connect_errors_total + traffic.response_errors_total,
+        traffic,
+        since_seconds: now.saturating_duration_since(status.since).as_secs(),
+        downtime_seconds: status.downtime.as_secs(),
+        down_transitions_total: status.check_downs,
+        ejections_total: 0,
+        state_changes_total: changes.into_iter().flatten().map(words).collect(),
+        check: check(status, tally),
+        idle_connections: 0,
+    }
+}
+
+fn check(status: &ServerStatus, tally: &Tally) -> Option<Check> {
+    let state = status.check.as_ref()?;
+    let (passed, failed) = tally
+        .probes
+        .get(&status.live.id)
+        .copied()
+        .unwrap_or_default();
+    let probed = passed + failed > 0;
+    Some(Check {
+        status: state.status.to_string(),
+        code: state.http_code,
+        duration_ms: probed.then(|| state.duration.as_millis() as u64),
+        text: state.description.clone(),
+        running: state.running,
+        rise: state.rise,
+        fall: state.fall,
+        health: state.health,
+        passed_total: passed,
+        failed_total: failed,
+        failed_while_up_total: status.check_failures,
+    })
+}
+
+/// The counts of one server over all workers.
+fn traffic(live: &ServerLive) -> Traffic {
+    let sum = |of: fn(&ServerCounters) -> &Counter| live.workers.sum(|w| of(w).get());
+    let max = |of: fn(&ServerCounters) -> &Counter| {
+        let each = live.workers.iter().map(|w| of(w).get());
+        each.max().unwrap_or(0)
+    };
+    Traffic {
+        lb_total: sum(|c| &c.lb_total),
+        bytes_in_total: sum(|c| &c.bytes_in),
+        bytes_out_total: sum(|c| &c.bytes_out),
+        responses_total: std::array::from_fn(|i| live.workers.sum(|w| w.responses[i].get())),
+        connect_errors_total: sum(|c| &c.connect_errors),
+        response_errors_total: sum(|c| &c.response_errors),
+        retries_total: sum(|c| &c.retries),
+        redispatches_total: sum(|c| &c.redispatches),
+        client_aborts_total: sum(|c| &c.client_aborts),
+        server_aborts_total: sum(|c| &c.server_aborts),
+        connects_total: sum(|c| &c.connects),
+        reuses_total: sum(|c| &c.reuses),
+        internal_errors_total: 0,
+        denied_requests_total: 0,
+        last_request_seconds: ago(Some(max(|c| &c.last_request))),
+        times: Times {
+            count: sum(|c| &c.timed),
+            queue_us: sum(|c| &c.queue_us),
+            connect_us: sum(|c| &c.connect_us),
+            response_us: sum(|c| &c.response_us),
+            total_us: sum(|c| &c.total_us),
+            queue_max_us: max(|c| &c.queue_us_max),
+            connect_max_us: max(|c| &c.connect_us_max),
+            response_max_us: max(|c| &c.response_us_max),
+            total_max_us: max(|c| &c.total_us_max),
+        },
+    }
+}
+
+/// Adds the counts of one server to a sum.
+fn add(sum: &mut Traffic, more: &Traffic) {
+    sum.lb_total += more.lb_total;
+    sum.bytes_in_total += more.bytes_in_total;
+    sum.bytes_out_total += more.bytes_out_total;
+    for (mine, theirs) in sum.responses_total.iter_mut().zip(more.responses_total) {
+        *mine += theirs;
+    }
+    sum.connect_errors_total += more.connect_errors_total;
+    sum.response_errors_total += more.response_errors_total;
+    sum.retries_total += more.retries_total;
+    sum.redispatches_total += more.redispatches_total;
+    sum.client_aborts_total += more.client_aborts_total;
+    sum.server_aborts_total += more.server_aborts_total;
+    sum.connects_total += more.connects_total;
+    sum.reuses_total += more.reuses_total;
+    let (times, others) = (&mut sum.times, &more.times);
+    times.count += others.count;
+    times.queue_us += others.queue_us;
+    times.connect_us += others.connect_us;
+    times.response_us += others.response_us;
+    times.total_us += others.total_us;
+    times.queue_max_us = times.queue_max_us.max(others.queue_max_us);
+    times.connect_max_us = times.connect_max_us.max(others.connect_max_us);
+    times.response_max_us = times.response_max_us.max(others.response_max_us);
+    times.total_max_us = times.total_max_us.max(others.total_max_us);
+}
+
+/// How many whole seconds ago; zero stands for never.
+fn ago(unix_seconds: Option<u64>) -> Option<u64> {
+    let then = unix_seconds.filter(|then| *then > 0)?;
+    Some((unix_now() as u64).saturating_sub(then))
+}
+
+fn sticky(counters: &PerWorker<BackendCounters>) -> BTreeMap<String, u64> {
+    let count = |(i, word): (usize, &&str)| {
+        let n = counters.sum(|c| c.sticky[i].get());
+        ((*word).to_owned(), n)
+    };
+    StickyVerdict::LABELS
+        .iter()
+        .enumerate()
+        .map(count)
+        .collect()
+}
+
+fn merged(
+    counters: &PerWorker<BackendCounters>,
+    of: fn(&BackendCounters) -> &Histogram,
+) -> HistogramSnapshot {
+    let mut all = HistogramSnapshot::default();
+    for worker in counters.iter() {
+        all.merge(&of(worker).snapshot());
+    }
+    all
+}
+
+fn describe_check(spec: &CheckSpec) -> String {
+    match &spec.kind {
+        CheckKind::Off => String::new(),
+        kind => format!("{kind} every {}", show_duration(spec.every)),
+    }
+}

@@ -1,0 +1,125 @@
+//! The gossip node as the views show it.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use roundel_admin::status::{Gossip, Member, MemberStatus};
+use roundel_gossip_tokio::{Event, Handle, Status};
+
+/// What is known of the gossip node beside its members: counts of events, round trips.
+pub(crate) struct GossipView {
+    handle: Handle,
+    seeds: Vec<String>,
+    encrypted: bool,
+    events: BTreeMap<&'static str, u64>,
+    joins: BTreeMap<&'static str, u64>,
+    round_trips: BTreeMap<String, Duration>,
+}
+
+impl GossipView {
+    pub(crate) fn new(handle: Handle, seeds: Vec<String>, encrypted: bool) -> Self {
+        Self {
+            handle,
+            seeds,
+            encrypted,
+            events: BTreeMap::new(),
+            joins: BTreeMap::new(),
+            round_trips: BTreeMap::new(),
+        }
+    }
+
+    pub(crate) fn handle(&self) -> &Handle {
+        &self.handle
+    }
+
+    /// Counts one event of the node.
+    pub(crate) fn observe(&mut self, event: &Event) {
+        let word = match event {
+            Event::Join(_) => "join",
+            Event::Update(_) => "update",
+            Event::Leaving(_) => "leaving",
+            Event::Leave(_) => "leave",
+            Event::Failed(_) => "failed",
+            Event::Reap(member) => {
+                self.round_trips.remove(&member.name);
+                "reap"
+            }
+            Event::Heard { name, round_trip } => {
+                self.round_trips.insert(name.clone(), *round_trip);
+                return;
+            }
+            Event::Joined { .. } => return *self.joins.entry("ok").or_default() += 1,
+            Event::JoinFailed { .. } => return *self.joins.entry("fail").or_default() += 1,
+            _ => return,
+        };
+        *self.events.entry(word).or_default() += 1;
+    }
+
+    pub(crate) fn collect(&self) -> (Vec<Member>, Gossip) {
+        let members = self.handle.members();
+        let members = members.borrow();
+        let list = members.iter().map(|m| self.member(m)).collect();
+        (list, self.gossip())
+    }
+
+    fn member(&self, member: &roundel_gossip_tokio::Member) -> Member {
+        let round_trip = self.round_trips.get(&member.name);
+        Member {
+            name: member.name.clone(),
+            address: member.address.to_string(),
+            status: match member.status {
+                Status::Alive => MemberStatus::Alive,
+                Status::Leaving => MemberStatus::Leaving,
+                Status::Left => MemberStatus::Left,
+                Status::Failed => MemberStatus::Failed,
+            },
+            tags: member.tags.clone(),
+            suspect: member.suspect,
+            incarnation: member.incarnation,
+            since_seconds: member.since.elapsed().as_secs(),
+            rtt_us: round_trip.map(|d| d.as_micros() as u64),
+            me: member.name == self.handle.name(),
+            protocol: member.versions[2],
+        }
+    }
+
+    fn gossip(&self) -> Gossip {
+        let stats = self.handle.stats();
+        let owned = |map: &BTreeMap<&'static str, u64>| {
+            let pairs = map.iter().map(|(word, n)| ((*word).to_owned(), *n));
+            pairs.collect::<BTreeMap<String, u64>>()
+        };
+        let flow = |dir: &str, what: &str, n: u64| (dir.to_owned(), what.to_owned(), n);
+        Gossip {
+            listen: self.handle.local_addr().to_string(),
+            seeds: self.seeds.clone(),
+            encrypted: self.encrypted,
+            health_score: u64::from(stats.awareness),
+            broadcast_queue: stats.queued as u64,
+            events_total: owned(&self.events),
+            probes_total: BTreeMap::from([
+                (
+                    "ack".to_owned(),
+                    stats.probes.saturating_sub(stats.probes_failed),
+                ),
+                ("fail".to_owned(), stats.probes_failed),
+            ]),
+            suspicions_total: stats.suspicions,
+            refutations_total: stats.refutations,
+            messages_total: vec![
+                flow("in", "datagram", stats.datagrams_in),
+                flow("out", "datagram", stats.datagrams_out),
+            ],
+            bytes_total: vec![
+                flow("in", "udp", stats.datagram_bytes_in),
+                flow("out", "udp", stats.datagram_bytes_out),
+            ],
+            decode_errors_total: stats
+                .dropped
+                .iter()
+                .map(|(reason, n)| (reason.to_string(), *n))
+                .collect(),
+            join_attempts_total: owned(&self.joins),
+        }
+    }
+}

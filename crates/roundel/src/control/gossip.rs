@@ -1,0 +1,134 @@
+//! What the gossip node tells: lines for the timeline, doubt about silent servers.
+
+use std::collections::BTreeMap;
+use std::time::Instant;
+
+use roundel_admin::status::EventKind;
+use roundel_balance::ServerId;
+use roundel_gossip_tokio::{Event, Member};
+use roundel_model::{Name, SourceKind};
+
+use super::Control;
+
+/// The servers that the gossip node pings closely, with the answers counted a second ago.
+#[derive(Default)]
+pub(super) struct Watched {
+    answers: BTreeMap<(Name, ServerId), u64>,
+    on: BTreeMap<Name, ()>,
+}
+
+impl Control {
+    pub(super) async fn handle_gossip(&mut self, event: &Event) {
+        if let Some(view) = &mut self.parts.gossip {
+            view.observe(event);
+        }
+        self.tell_gossip(event);
+        match event {
+            Event::Silent { name } => self.doubt(name, true),
+            Event::Heard { name, .. } => self.doubt(name, false),
+            _ => {}
+        }
+    }
+
+    /// Passes a member's silence on to the backends that have it as a server.
+    fn doubt(&mut self, member: &str, silent: bool) {
+        let now = Instant::now();
+        if let Ok(name) = Name::new(member) {
+            for managed in self.backends.values_mut() {
+                managed.handle_silence(now, &name, silent);
+            }
+        }
+    }
+
+    /// Has gossip ping the servers that answered no request in the last second, and only them.
+    pub(super) async fn watch_silent_servers(&mut self) {
+        let Some(view) = &self.parts.gossip else {
+            return;
+        };
+        let handle = view.handle().clone();
+        let mut answers = BTreeMap::new();
+        let mut wanted = BTreeMap::new();
+        for (backend, managed) in &self.backends {
+            let gossiped = managed.servers_of(SourceKind::Gossip);
+            for live in gossiped {
+                let key = (backend.clone(), live.id);
+                let count = live.answers();
+                if self
+                    .watched
+                    .answers
+                    .get(&key)
+                    .is_none_or(|old| *old == count)
+                {
+                    wanted.insert(live.name.clone(), ());
+                }
+                answers.insert(key, count);
+            }
+        }
+        for name in self.watched.on.keys().filter(|n| !wanted.contains_key(n)) {
+            handle.watch(name.as_str(), false).await;
+        }
+        for name in wanted.keys().filter(|n| !self.watched.on.contains_key(n)) {
+            handle.watch(name.as_str(), true).await;
+        }
+        for name in self.watched.on.keys().filter(|n| !wanted.contains_key(n)) {
+            // It answers requests: whatever gossip missed before is no reason for doubt.
+            for managed in self.backends.values_mut() {
+                managed.handle_silence(Instant::now(), name, false);
+            }
+        }
+        self.watched = Watched {
+            answers,
+            on: wanted,
+        };
+    }
+
+    fn tell_gossip(&self, event: &Event) {
+        let log = &self.parts.log;
+        let member = |kind, member: &Member, text: &str| {
+            let role = member.tags.get("role").map_or("none", String::as_str);
+            // Tags come from the network.
+            let text = format!("{text}, {}, role {}", member.address, role.escape_default());
+            log.add(kind, member.name.clone(), text, None);
+        };
+        let known = |name: &str| self.is_server(name);
+        match event {
+            // What happens to servers is told by the backend that has them.
+            Event::Join(m) if !known(&m.name) => member(EventKind::Join, m, "member joined"),
+            Event::Leave(m) => member(EventKind::Leave, m, "member left"),
+            Event::Failed(m) => member(EventKind::Failed, m, "member failed"),
+            Event::Joined { address, members } => log.add(
+                EventKind::Join,
+                "gossip",
+                format!("joined through {address}, which knows {members} members"),
+                None,
+            ),
+            Event::JoinFailed { address, reason } => {
+                tracing::debug!("join through {address} failed: {reason}");
+            }
+            Event::Conflict {
+                name,
+                kept,
+                refused,
+            } => log.add(
+                EventKind::Other,
+                name.clone(),
+                format!("name claimed by {refused}; {kept} keeps it"),
+                None,
+            ),
+            Event::Dropped { from, reason } => log.add(
+                EventKind::Other,
+                "gossip",
+                format!("refused what {from} sent: {reason}"),
+                None,
+            ),
+            _ => {}
+        }
+    }
+
+    fn is_server(&self, member: &str) -> bool {
+        Name::new(member).is_ok_and(|name| {
+            let mut all = self.backends.values();
+            all.any(|managed| managed.director().find(&name).is_some())
+        })
+    }
+}

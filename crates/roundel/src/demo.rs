@@ -1,0 +1,141 @@
+//! Everything in one process: a balancer, and toy servers that really join by gossip.
+
+use std::net::{Ipv4Addr, SocketAddr};
+
+use anyhow::Context;
+use roundel_gossip_tokio::Handle;
+use tokio::net::TcpListener;
+use tokio::task::JoinSet;
+
+use crate::config::{Acts, LogFormat, Settings};
+use crate::loader::Loader;
+use crate::serve::{Serving, runtime};
+use crate::signals::Signals;
+use crate::toy::{self, Toy};
+use crate::value;
+
+/// The demo's own defaults: no privileged port, nothing that leaves this machine, operator
+/// acts for whoever sits at it.
+pub(crate) fn adjust(settings: &mut Settings) {
+    let origins = &settings.origins;
+    let untouched = |path: &str| origins.of(path) == "default";
+    if let Some(gossip) = &mut settings.gossip {
+        if untouched("gossip.listen") {
+            gossip.listen = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        }
+        if untouched("gossip.node_name") {
+            "lb".clone_into(&mut gossip.node_name);
+        }
+    }
+    if untouched("stats.admin") && settings.process.acts == Acts::Off {
+        settings.process.acts = Acts::Loopback;
+    }
+    if untouched("access_log.format") {
+        settings.process.access_log = LogFormat::Off;
+    }
+    if untouched("cli.listen") {
+        settings.process.cli_listen = None;
+    }
+    let alone = settings.frontends.len() == 1 && untouched("frontend.localnodes.listen");
+    if let Some(frontend) = settings
+        .frontends
+        .first_mut()
+        .filter(|f| alone && f.name == "localnodes")
+    {
+        let address = value::listen(":8080").expect("a fixed address");
+        frontend.listen = vec![roundel_proxy::Listen::new(address)];
+    }
+}
+
+/// The verb `demo`.
+pub(crate) fn run(servers: u16, loader: Loader, settings: Settings) -> anyhow::Result<()> {
+    runtime()?.block_on(async {
+        let mut signals = Signals::new()?;
+        let serving = Serving::start(loader, settings).await?;
+        let gossip = serving
+            .gossip()
+            .context("the demo's servers join by gossip; add a [gossip] table")?;
+        let seed = gossip.local_addr();
+        let mut toys = Vec::new();
+        for number in 1..=servers {
+            toys.push(RunningToy::start(number, seed).await?);
+        }
+        println!("{}", guide(&serving, servers, seed));
+        serving.until_ended(&mut signals).await;
+        for toy in toys {
+            toy.gossip.shutdown().await;
+        }
+        Ok(())
+    })
+}
+
+/// One toy server with a gossip node of its own.
+struct RunningToy {
+    gossip: Handle,
+    _tasks: JoinSet<()>,
+}
+
+impl RunningToy {
+    async fn start(number: u16, seed: SocketAddr) -> anyhow::Result<Self> {
+        let name = format!("webapp-{number}");
+        let local = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        let listener = TcpListener::bind(local).await?;
+        let port = listener.local_addr()?.port();
+        let toy = Toy::new(name.clone(), env!("CARGO_PKG_VERSION").to_owned());
+        let mut tasks = JoinSet::new();
+        tasks.spawn(async move {
+            if let Err(error) = toy::serve(toy, listener, std::future::pending()).await {
+                tracing::warn!("a toy server ended: {error}");
+            }
+        });
+        let tags = [("role", "backend".to_owned()), ("port", port.to_string())];
+        let gossip = roundel_gossip_tokio::start(roundel_gossip_tokio::Config {
+            name,
+            listen: local,
+            tags: tags.map(|(k, v)| (k.to_owned(), v)).into(),
+            join: vec![seed.to_string()],
+            ..roundel_gossip_tokio::Config::default()
+        })
+        .await?;
+        Ok(Self {
+            gossip,
+            _tasks: tasks,
+        })
+    }
+}
+
+/// What to look at and what to try.
+fn guide(serving: &Serving, servers: u16, seed: SocketAddr) -> String {
+    let front = serving.front().map_or_else(String::new, url);
+    let stats = url(serving.stats());
+    let at = match serving.stats().port() {
+        1936 => String::new(),
+        _ => format!(" --stats {stats}"),
+    };
+    format!(
+        "\
+Roundel demo: one balancer, {servers} toy servers that joined it by gossip.
+
+  the app    {front}/
+  the page   {stats}/
+
+Try:
+  curl {front}                    # each server in turn
+  curl -c jar -b jar {front}      # with a cookie jar: one server, sessionViews grows
+  roundel members{at}
+  roundel stat{at}
+  roundel drain nodes/webapp-2{at}      # no new clients; undo with `roundel ready`
+  roundel agent --node-name extra --gossip-listen 127.0.0.1:0 --join {seed} --port 3000 -- roundel toy
+
+Ctrl-C ends it."
+    )
+}
+
+/// How a browser on this machine reaches an address.
+fn url(address: SocketAddr) -> String {
+    if address.ip().is_unspecified() {
+        format!("http://localhost:{}", address.port())
+    } else {
+        format!("http://{address}")
+    }
+}

@@ -1,0 +1,45 @@
+//! Loads the same configuration again.
+
+use std::path::Path;
+
+use crate::cli::ServeArgs;
+use crate::config::{self, LoadError, Settings};
+use crate::env::Given;
+
+/// Remembers how the program was called, so that a reload means the same flags.
+#[derive(Debug, Clone)]
+pub(crate) struct Loader {
+    args: ServeArgs,
+    given: Given,
+    adjust: fn(&mut Settings),
+}
+
+impl Loader {
+    pub(crate) fn new(args: ServeArgs, given: Given) -> Self {
+        Self {
+            args,
+            given,
+            adjust: |_| {},
+        }
+    }
+
+    /// Has `adjust` change the settings after each load; `demo` has defaults of its own.
+    pub(crate) fn adjusted(self, adjust: fn(&mut Settings)) -> Self {
+        Self { adjust, ..self }
+    }
+
+    /// Reads and resolves the configuration.
+    ///
+    /// Errors: as [`config::load`]; standard input can be read only once.
+    pub(crate) fn load(&self) -> Result<Settings, LoadError> {
+        let mut settings = config::load(&self.args, &self.given)?;
+        (self.adjust)(&mut settings);
+        Ok(settings)
+    }
+
+    /// The file to watch for changes.
+    pub(crate) fn file(&self) -> Option<&Path> {
+        let path = self.args.config.as_deref()?;
+        (path.as_os_str() != "-").then_some(path)
+    }
+}

@@ -1,0 +1,335 @@
+//! One backend as the control task holds it: its director and what is counted beside it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use roundel_admin::command::CommandError;
+use roundel_balance::{
+    CheckReport, CheckTicket, Director, DirectorConfig, DirectorOutput, Evidence, ServerAct,
+    ServerCommand, ServerId, ServerLive, WeightOrder,
+};
+use roundel_model::{
+    AdminState, BackendSet, Generation, Name, Presence, Server, ServerState, SourceKind, Weight,
+};
+
+/// One backend: the director that decides, the servers that sources and operators named, and
+/// counts of what happened.
+pub(crate) struct Managed {
+    /// Unique among frontends and backends, never reused.
+    pub(crate) id: u32,
+    director: Director,
+    /// What the sources said last.
+    found: BackendSet,
+    /// Servers an operator added by hand.
+    by_hand: Vec<Server>,
+    /// Members that gossip hears nothing of, although the cluster holds them for alive.
+    silent: BTreeSet<Name>,
+    pub(crate) tally: Tally,
+}
+
+/// Counts of what the director's states did; nothing goes back.
+pub(crate) struct Tally {
+    seen: Option<u64>,
+    states: BTreeMap<ServerId, ServerState>,
+    /// State changes by server and the state they led to.
+    pub(crate) changes: BTreeMap<ServerId, BTreeMap<ServerState, u64>>,
+    /// Probes that passed and failed, by server.
+    pub(crate) probes: BTreeMap<ServerId, (u64, u64)>,
+    /// Changes of the set by the source they came from.
+    pub(crate) set_changes: BTreeMap<SourceKind, u64>,
+    usable: bool,
+    /// When the backend last became usable or unusable.
+    pub(crate) since: Instant,
+    downtime: Duration,
+    /// Times it went from usable to unusable.
+    pub(crate) downs: u64,
+}
+
+impl Managed {
+    pub(crate) fn new(id: u32, director: Director, now: Instant) -> Self {
+        let found = BackendSet {
+            backend: director.balancer().name().clone(),
+            generation: Generation::default(),
+            servers: Vec::new(),
+        };
+        Self {
+            id,
+            director,
+            found,
+            by_hand: Vec::new(),
+            silent: BTreeSet::new(),
+            tally: Tally::new(now),
+        }
+    }
+
+    pub(crate) fn director(&self) -> &Director {
+        &self.director
+    }
+
+    /// What the sources said last.
+    pub(crate) fn found(&self) -> &BackendSet {
+        &self.found
+    }
+
+    /// The live state of the servers that one kind of source named.
+    pub(crate) fn servers_of(&self, kind: SourceKind) -> Vec<Arc<ServerLive>> {
+        let own = self.found.servers.iter().filter(|s| s.source == kind);
+        let named: BTreeSet<&Name> = own.map(|s| &s.name).collect();
+        let snapshot = self.director.balancer().load();
+        let lives = snapshot.servers().iter().map(|entry| &entry.live);
+        lives
+            .filter(|live| named.contains(&live.name))
+            .cloned()
+            .collect()
+    }
+
+    /// Notes that gossip hears nothing of a member, or hears of it again. Silence is a reason
+    /// for a check, never a verdict.
+    pub(crate) fn handle_silence(&mut self, now: Instant, member: &Name, silent: bool) {
+        if !self.found.servers.iter().any(|s| s.name == *member) {
+            return;
+        }
+        let changed = match silent {
+            true => self.silent.insert(member.clone()),
+            false => self.silent.remove(member),
+        };
+        if changed {
+            self.apply(now);
+        }
+    }
+
+    /// The generation of the newest set.
+    pub(crate) fn set_version(&self) -> u64 {
+        self.found.generation.0
+    }
+
+    /// Takes a whole set from the sources.
+    pub(crate) fn handle_set(&mut self, now: Instant, set: BackendSet) {
+        for source in changed_sources(&self.found.servers, &set.servers) {
+            *self.tally.set_changes.entry(source).or_default() += 1;
+        }
+        // An aggregator that was started anew counts from one; this count never goes back.
+        let generation = self.found.generation.next();
+        self.found = BackendSet { generation, ..set };
+        self.apply(now);
+    }
+
+    /// Hands the director what sources and operators name; a source's server of the same name
+    /// wins over one added by hand.
+    fn apply(&mut self, now: Instant) {
+        let mut set = self.found.clone();
+        self.silent
+            .retain(|name| set.servers.iter().any(|s| s.name == *name));
+        for server in &mut set.servers {
+            if server.presence == Presence::Present && self.silent.contains(&server.name) {
+                server.presence = Presence::Suspect;
+            }
+        }
+        for server in &self.by_hand {
+            if !set.servers.iter().any(|s| s.name == server.name) {
+                set.servers.push(server.clone());
+            }
+        }
+        self.director.handle_set(now, &set);
+        self.observe(now);
+    }
+
+    pub(crate) fn handle_check(&mut self, now: Instant, ticket: CheckTicket, report: CheckReport) {
+        let counts = self.tally.probes.entry(ticket.server).or_default();
+        if report.status.passed() {
+            counts.0 += 1;
+        } else {
+            counts.1 += 1;
+        }
+        self.director.handle_check(now, ticket, report);
+        self.observe(now);
+    }
+
+    pub(crate) fn handle_evidence(&mut self, now: Instant, evidence: &Evidence) {
+        self.director.handle_evidence(now, evidence);
+        self.observe(now);
+    }
+
+    pub(crate) fn handle_timeout(&mut self, now: Instant) {
+        self.director.handle_timeout(now);
+        self.observe(now);
+    }
+
+    pub(crate) fn reconfigure(&mut self, now: Instant, config: DirectorConfig) {
+        self.director.reconfigure(now, config);
+        self.observe(now);
+    }
+
+    pub(crate) fn poll_output(&mut self) -> Option<DirectorOutput> {
+        self.director.poll_output()
+    }
+
+    /// Orders a server ready, drained or in maintenance, and says what follows.
+    pub(crate) fn set_state(
+        &mut self,
+        now: Instant,
+        server: &Name,
+        state: AdminState,
+    ) -> Result<String, CommandError> {
+        self.order(now, server, ServerAct::State(state))?;
+        let id = self.director.find(server).ok_or(CommandError::NoServer)?;
+        let snapshot = self.director.balancer().load();
+        let entry = snapshot.servers().iter().find(|e| e.live.id == id);
+        let in_flight = entry.map_or(0, |e| e.live.in_flight());
+        let now_is = entry.map_or(ServerState::Left, |e| e.state);
+        Ok(match in_flight {
+            0 => format!("{server} is {now_is}"),
+            1 => format!("{server} is {now_is}, 1 request in flight"),
+            n => format!("{server} is {now_is}, {n} requests in flight"),
+        })
+    }
+
+    pub(crate) fn set_weight(
+        &mut self,
+        now: Instant,
+        server: &Name,
+        weight: Weight,
+    ) -> Result<String, CommandError> {
+        let order = WeightOrder::Absolute(weight.get());
+        self.order(now, server, ServerAct::Weight(order))?;
+        Ok(format!("{server} has weight {weight}"))
+    }
+
+    fn order(&mut self, now: Instant, server: &Name, act: ServerAct) -> Result<(), CommandError> {
+        let command = ServerCommand {
+            server: server.clone(),
+            act,
+        };
+        let done = self.director.handle_command(now, &command);
+        self.observe(now);
+        done.map_err(|error| match error {
+            roundel_balance::CommandError::NoSuchServer => CommandError::NoServer,
+            other => CommandError::Refused(other.to_string()),
+        })
+    }
+
+    /// Adds a server that no source knows.
+    pub(crate) fn add_by_hand(
+        &mut self,
+        now: Instant,
+        server: Server,
+    ) -> Result<String, CommandError> {
+        let known = self.found.servers.iter().chain(&self.by_hand);
+        if known.into_iter().any(|s| s.name == server.name) {
+            return Err(CommandError::ServerExists);
+        }
+        let text = format!("{} added at {}", server.name, server.address);
+        self.by_hand.push(server);
+        self.apply(now);
+        Ok(text)
+    }
+
+    /// Removes a server that was added by hand.
+    pub(crate) fn remove_by_hand(
+        &mut self,
+        now: Instant,
+        server: &Name,
+    ) -> Result<String, CommandError> {
+        let Some(at) = self.by_hand.iter().position(|s| s.name == *server) else {
+            return Err(match self.director.find(server) {
+                None => CommandError::NoServer,
+                Some(_) => CommandError::Refused(format!(
+                    "{server} comes from a source and would come back; drain it, or stop it there"
+                )),
+            });
+        };
+        self.by_hand.remove(at);
+        self.apply(now);
+        Ok(format!("{server} removed"))
+    }
+
+    fn observe(&mut self, now: Instant) {
+        let balancer = self.director.balancer();
+        let generation = balancer.generation();
+        if self.tally.seen == Some(generation) {
+            return;
+        }
+        self.tally.seen = Some(generation);
+        let snapshot = balancer.load();
+        let states = snapshot.servers().iter().map(|e| (e.live.id, e.state));
+        self.tally
+            .observe(now, states.collect(), snapshot.usable() > 0);
+    }
+}
+
+impl Tally {
+    fn new(now: Instant) -> Self {
+        Self {
+            seen: None,
+            states: BTreeMap::new(),
+            changes: BTreeMap::new(),
+            probes: BTreeMap::new(),
+            set_changes: BTreeMap::new(),
+            usable: false,
+            since: now,
+            downtime: Duration::ZERO,
+            downs: 0,
+        }
+    }
+
+    fn observe(&mut self, now: Instant, states: BTreeMap<ServerId, ServerState>, usable: bool) {
+        for (id, state) in &states {
+            if self.states.get(id).is_some_and(|old| old != state) {
+                *self
+                    .changes
+                    .entry(*id)
+                    .or_default()
+                    .entry(*state)
+                    .or_default() += 1;
+            }
+        }
+        for id in self.states.keys().filter(|id| !states.contains_key(id)) {
+            let changes = self.changes.entry(*id).or_default();
+            *changes.entry(ServerState::Left).or_default() += 1;
+        }
+        self.states = states;
+        if self.usable != usable {
+            if usable {
+                self.downtime += now.saturating_duration_since(self.since);
+            } else {
+                self.downs += 1;
+            }
+            self.usable = usable;
+            self.since = now;
+        }
+    }
+
+    /// The time without a usable server, in sum.
+    pub(crate) fn downtime(&self, now: Instant) -> Duration {
+        if self.usable {
+            self.downtime
+        } else {
+            self.downtime + now.saturating_duration_since(self.since)
+        }
+    }
+
+    /// Forgets servers whose rows are no longer shown.
+    pub(crate) fn keep(&mut self, shown: impl Fn(ServerId) -> bool) {
+        self.changes.retain(|id, _| shown(*id));
+        self.probes.retain(|id, _| shown(*id));
+    }
+}
+
+/// The sources that say something else than before.
+fn changed_sources(before: &[Server], after: &[Server]) -> Vec<SourceKind> {
+    let all = [
+        SourceKind::Static,
+        SourceKind::File,
+        SourceKind::Dns,
+        SourceKind::Gossip,
+        SourceKind::Operator,
+    ];
+    let of = |list: &'_ [Server], kind| {
+        let own = list.iter().filter(|s| s.source == kind);
+        own.cloned().collect::<Vec<_>>()
+    };
+    all.into_iter()
+        .filter(|kind| of(before, *kind) != of(after, *kind))
+        .collect()
+}

@@ -1,0 +1,186 @@
+//! The verbs that read or steer a running balancer.
+
+use std::path::Path;
+
+use anyhow::{Context, bail};
+use hyper::{Method, StatusCode};
+use roundel_admin::status::Snapshot;
+use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::UnixStream;
+
+use crate::cli::{
+    EventsArgs, HealthcheckArgs, JoinArgs, MembersArgs, OperatorArgs, ReaderArgs, ServerArgs,
+    WeightArgs,
+};
+use crate::client;
+
+mod tables;
+
+/// Asks whether a running Roundel (or anything) is well. Errors: it is not.
+pub(crate) async fn healthcheck(args: &HealthcheckArgs) -> anyhow::Result<()> {
+    let answer = client::send(Method::GET, &args.url, "", None, None).await?;
+    if !answer.status.is_success() {
+        let text = String::from_utf8_lossy(&answer.body);
+        bail!("{} {}", answer.status, text.trim());
+    }
+    Ok(())
+}
+
+/// Lists members as Serf does.
+pub(crate) async fn members(args: &MembersArgs) -> anyhow::Result<()> {
+    let mut snapshot = snapshot(&args.reader).await?;
+    snapshot.members.retain(|member| {
+        let status = args.status.as_deref();
+        let tags = &args.tags;
+        status.is_none_or(|wanted| wanted == member.status.as_str())
+            && tags.iter().all(|(k, v)| member.tags.get(k) == Some(v))
+    });
+    if args.reader.json {
+        return print_json(&json!({ "members": snapshot.members }));
+    }
+    if snapshot.gossip.is_none() {
+        bail!("gossip is off in this balancer");
+    }
+    print!("{}", tables::members(&snapshot.members));
+    Ok(())
+}
+
+/// Lists events; goes on as they happen when asked to.
+pub(crate) async fn events(args: &EventsArgs) -> anyhow::Result<()> {
+    let mut newest = 0;
+    let mut seq = None;
+    loop {
+        let path = match seq {
+            None => "/api/v1/snapshot".to_owned(),
+            Some(seq) => format!("/api/v1/snapshot?wait={seq}&timeout=5s"),
+        };
+        let snapshot = read(&args.reader, &path).await?;
+        for event in snapshot.events.iter().filter(|e| e.seq > newest) {
+            if args.reader.json {
+                println!("{}", serde_json::to_string(&**event)?);
+            } else {
+                println!("{}", tables::event(event));
+            }
+        }
+        newest = snapshot.events.last().map_or(newest, |e| e.seq);
+        seq = Some(snapshot.seq);
+        if !args.follow {
+            return Ok(());
+        }
+    }
+}
+
+/// Shows servers and numbers.
+pub(crate) async fn stat(args: &ReaderArgs) -> anyhow::Result<()> {
+    let snapshot = snapshot(args).await?;
+    if args.json {
+        return print_json(&snapshot);
+    }
+    print!("{}", tables::stat(&snapshot));
+    Ok(())
+}
+
+/// Orders servers `ready`, `drain` or `maint`.
+pub(crate) async fn state(args: &ServerArgs, verb: &str) -> anyhow::Result<()> {
+    for (backend, server) in &args.servers {
+        let path = format!("/api/v1/backends/{backend}/servers/{server}:{verb}");
+        let line = format!("set server {backend}/{server} state {verb}");
+        act(&args.operator, &path, None, Some(&line)).await?;
+    }
+    Ok(())
+}
+
+/// Gives a server another weight.
+pub(crate) async fn weight(args: &WeightArgs) -> anyhow::Result<()> {
+    let (backend, server) = &args.server;
+    let path = format!("/api/v1/backends/{backend}/servers/{server}:weight");
+    let line = format!("set weight {backend}/{server} {}", args.weight);
+    let body = json!({ "weight": args.weight.get() });
+    act(&args.operator, &path, Some(body), Some(&line)).await
+}
+
+/// Makes the balancer join the gossip at these addresses.
+pub(crate) async fn join(args: &JoinArgs) -> anyhow::Result<()> {
+    let body = json!({ "addresses": args.addresses });
+    act(&args.operator, "/api/v1/cluster:join", Some(body), None).await
+}
+
+/// Makes the balancer leave the gossip.
+pub(crate) async fn leave(args: &OperatorArgs) -> anyhow::Result<()> {
+    act(args, "/api/v1/cluster:leave", None, None).await
+}
+
+/// Acts through the unix socket when one is named and knows a line for it, else through HTTP.
+async fn act(
+    args: &OperatorArgs,
+    path: &str,
+    body: Option<Value>,
+    line: Option<&str>,
+) -> anyhow::Result<()> {
+    if let Some(socket) = &args.cli_socket {
+        let Some(line) = line else {
+            bail!("the runtime API has no line for this; leave --cli-socket out");
+        };
+        return command_line(socket, line).await;
+    }
+    let token = match &args.admin_token_file {
+        Some(file) => Some(
+            std::fs::read_to_string(file)
+                .with_context(|| format!("cannot read {}", file.display()))?,
+        ),
+        None => None,
+    };
+    let token = token.as_deref().map(str::trim);
+    let body = body.map(|b| b.to_string());
+    let answer = client::send(Method::POST, &args.reader.stats, path, token, body).await?;
+    let value: Value = serde_json::from_slice(&answer.body).unwrap_or_default();
+    if !answer.status.is_success() {
+        bail!("{}", refusal(answer.status, &value));
+    }
+    if args.reader.json {
+        return print_json(&value);
+    }
+    if let Some(text) = value["text"].as_str() {
+        println!("{text}");
+    }
+    Ok(())
+}
+
+/// Why an act was refused, in the balancer's words, which name the cure.
+fn refusal(status: StatusCode, problem: &Value) -> String {
+    let detail = problem["detail"].as_str().unwrap_or("the act was refused");
+    format!("{} ({status})", detail.trim_end_matches('.'))
+}
+
+/// Sends one line to the runtime API; an answer that says nothing is a success.
+async fn command_line(socket: &Path, line: &str) -> anyhow::Result<()> {
+    let mut stream = UnixStream::connect(socket)
+        .await
+        .with_context(|| format!("cannot reach {}", socket.display()))?;
+    stream.write_all(format!("{line}\n").as_bytes()).await?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await?;
+    match answer.trim() {
+        "" => Ok(()),
+        text => bail!("{text}"),
+    }
+}
+
+async fn snapshot(args: &ReaderArgs) -> anyhow::Result<Snapshot> {
+    read(args, "/api/v1/snapshot").await
+}
+
+async fn read(args: &ReaderArgs, path: &str) -> anyhow::Result<Snapshot> {
+    let answer = client::send(Method::GET, &args.stats, path, None, None).await?;
+    if !answer.status.is_success() {
+        bail!("{} answered {}", args.stats, answer.status);
+    }
+    serde_json::from_slice(&answer.body)
+        .with_context(|| format!("{} is not a Roundel of this version", args.stats))
+}
+
+fn print_json(value: &impl serde::Serialize) -> anyhow::Result<()> {
+    println!("{}", serde_json::to_string_pretty(value)?);
+    Ok(())
+}

@@ -1,0 +1,154 @@
+//! What the readers print.
+
+use roundel_admin::status::{Event, Member, Server, Snapshot};
+
+use crate::table::Table;
+
+/// One line per member: name, address, status, tags. The form is that of `serf members`.
+pub(super) fn members(members: &[Member]) -> String {
+    let mut table = Table::default();
+    for member in members {
+        let tags = member.tags.iter();
+        let tags: Vec<String> = tags.map(|(k, v)| plain(&format!("{k}={v}"))).collect();
+        table.row([
+            plain(&member.name),
+            member.address.clone(),
+            member.status.as_str().to_owned(),
+            tags.join(","),
+        ]);
+    }
+    table.to_string()
+}
+
+/// One line of the timeline.
+pub(super) fn event(event: &Event) -> String {
+    let folded = match event.repeats {
+        0 | 1 => String::new(),
+        n => format!(" (×{n})"),
+    };
+    format!(
+        "{}  {} {:<13} {}  {}{folded}",
+        event.time,
+        event.kind.mark(),
+        event.kind.as_str(),
+        plain(&event.subject),
+        plain(&event.text),
+    )
+}
+
+/// The frontends, then the servers of each backend.
+pub(super) fn stat(snapshot: &Snapshot) -> String {
+    let mut out = format!(
+        "{} · Roundel {} · up {} s\n\n",
+        plain(&snapshot.node),
+        snapshot.version,
+        snapshot.uptime_seconds as u64
+    );
+    let mut table = Table::default();
+    table.row(["FRONTEND", "LISTEN", "CONNECTIONS", "REQUESTS", "ERRORS"]);
+    for frontend in &snapshot.frontends {
+        table.row([
+            frontend.name.clone(),
+            frontend.listen.join(" "),
+            frontend.connections.to_string(),
+            frontend.requests_total.to_string(),
+            frontend.request_errors().to_string(),
+        ]);
+    }
+    out.push_str(&table.to_string());
+    for backend in &snapshot.backends {
+        out.push_str(&format!(
+            "\nBACKEND {} · {} · {} of {} serving · set {}\n",
+            backend.name,
+            backend.balance,
+            backend.serving(),
+            backend.known(),
+            backend.set_version
+        ));
+        let mut table = Table::default();
+        table.row([
+            "SERVER",
+            "ADDRESS",
+            "STATE",
+            "WEIGHT",
+            "IN FLIGHT",
+            "REQUESTS",
+            "ERRORS",
+            "CHECK",
+            "SOURCE",
+            "REASON",
+        ]);
+        for server in &backend.servers {
+            table.row(row(server));
+        }
+        out.push_str(&table.to_string());
+    }
+    out
+}
+
+fn row(server: &Server) -> [String; 10] {
+    let check = server.check.as_ref().map_or_else(
+        || "off".to_owned(),
+        |check| match (check.code, check.duration_ms) {
+            (Some(code), Some(ms)) => format!("{}/{code} in {ms}ms", check.status),
+            (None, Some(ms)) => format!("{} in {ms}ms", check.status),
+            _ => check.status.clone(),
+        },
+    );
+    [
+        server.name.clone(),
+        server.address.clone(),
+        server.state.to_string(),
+        server.weight.to_string(),
+        server.in_flight.to_string(),
+        server.requests_total.to_string(),
+        server.errors_total.to_string(),
+        check,
+        server.source.clone(),
+        plain(&server.reason),
+    ]
+}
+
+/// Text that came from the network, safe for a terminal.
+fn plain(text: &str) -> String {
+    let hidden = |c: char| {
+        c.is_control()
+            || matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    };
+    text.chars()
+        .map(|c| if hidden(c) { '\u{fffd}' } else { c })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+
+    #[test]
+    fn members_look_like_serfs() {
+        let list = [
+            Member {
+                name: "lb".into(),
+                address: "10.0.0.1:7946".into(),
+                tags: BTreeMap::from([("role".into(), "balancer".into())]),
+                ..Member::default()
+            },
+            Member {
+                name: "webapp-1".into(),
+                address: "10.0.0.2:7946".into(),
+                tags: BTreeMap::from([
+                    ("role".into(), "backend".into()),
+                    ("evil".into(), "a\u{1b}[2J\u{202e}".into()),
+                ]),
+                ..Member::default()
+            },
+        ];
+        assert_eq!(
+            members(&list),
+            "lb        10.0.0.1:7946  alive  role=balancer\n\
+             webapp-1  10.0.0.2:7946  alive  evil=a\u{fffd}[2J\u{fffd},role=backend\n"
+        );
+    }
+}

@@ -1,0 +1,108 @@
+//! Notices that the configuration file changed.
+//!
+//! Editors replace files by renaming, Kubernetes swaps a symbolic link beside them, bind mounts
+//! may tell nothing at all. So any news from the folder, and a look every two seconds, lead to
+//! the same question: are the bytes others than before?
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use notify::{RecommendedWatcher, RecursiveMode, Watcher};
+use tokio::sync::mpsc;
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout_at};
+
+/// How long the file has to be left alone before it is read.
+const QUIET: Duration = Duration::from_millis(150);
+/// How often to look where the system tells nothing.
+const POLL: Duration = Duration::from_secs(2);
+
+/// Calls `changed` after each change of the bytes of `path`, for ever.
+pub(crate) async fn follow(path: PathBuf, changed: impl AsyncFn()) {
+    let (tell, mut news) = mpsc::channel(1);
+    let watcher = watch(&path, tell);
+    if let Err(error) = &watcher {
+        tracing::debug!("{} is polled, not watched: {error}", path.display());
+    }
+    let mut known = fs::read(&path).ok();
+    let mut poll = interval(POLL);
+    poll.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            Some(()) = news.recv() => settle(&mut news).await,
+            _ = poll.tick() => {}
+        }
+        // A file that is being replaced may be absent for a moment; its successor counts.
+        let Ok(mut bytes) = fs::read(&path) else {
+            continue;
+        };
+        if known.as_ref() == Some(&bytes) {
+            continue;
+        }
+        // One that is being written is read again until it stays as it is.
+        loop {
+            sleep(QUIET).await;
+            match fs::read(&path) {
+                Ok(again) if again != bytes => bytes = again,
+                _ => break,
+            }
+        }
+        known = Some(bytes);
+        changed().await;
+    }
+}
+
+/// Waits until the news has stopped.
+async fn settle(news: &mut mpsc::Receiver<()>) {
+    while let Ok(Some(())) = timeout_at(Instant::now() + QUIET, news.recv()).await {}
+}
+
+fn watch(path: &Path, tell: mpsc::Sender<()>) -> notify::Result<RecommendedWatcher> {
+    let mut watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
+        // Reading the file is an event too.
+        if event.is_ok_and(|e| !e.kind.is_access()) {
+            // One waiting news is as good as two.
+            let _ = tell.try_send(());
+        }
+    })?;
+    let folder = match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
+    };
+    watcher.watch(folder, RecursiveMode::NonRecursive)?;
+    Ok(watcher)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use tokio::sync::Notify;
+    use tokio::time::timeout;
+
+    use super::*;
+
+    /// Long enough for the slowest of both ways.
+    const LIMIT: Duration = Duration::from_secs(10);
+
+    #[tokio::test]
+    async fn notices_writing_and_renaming() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("roundel.toml");
+        fs::write(&path, "a").unwrap();
+        let told = Arc::new(Notify::new());
+        let (sender, file) = (told.clone(), path.clone());
+        let task = tokio::spawn(async move {
+            follow(file, async || sender.notify_one()).await;
+        });
+        // The first look happens before anything can be noticed.
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        fs::write(&path, "b").unwrap();
+        timeout(LIMIT, told.notified()).await.expect("written");
+        let other = folder.path().join("other");
+        fs::write(&other, "c").unwrap();
+        fs::rename(&other, &path).unwrap();
+        timeout(LIMIT, told.notified()).await.expect("renamed");
+        task.abort();
+    }
+}
