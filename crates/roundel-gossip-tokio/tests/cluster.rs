@@ -1,5 +1,7 @@
 //! Our own nodes over real sockets on loopback.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests")]
+
 mod common;
 
 use std::collections::BTreeMap;

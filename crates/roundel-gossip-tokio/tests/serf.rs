@@ -1,5 +1,7 @@
 //! Our nodes together with real Serf agents (Debian package `serf`).
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests")]
+
 mod common;
 
 use std::collections::BTreeMap;

@@ -15,6 +15,14 @@
 //! (Das, Gupta, Motivala 2002); "Lifeguard: Local Health Awareness for More Accurate Failure
 //! Detection" (Dadgar, Phillips, Currey 2018); the documents of Serf and memberlist.
 
+#![cfg_attr(
+    test,
+    allow(
+        clippy::disallowed_methods,
+        reason = "a test begins at some instant, and all instants are alike"
+    )
+)]
+
 pub mod wire;
 
 mod config;

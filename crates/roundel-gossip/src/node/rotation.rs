@@ -40,7 +40,8 @@ impl Rotation {
         rng: &mut fastrand::Rng,
         fits: impl Fn(&str) -> bool,
     ) -> Option<Arc<str>> {
-        for _ in 0..self.order.len() {
+        // What is left of this round and one whole round meet everyone.
+        for _ in 0..2 * self.order.len() {
             if self.next >= self.order.len() {
                 rng.shuffle(&mut self.order);
                 self.next = 0;

@@ -3,6 +3,12 @@
 //! Every scenario runs for a few seeds. A failure names its seed; `ROUNDEL_SIM_SEED=<seed>` then
 //! runs that seed only.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::disallowed_methods,
+    reason = "helpers of tests, which begin at some instant"
+)]
+
 mod checks;
 mod world;
 
