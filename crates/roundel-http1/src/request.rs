@@ -231,13 +231,16 @@ impl RequestHead {
 
     /// Returns the first Upgrade value when the client asks for an upgrade (HTTP/1.1, with the
     /// Connection option); one without the option is ignored (RFC 9110, 7.8).
+    ///
+    /// An offer of `h2c` counts as none: a server that took it would speak frames past the proxy, unseen
+    /// (request smuggling), and RFC 9113, 3.1 has given it up.
     pub fn upgrade(&self) -> Option<&[u8]> {
-        let asked = self.connection.upgrade && self.version == Version::Http11;
-        if asked {
-            self.fields().first(Known::Upgrade)
-        } else {
-            None
+        if !self.connection.upgrade || self.version != Version::Http11 {
+            return None;
         }
+        let fields = self.fields();
+        let offers_h2c = fields.has_token(Known::Upgrade, b"h2c");
+        fields.first(Known::Upgrade).filter(|_| !offers_h2c)
     }
 
     /// Says whether the client waits for 100 before it sends the body (RFC 9110, 10.1.1).

@@ -128,8 +128,11 @@ impl ResponseHead {
 
     /// Ends a head that was begun. `has_body` says whether frames of data may follow.
     ///
-    /// Errors: the framing fields are wrong, as for a parsed head.
+    /// Errors: the status is not one, or the framing fields are wrong, as for a parsed head.
     pub fn finish(&mut self, method: Method, has_body: bool) -> Result<(), Fault> {
+        if !(100..600).contains(&self.status) {
+            return Err(Reason::StatusLine.into());
+        }
         self.settle(method)?;
         self.framing = match self.framing {
             Framing::UntilClose | Framing::Chunked if has_body => Framing::Frames,

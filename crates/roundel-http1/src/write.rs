@@ -4,9 +4,11 @@ use crate::block::Block;
 use crate::edits::Edits;
 use crate::fields::Fields;
 use crate::framing::Framing;
+use crate::host::is_valid_host;
 use crate::known::Known;
 use crate::request::RequestHead;
 use crate::response::{ResponseHead, reason_phrase};
+use crate::syntax::is_target;
 
 /// Room for what a writer adds itself: status line, Host's name, framing, connection.
 const OWN: usize = 192;
@@ -26,6 +28,8 @@ pub enum Persist {
 }
 
 /// Says how a request is written to a server.
+///
+/// Shape: the caller vouches for the texts given here; what comes from a peer is in the head.
 #[derive(Debug, Clone, Copy)]
 pub struct RequestPlan<'a> {
     /// The target to write; `None` for that received, in origin form (RFC 9112, 3.2.1).
@@ -78,6 +82,10 @@ pub fn write_request(
 ) -> Framing {
     let target = plan.target.unwrap_or(head.path_and_query());
     let host = plan.host.or(head.host()).unwrap_or(plan.fallback_host);
+    debug_assert!(
+        is_target(target) && is_valid_host(host),
+        "the plan's texts are valid"
+    );
     out.reserve(head.size() + edits.added() + target.len() + host.len() + OWN);
     out.put(head.method_name());
     out.put(b" ");

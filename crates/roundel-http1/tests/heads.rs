@@ -332,6 +332,13 @@ fn answers_built_from_frames_are_written_as_http1() {
         out.filled(),
         b"HTTP/1.1 200 OK\r\nx-a: 1\r\nTransfer-Encoding: chunked\r\n\r\n"
     );
+    for status in [0, 99, 600, 999] {
+        head.begin(status);
+        assert_eq!(
+            head.finish(Method::Get, false).unwrap_err().reason,
+            Reason::StatusLine
+        );
+    }
     head.begin(200);
     head.push(b"content-length", b"5", &limits).unwrap();
     assert_eq!(
