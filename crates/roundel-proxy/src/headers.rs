@@ -32,18 +32,10 @@ pub(crate) fn is_trusted(peer: IpAddr, trusted: &[IpNet]) -> bool {
 /// Source: RFC 9110 7.6.3 (Via), RFC 7239 (Forwarded); the X- fields are custom.
 pub(crate) fn forward(fields: Fields<'_>, client: Client<'_>, via: bool, edits: &mut Edits) {
     forwarded_for(fields, client, edits);
-    for (known, name, value) in [
-        (
-            Known::XForwardedProto,
-            &b"X-Forwarded-Proto"[..],
-            client.proto.as_bytes(),
-        ),
-        (
-            Known::XForwardedPort,
-            b"X-Forwarded-Port",
-            client.port.as_bytes(),
-        ),
-        (Known::XForwardedHost, b"X-Forwarded-Host", client.host),
+    for (known, value) in [
+        (Known::XForwardedProto, client.proto.as_bytes()),
+        (Known::XForwardedPort, client.port.as_bytes()),
+        (Known::XForwardedHost, client.host),
     ] {
         if fields.has(known) {
             if client.trusted {
@@ -52,13 +44,13 @@ pub(crate) fn forward(fields: Fields<'_>, client: Client<'_>, via: bool, edits: 
             edits.remove_all(fields, known);
         }
         if !value.is_empty() {
-            edits.append(name, value);
+            edits.append_known(known, &[value]);
         }
     }
     if !client.trusted {
         if fields.has(Known::XRealIp) {
             edits.remove_all(fields, Known::XRealIp);
-            edits.append(b"X-Real-IP", client.ip.as_bytes());
+            edits.append_known(Known::XRealIp, &[client.ip.as_bytes()]);
         }
         edits.remove_all(fields, Known::Forwarded);
     }
@@ -68,19 +60,18 @@ pub(crate) fn forward(fields: Fields<'_>, client: Client<'_>, via: bool, edits: 
             Version::Http11 => b"1.1 roundel",
             Version::Http2 => b"2.0 roundel",
         };
-        edits.append(b"Via", received);
+        edits.append_known(Known::Via, &[received]);
     }
 }
 
 /// Appends the peer to X-Forwarded-For: to the last line of a trusted proxy, else alone.
 fn forwarded_for(fields: Fields<'_>, client: Client<'_>, edits: &mut Edits) {
-    const NAME: &[u8] = b"X-Forwarded-For";
     if !fields.has(Known::XForwardedFor) {
-        return edits.append(NAME, client.ip.as_bytes());
+        return edits.append_known(Known::XForwardedFor, &[client.ip.as_bytes()]);
     }
     if !client.trusted {
         edits.remove_all(fields, Known::XForwardedFor);
-        return edits.append(NAME, client.ip.as_bytes());
+        return edits.append_known(Known::XForwardedFor, &[client.ip.as_bytes()]);
     }
     if let Some(last) = fields.all(Known::XForwardedFor).last() {
         let separator: &[u8] = if last.value.is_empty() { b"" } else { b", " };
@@ -94,7 +85,7 @@ fn forwarded_for(fields: Fields<'_>, client: Client<'_>, edits: &mut Edits) {
 /// Adds Date to an answer without one (RFC 9110 6.6.1). `date` is an IMF-fixdate.
 pub(crate) fn add_date(fields: Fields<'_>, date: &[u8], edits: &mut Edits) {
     if !fields.has(Known::Date) {
-        edits.append(b"Date", date);
+        edits.append_known(Known::Date, &[date]);
     }
 }
 

@@ -129,7 +129,12 @@ impl Relay {
                     sink.finish(source.trailers());
                     return self.poll_flush(sink, cx);
                 }
-                Poll::Ready(Err(error)) => return Poll::Ready(Err(RelayError::Source(error))),
+                Poll::Ready(Err(error)) => {
+                    // What came before the break goes out if it can, so that the peer sees how
+                    // far it got.
+                    let _ = sink.poll_flush(cx);
+                    return Poll::Ready(Err(RelayError::Source(error)));
+                }
                 Poll::Pending => {
                     ready!(self.poll_flush(sink, cx))?;
                     self.waits = Waits::ForSource;

@@ -78,8 +78,8 @@ pub(crate) fn remove_set_cookie(fields: Fields<'_>, text: &CookieText, edits: &m
 
 /// Sets the cookie to `value` and keeps shared caches from storing the answer.
 pub(crate) fn set(fields: Fields<'_>, text: &CookieText, value: &str, edits: &mut Edits) {
-    edits.append_parts(
-        b"Set-Cookie",
+    edits.append_known(
+        Known::SetCookie,
         &[&text.prefix, value.as_bytes(), &text.suffix],
     );
     keep_private(fields, edits);
@@ -101,7 +101,7 @@ fn keep_private(fields: Fields<'_>, edits: &mut Edits) {
         }
     }
     if !said {
-        edits.append(b"Cache-Control", b"private");
+        edits.append_known(Known::CacheControl, &[b"private"]);
         return;
     }
     for line in fields.all(Known::CacheControl) {

@@ -1,1 +1,159 @@
-//! lifecycle
+//! Reloads, drains, taken ports.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use roundel_proxy::{AccessLog, Config, Listen, Routes, StartError};
+
+use crate::stage::*;
+
+fn block_on<T>(future: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap()
+        .block_on(future)
+}
+
+#[test]
+fn a_reload_keeps_connections_and_counters_and_changes_rules() {
+    let (one, two) = (Server::always(HELLO), Server::always(HELLO));
+    let stage = Stage::new(&[one.address]);
+    let other = roundel_balance::Balancer::new(
+        roundel_balance::BackendConfig {
+            name: name("other"),
+            policy: roundel_balance::Policy::RoundRobin,
+            sticky_key: roundel_balance::StickyKey::default(),
+        },
+        1,
+    );
+    publish(&other, &[two.address], roundel_model::ServerState::Up);
+    let mut client = stage.client();
+    client.send(GET);
+    client.read_answer();
+    one.head();
+    let listen = Listen::new(stage.address);
+    let fresh = Listen::new(([127, 0, 0, 1], 0).into());
+    let mut routes = routes(&other, |_| {}, |_| {});
+    routes.frontends[0].listen = vec![Listen::new(([127, 0, 0, 1], 0).into()), fresh];
+    stage.proxy.reload(routes).unwrap();
+    // Equal wishes are the same listener: port 0 stays the port it got, and is not asked twice.
+    let addresses = stage.proxy.frontends()[0].addresses.clone();
+    assert_eq!(addresses[0], listen.address);
+    assert_eq!(addresses.len(), 2);
+    client.send(GET);
+    assert_eq!(client.read_answer().1, "hello");
+    two.head();
+    assert!(one.heads.try_recv().is_err());
+    let mut new = Client::new(addresses[1]);
+    new.send(GET);
+    assert_eq!(new.read_answer().1, "hello");
+    let counters = &stage.proxy.frontends()[0].counters;
+    assert_eq!(counters.sum(|c| c.requests.get()), 3);
+}
+
+#[test]
+fn a_reload_that_cannot_bind_changes_nothing() {
+    let server = Server::always(HELLO);
+    let stage = Stage::new(&[server.address]);
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let mut routes = routes(&stage.balancer, |_| {}, |_| {});
+    routes.frontends[0].listen = vec![Listen::new(taken.local_addr().unwrap())];
+    let error = stage.proxy.reload(routes).unwrap_err();
+    assert!(matches!(error, StartError::Bind { .. }), "{error}");
+    assert_eq!(stage.proxy.frontends()[0].addresses, [stage.address]);
+    assert!(stage.once(GET_CLOSE).ends_with("hello"));
+}
+
+#[test]
+fn a_removed_listener_answers_what_is_queued_and_closes() {
+    let server = Server::always(HELLO);
+    let stage = Stage::new(&[server.address]);
+    let mut client = stage.client();
+    client.send(GET);
+    stage.proxy.reload(Routes::default()).unwrap();
+    assert_eq!(client.read_answer().1, "hello");
+    roundel_testkit::wait_for("the port to close", PATIENCE, || {
+        std::net::TcpStream::connect(stage.address)
+            .is_err()
+            .then_some(())
+    });
+    // A connection that is open goes on with the rules it has.
+    client.send(GET);
+    assert_eq!(client.read_answer().1, "hello");
+}
+
+#[test]
+fn a_taken_port_is_an_error_with_a_cure() {
+    let stage = Stage::new(&[]);
+    let mut routes = routes(&stage.balancer, |_| {}, |_| {});
+    routes.frontends[0].listen = vec![Listen::new(stage.address)];
+    let (evidence, _) = tokio::sync::mpsc::channel(1);
+    let error = roundel_proxy::start(Config { threads: 1 }, routes, evidence, AccessLog::off());
+    let error = error.unwrap_err().to_string();
+    assert!(error.contains(&stage.address.to_string()), "{error}");
+    assert!(error.contains("taken by another program"), "{error}");
+}
+
+#[test]
+fn a_drain_finishes_what_is_in_flight_and_tells_clients_to_leave() {
+    let (release, held) = std::sync::mpsc::sync_channel::<()>(0);
+    let held = Arc::new(std::sync::Mutex::new(held));
+    let server = Server::new(move |_, peer| {
+        while peer.request().is_some() {
+            held.lock().unwrap().recv().unwrap();
+            peer.client.send(HELLO);
+        }
+    });
+    let stage = Stage::new(&[server.address]);
+    let mut busy = stage.client();
+    busy.send(GET);
+    server.head();
+    let mut idle = stage.client();
+    roundel_testkit::wait_for("both connections", PATIENCE, || {
+        (stage.proxy.connections() == 2).then_some(())
+    });
+    assert_eq!(stage.proxy.in_flight(), 1);
+    let (proxy, address) = (&stage.proxy, stage.address);
+    std::thread::scope(|scope| {
+        let drained =
+            scope.spawn(|| block_on(proxy.drain(Instant::now() + Duration::from_secs(15))));
+        roundel_testkit::wait_for("the port to close", PATIENCE, || {
+            std::net::TcpStream::connect(address).is_err().then_some(())
+        });
+        // An idle connection may still send the request that was on its way.
+        idle.send(GET);
+        server.head();
+        release.send(()).unwrap();
+        release.send(()).unwrap();
+        for client in [&mut busy, &mut idle] {
+            let (head, body) = client.read_answer();
+            assert_eq!(body, "hello");
+            assert_eq!(field(&head, "connection"), Some("close"));
+            assert_eq!(client.read_to_end(), "");
+        }
+        assert_eq!(drained.join().unwrap(), 0);
+    });
+    assert!(matches!(
+        proxy.reload(Routes::default()),
+        Err(StartError::ShuttingDown)
+    ));
+}
+
+#[test]
+fn a_drain_does_not_wait_for_ever() {
+    let server = Server::new(|_, peer| {
+        peer.head();
+        peer.head();
+    });
+    let stage = Stage::new(&[server.address]);
+    let mut busy = stage.client();
+    busy.send(GET);
+    server.head();
+    let left = block_on(
+        stage
+            .proxy
+            .drain(Instant::now() + Duration::from_millis(300)),
+    );
+    assert_eq!(left, 1);
+}

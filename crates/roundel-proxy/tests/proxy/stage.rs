@@ -11,7 +11,7 @@ use roundel_model::{Name, ServerState};
 use roundel_proxy::{AccessLog, Backend, Config, Frontend, Listen, LogFormat, Proxy, Routes};
 
 /// The patience of every read in these tests; reached only when something is wrong.
-const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A running proxy with one frontend `front` and one backend `nodes`.
 pub(crate) struct Stage {
