@@ -55,6 +55,7 @@ fn one_first_seen_leaving_or_failed_is_not_taken_in() {
 #[test]
 fn another_address_under_the_same_name_joins_anew_and_keeps_its_numbers() {
     let mut bench = Bench::serving(2);
+    bench.run(10 * SECOND);
     let held = bench.pick();
     let before = bench.status(1).live;
     bench.set[0].address = ([10, 0, 0, 99], 3000).into();
@@ -65,6 +66,11 @@ fn another_address_under_the_same_name_joins_anew_and_keeps_its_numbers() {
     assert_eq!(bench.state(1), ServerState::Up);
     let after = bench.status(1).live;
     assert!(Arc::ptr_eq(&before, &after));
+    let served = bench.events.last().unwrap();
+    assert_eq!(
+        (served.kind, served.duration),
+        (EventKind::Serving, Some(MS))
+    );
     assert_eq!(after.in_flight(), 1);
     drop(held);
     assert_eq!(after.in_flight(), 0);
