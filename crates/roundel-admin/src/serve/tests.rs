@@ -1,7 +1,8 @@
 use std::process::Stdio;
 use std::time::Duration;
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use serde_json::{Value, json};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
 
@@ -91,50 +92,125 @@ async fn prometheus_haproxy_exporter_reads_the_csv() {
     ));
 }
 
-/// The policy lets the script run, the script follows the stream.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+/// A browser steered over the WebDriver protocol (W3C), on a port of its own.
+struct Browser {
+    driver: std::net::SocketAddr,
+    session: String,
+    _process: tokio::process::Child,
+}
+
+impl Browser {
+    async fn start() -> Option<Self> {
+        let chromedriver = roundel_testkit::external("chromedriver", "chromium-driver")?;
+        roundel_testkit::external("chromium", "chromium")?;
+        let mut process = tokio::process::Command::new(chromedriver)
+            .arg("--port=0")
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .kill_on_drop(true)
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(process.stdout.take().unwrap()).lines();
+        let port: u16 = loop {
+            let line = lines
+                .next_line()
+                .await
+                .unwrap()
+                .expect("chromedriver names its port");
+            if let Some((_, port)) = line.rsplit_once("successfully on port ") {
+                break port.trim_end_matches('.').parse().unwrap();
+            }
+        };
+        let mut browser = Self {
+            driver: ([127, 0, 0, 1], port).into(),
+            session: String::new(),
+            _process: process,
+        };
+        let options = json!({"args": ["--headless=new", "--no-sandbox", "--disable-gpu"]});
+        let wanted = json!({"capabilities": {"alwaysMatch": {"goog:chromeOptions": options}}});
+        let session = browser.call("POST", "/session", wanted).await;
+        browser.session = format!("/session/{}", session["sessionId"].as_str().unwrap());
+        Some(browser)
+    }
+
+    async fn call(&self, method: &str, path: &str, body: Value) -> Value {
+        let body = body.to_string();
+        let ask = format!(
+            "{method} {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\
+             content-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
+            body.len(),
+        );
+        let mut stream = BufReader::new(TcpStream::connect(self.driver).await.unwrap());
+        stream.write_all(ask.as_bytes()).await.unwrap();
+        // The driver may keep the connection open: the length says where the answer ends.
+        let (mut line, mut length) = (String::new(), 0);
+        while line != "\r\n" {
+            line.clear();
+            stream.read_line(&mut line).await.unwrap();
+            if let Some(n) = line.to_lowercase().strip_prefix("content-length:") {
+                length = n.trim().parse().unwrap();
+            }
+        }
+        let mut json = vec![0; length];
+        stream.read_exact(&mut json).await.unwrap();
+        serde_json::from_slice::<Value>(&json).unwrap()["value"].take()
+    }
+
+    async fn run(&self, script: &str) -> Value {
+        let path = format!("{}/execute/sync", self.session);
+        self.call("POST", &path, json!({"script": script, "args": []}))
+            .await
+    }
+
+    /// Waits until a script's value is true.
+    async fn until(&self, script: &str) {
+        let done = async {
+            while self.run(&format!("return {script}")).await != true {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        };
+        let done = tokio::time::timeout(Duration::from_secs(20), done).await;
+        assert!(done.is_ok(), "never true: {script}");
+    }
+}
+
+/// The policy lets the script run, the script follows the stream, and says when it ends.
+#[tokio::test]
 async fn a_browser_renews_the_page_without_reloading() {
-    let Some(chromium) = roundel_testkit::external("chromium", "chromium") else {
+    let Some(browser) = Browser::start().await else {
         return;
     };
     let rig = rig(Config::default(), fixture::calm(5, 2));
-    let (address, _stop, _served) = listen(&rig).await;
-    let profile = std::env::temp_dir().join(format!("roundel-admin-{}", std::process::id()));
-    let browser = tokio::process::Command::new(chromium)
-        .args([
-            "--headless=new",
-            "--no-sandbox",
-            "--disable-gpu",
-            "--timeout=4000",
-            "--dump-dom",
-        ])
-        .arg(format!("--user-data-dir={}", profile.display()))
-        .arg(format!("http://{address}/"))
-        .kill_on_drop(true)
-        .stderr(Stdio::null())
-        .output();
-    let feed = async {
-        for second in 6.. {
-            tokio::time::sleep(Duration::from_millis(200)).await;
-            rig.publish(fixture::calm(second, 3)).await;
-        }
-    };
-    let output = tokio::select! {
-        output = tokio::time::timeout(Duration::from_secs(60), browser) => output,
-        () = feed => unreachable!("the feed never ends"),
-    };
-    let dom = output.expect("the browser ends").unwrap().stdout;
-    let dom = String::from_utf8(dom).unwrap();
-    let _ = std::fs::remove_dir_all(&profile);
-    let clock = dom
-        .split_once("id=\"clock\">")
-        .or(dom.split_once("id=\"clock\""))
-        .unwrap()
-        .1;
-    assert!(clock[..60].contains("live"), "{}", &clock[..60]);
-    assert!(
-        dom.contains("id=\"r-nodes-webapp-3\""),
-        "the third server's row is missing"
-    );
-    assert!(dom.contains("3 of 3 servers serving"));
+    let (address, stop, _served) = listen(&rig).await;
+    let path = format!("{}/url", browser.session);
+    browser
+        .call("POST", &path, json!({"url": format!("http://{address}/")}))
+        .await;
+    browser
+        .until("document.getElementById('clock').textContent.startsWith('live')")
+        .await;
+    browser
+        .run("window.same = 1; document.querySelector('details').open = true")
+        .await;
+    rig.publish(fixture::calm(6, 2)).await;
+    browser
+        .until("document.documentElement.dataset.seq == 7")
+        .await;
+    rig.publish(fixture::every_state(7)).await;
+    browser
+        .until("document.querySelectorAll('tr.row').length == 21")
+        .await;
+    browser.until("document.title == '▲ 3/9 · roundel'").await;
+    browser
+        .until("document.querySelector('h1').textContent.startsWith('3 of 9 servers')")
+        .await;
+    browser
+        .until("document.querySelector('details').open && window.same == 1")
+        .await;
+    stop.send(()).unwrap();
+    browser
+        .until("document.documentElement.classList.contains('stale')")
+        .await;
+    let path = browser.session.clone();
+    browser.call("DELETE", &path, json!({})).await;
 }
