@@ -73,6 +73,7 @@ pub async fn start(config: Config) -> Result<Handle, StartError> {
         stats: stats_tx,
         events,
         revision: node.revision(),
+        members_at: now,
         stats_at: now,
     };
     let seeding = Seeding {

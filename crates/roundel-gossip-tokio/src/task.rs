@@ -28,6 +28,15 @@ const JOIN_AT_ONCE: usize = 64;
 /// Addresses joined by when we are not alone: enough to find a part of the cluster that was lost.
 const HEAL_AT_ONCE: usize = 3;
 
+/// Pause after a connection that could not be accepted, as when the process is out of files.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// With more members than this they are published less often: each time costs a copy of all.
+const MANY: usize = 256;
+
+/// Pause between two publications of many members.
+const MANY_PAUSE: Duration = Duration::from_millis(50);
+
 /// How old the published counters may be.
 const STATS_AGE: Duration = Duration::from_secs(1);
 
@@ -38,6 +47,8 @@ pub(crate) struct Task {
     pub(crate) commands: mpsc::Receiver<Command>,
     pub(crate) publish: Publish,
     pub(crate) seeding: Seeding,
+    /// No connection is accepted before this.
+    accept_from: tokio::time::Instant,
     streams: BTreeMap<StreamId, Writes>,
     reports: (Reports, mpsc::Receiver<(StreamId, Moved)>),
     resolved: (mpsc::Sender<Resolved>, mpsc::Receiver<Resolved>),
@@ -51,6 +62,7 @@ pub(crate) struct Publish {
     pub(crate) stats: watch::Sender<Stats>,
     pub(crate) events: broadcast::Sender<Event>,
     pub(crate) revision: u64,
+    pub(crate) members_at: Instant,
     pub(crate) stats_at: Instant,
 }
 
@@ -99,6 +111,7 @@ impl Task {
             commands,
             publish,
             seeding,
+            accept_from: tokio::time::Instant::now(),
             streams: BTreeMap::new(),
             reports: mpsc::channel(256),
             resolved: mpsc::channel(16),
@@ -148,9 +161,13 @@ impl Task {
                 None => std::future::pending().await,
             }
         };
+        let accept = async {
+            tokio::time::sleep_until(self.accept_from).await;
+            self.sockets.tcp.accept().await
+        };
         tokio::select! {
             _ = self.sockets.udp.readable() => Wake::Datagrams,
-            result = self.sockets.tcp.accept() => Wake::Accepted(result),
+            result = accept => Wake::Accepted(result),
             Some((id, moved)) = self.reports.1.recv() => Wake::Stream(id, moved),
             Some(resolved) = self.resolved.1.recv() => Wake::Resolved(resolved),
             command = self.commands.recv() => Wake::Command(command),
@@ -177,7 +194,10 @@ impl Task {
                     self.streams.insert(id, writes);
                 }
             }
-            Err(error) => tracing::warn!(%error, "cannot accept a gossip stream"),
+            Err(error) => {
+                tracing::warn!(%error, "cannot accept a gossip stream");
+                self.accept_from = tokio::time::Instant::now() + ACCEPT_PAUSE;
+            }
         }
     }
 
@@ -338,8 +358,12 @@ impl Task {
 
     fn publish_changes(&mut self, now: Instant) {
         let publish = &mut self.publish;
-        if publish.revision != self.node.revision() {
+        let many = publish.members.borrow().len() > MANY;
+        let rested = now.saturating_duration_since(publish.members_at) >= MANY_PAUSE;
+        // What waits is published at the next wake-up, a round of gossip away at most.
+        if publish.revision != self.node.revision() && (rested || !many) {
             publish.revision = self.node.revision();
+            publish.members_at = now;
             let members = self.node.members().cloned().collect();
             publish.members.send_replace(Arc::new(members));
         }

@@ -259,3 +259,41 @@ async fn events_and_queries_pass_through_us() {
     assert_eq!(lb.stats().dropped, BTreeMap::new());
     assert!(a.name != b.name);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_crowd_of_agents_comes_and_goes() {
+    let lb = balancer(|_| {}).await;
+    let other = start(Config {
+        join: vec![lb.local_addr().to_string()],
+        ..config("balancer-2")
+    })
+    .await
+    .unwrap();
+    let seed = lb.local_addr().to_string();
+    let start_one = |i: usize| Agent::start(&format!("crowd-{i}"), &["-join", &seed]);
+    let Some(agents) = (0..12).map(start_one).collect::<Option<Vec<_>>>() else {
+        return;
+    };
+    for handle in [&lb, &other] {
+        until(handle, "all are seen", SOON, |m| alive(m) == 14).await;
+    }
+    agents[11].wait_member(&["balancer-2", "alive"]);
+    let mut events = lb.events();
+    for agent in &agents[..6] {
+        agent.process.signal(Signal::INT);
+    }
+    let left = |members: &[_]| {
+        let has_left = |i: &usize| status(members, &format!("crowd-{i}")) == Some(Status::Left);
+        (0..6).filter(has_left).count()
+    };
+    for handle in [&lb, &other] {
+        until(handle, "six have left", SOON, |m| {
+            left(m) == 6 && alive(m) == 8
+        })
+        .await;
+    }
+    while let Ok(event) = events.try_recv() {
+        assert!(!matches!(event, Event::Failed(_)), "{event:?}");
+    }
+    assert_eq!(lb.stats().dropped, BTreeMap::new());
+}

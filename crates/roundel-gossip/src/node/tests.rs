@@ -733,3 +733,15 @@ fn nonsense_on_a_stream_is_answered_by_an_error() {
     );
     assert_eq!(out.closed, 1);
 }
+
+#[test]
+fn our_address_can_be_corrected_until_somebody_knows_it() {
+    let mut bench = Bench::with(&[]);
+    assert!(bench.node.set_address(bench.now, at(9)));
+    assert_eq!(bench.node.member("me").unwrap().address, at(9));
+    let nowhere: SocketAddr = "0.0.0.0:9".parse().unwrap();
+    assert!(!bench.node.set_address(bench.now, nowhere));
+    bench.hear(&Message::Alive(record("a", 2, 1)));
+    assert!(!bench.node.set_address(bench.now, at(10)));
+    assert_eq!(bench.node.member("me").unwrap().address, at(9));
+}
