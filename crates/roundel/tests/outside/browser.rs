@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use roundel_testkit::{Load, Reuse, external, poll};
 use serde_json::Value;
@@ -24,9 +24,12 @@ fn page(balancer: &Balancer) -> String {
     format!("http://{}/", balancer.stats)
 }
 
-/// The text of the rows that belong to servers.
+/// The text of the rows in the backend's table.
 fn rows(browser: &Browser) -> Vec<String> {
-    let script = "return [...document.querySelectorAll('table tbody tr')].map(r => r.innerText)";
+    let script = "const ours = table => table.caption?.innerText.includes('nodes'); \
+                  const tables = [...document.querySelectorAll('table')].filter(ours); \
+                  return tables.flatMap(t => [...t.tBodies]).flatMap(b => [...b.rows]) \
+                  .map(row => row.innerText)";
     let rows = browser.script(script);
     let rows = rows.as_array().cloned().unwrap_or_default();
     let text = |row: &Value| row.as_str().unwrap_or_default().to_string();
@@ -43,7 +46,7 @@ fn the_page_shows_three_servers_and_moves_without_reload() {
     };
     let _turn = alone();
     let demo = Balancer::demo(3, &["--access-log", "off"]);
-    let browser = Browser::start(&chromedriver, (1280, 900), true);
+    let browser = Browser::start(&chromedriver, (1280, 1180), true);
     browser.open(&page(&demo));
     assert_eq!(rows(&browser).len(), 3, "{:?}", rows(&browser));
     browser.script("window.sameDocument = true");
@@ -53,9 +56,7 @@ fn the_page_shows_three_servers_and_moves_without_reload() {
     load.wait_more(200, SOON);
     let moved = poll(FRESH * 2, || (rows(&browser) != before).then_some(()));
     assert!(moved.is_some(), "the counts stand still: {before:?}");
-    // Some history for the picture.
-    load.wait_more(2_000, SOON);
-    keep_picture(&browser);
+    keep_picture(&browser, &load);
     load.stop().assert_clean();
 
     assert_eq!(browser.script("return window.sameDocument === true"), true);
@@ -78,17 +79,39 @@ fn without_scripts_the_page_has_all_rows() {
     let browser = Browser::start(&chromedriver, (1280, 900), false);
     browser.open(&page(&demo));
     assert_eq!(rows(&browser).len(), 3);
+    let plots = "return document.querySelectorAll('svg').length";
+    assert!(
+        browser.script(plots).as_u64() >= Some(5),
+        "plots are drawn by the server"
+    );
+    // The page offers to reload itself; with scripts on this is no element at all.
+    let offer = "return document.querySelector('noscript a').getAttribute('href')";
+    let offer = browser.script(offer);
+    let offer = offer.as_str().expect("an offer to reload");
+    browser.open(&format!(
+        "http://{}/{}",
+        demo.stats,
+        offer.trim_start_matches('/')
+    ));
     let refresh = "return document.querySelector('meta[http-equiv=refresh]') !== null";
     assert_eq!(browser.script(refresh), true);
+    assert_eq!(rows(&browser).len(), 3);
     assert_eq!(browser.complaints(), Vec::<String>::new());
 }
 
-/// Keeps the picture beside the build, and as the README's where `ROUNDEL_PICTURE` names a file.
-fn keep_picture(browser: &Browser) {
-    let picture = browser.picture();
-    assert!(picture.starts_with(b"\x89PNG"), "not a picture");
+/// Keeps the picture beside the build, and as the README's where `ROUNDEL_PICTURE` names a file;
+/// that one is taken after a minute, so that the plots have something to show.
+fn keep_picture(browser: &Browser, load: &Load) {
     let beside_build = Path::new(env!("CARGO_TARGET_TMPDIR")).join("page.png");
     let wanted = std::env::var_os("ROUNDEL_PICTURE").map(PathBuf::from);
+    if wanted.is_some() {
+        let minute = Instant::now() + Duration::from_secs(60);
+        while Instant::now() < minute {
+            load.wait_more(100, SOON);
+        }
+    }
+    let picture = browser.picture();
+    assert!(picture.starts_with(b"\x89PNG"), "not a picture");
     for path in [Some(beside_build), wanted].into_iter().flatten() {
         fs::write(&path, &picture).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
     }

@@ -54,16 +54,14 @@ fn wrk_sees_no_failure_while_servers_come_and_go() {
 fn a_stopped_server_loses_no_request() {
     let _turn = alone();
     let balancer = Balancer::serve(&["--access-log", "off"]);
-    let agents: Vec<_> = (1..=3)
+    let mut agents: Vec<_> = (1..=3)
         .map(|i| Agent::start(&format!("s{i}"), balancer.gossip))
         .collect();
     balancer.wait_up(3, SOON);
     let loads = [Reuse::KeepAlive, Reuse::PerRequest].map(|r| Load::start(balancer.front, 4, r));
     loads.iter().for_each(|load| load.wait_more(100, SOON));
-    let mut left = 3;
-    for agent in agents.into_iter().take(2) {
-        agent.stop();
-        left -= 1;
+    for left in [2, 1] {
+        agents.remove(0).stop();
         balancer.wait_up(left, SOON);
         loads.iter().for_each(|load| load.wait_more(100, SOON));
     }
