@@ -11,6 +11,7 @@ use crate::config::{Acts, LogFormat, Settings};
 use crate::loader::Loader;
 use crate::serve::{Serving, runtime};
 use crate::signals::Signals;
+use crate::table::Table;
 use crate::toy::{self, Toy};
 use crate::value;
 
@@ -112,6 +113,20 @@ fn guide(serving: &Serving, servers: u16, seed: SocketAddr) -> String {
         1936 => String::new(),
         _ => format!(" --stats {stats}"),
     };
+    let mut tries = Table::default();
+    let mut row =
+        |command: String, what: &str| tries.row(["".to_owned(), command, what.to_owned()]);
+    row(format!("curl {front}"), "each server in turn");
+    row(
+        format!("curl -c jar -b jar {front}"),
+        "with a cookie jar: one server, sessionViews grows",
+    );
+    row(format!("roundel members{at}"), "who is in the gossip");
+    row(format!("roundel stat{at}"), "who serves, and how much");
+    row(
+        format!("roundel drain{at} nodes/webapp-2"),
+        "no new clients; `ready` takes it back",
+    );
     format!(
         "\
 Roundel demo: one balancer, {servers} toy servers that joined it by gossip.
@@ -120,14 +135,11 @@ Roundel demo: one balancer, {servers} toy servers that joined it by gossip.
   the page   {stats}/
 
 Try:
-  curl {front}                    # each server in turn
-  curl -c jar -b jar {front}      # with a cookie jar: one server, sessionViews grows
-  roundel members{at}
-  roundel stat{at}
-  roundel drain nodes/webapp-2{at}      # no new clients; undo with `roundel ready`
-  roundel agent --node-name extra --gossip-listen 127.0.0.1:0 --join {seed} --port 3000 -- roundel toy
+{tries}
+One more server, until you stop it:
+  ROUNDEL_NODE_NAME=extra roundel agent --gossip-listen 127.0.0.1:0 --join {seed} --port 3000 -- roundel toy
 
-Ctrl-C ends it."
+Ctrl-C ends it all."
     )
 }
 

@@ -194,11 +194,7 @@ impl Serving {
         }
         if let Some(file) = loader.file() {
             let asks = self.asks.clone();
-            let changed = async move || {
-                let _ = asks.send(Ask::Reload("a change of the file")).await;
-            };
-            self.tasks
-                .spawn(file_watch::follow(file.to_owned(), changed));
+            self.tasks.spawn(file_watch::follow(file.to_owned(), asks));
         }
         self
     }

@@ -82,13 +82,18 @@ pub fn duration(text: &str) -> Result<Duration, Fault> {
 /// Writes a duration so that [`duration`] reads it back.
 pub fn show_duration(value: Duration) -> String {
     let us = value.as_micros();
-    match us {
-        0 => "0s".to_owned(),
-        _ if us % 3_600_000_000 == 0 => format!("{}h", us / 3_600_000_000),
-        _ if us % 60_000_000 == 0 => format!("{}m", us / 60_000_000),
-        _ if us % 1_000_000 == 0 => format!("{}s", us / 1_000_000),
-        _ if us % 1_000 == 0 => format!("{}ms", us / 1_000),
-        _ => format!("{us}us"),
+    let units = [
+        (3_600_000_000, "h"),
+        (60_000_000, "m"),
+        (1_000_000, "s"),
+        (1_000, "ms"),
+    ];
+    if us == 0 {
+        return "0s".to_owned();
+    }
+    match units.iter().find(|(unit, _)| us.is_multiple_of(*unit)) {
+        Some((unit, word)) => format!("{}{word}", us / unit),
+        None => format!("{us}us"),
     }
 }
 

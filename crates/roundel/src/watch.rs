@@ -12,13 +12,15 @@ use notify::{RecommendedWatcher, RecursiveMode, Watcher};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout_at};
 
+use crate::control::Ask;
+
 /// How long the file has to be left alone before it is read.
 const QUIET: Duration = Duration::from_millis(150);
 /// How often to look where the system tells nothing.
 const POLL: Duration = Duration::from_secs(2);
 
-/// Calls `changed` after each change of the bytes of `path`, for ever.
-pub(crate) async fn follow(path: PathBuf, changed: impl AsyncFn()) {
+/// Asks for a reload after each change of the bytes of `path`, until nobody listens.
+pub(crate) async fn follow(path: PathBuf, asks: mpsc::Sender<Ask>) {
     let (tell, mut news) = mpsc::channel(1);
     let watcher = watch(&path, tell);
     if let Err(error) = &watcher {
@@ -48,7 +50,13 @@ pub(crate) async fn follow(path: PathBuf, changed: impl AsyncFn()) {
             }
         }
         known = Some(bytes);
-        changed().await;
+        if asks
+            .send(Ask::Reload("a change of the file"))
+            .await
+            .is_err()
+        {
+            return;
+        }
     }
 }
 
@@ -75,9 +83,6 @@ fn watch(path: &Path, tell: mpsc::Sender<()>) -> notify::Result<RecommendedWatch
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
-    use tokio::sync::Notify;
     use tokio::time::timeout;
 
     use super::*;
@@ -90,19 +95,22 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("roundel.toml");
         fs::write(&path, "a").unwrap();
-        let told = Arc::new(Notify::new());
-        let (sender, file) = (told.clone(), path.clone());
-        let task = tokio::spawn(async move {
-            follow(file, async || sender.notify_one()).await;
-        });
-        // The first look happens before anything can be noticed.
-        tokio::time::sleep(Duration::from_millis(50)).await;
-        fs::write(&path, "b").unwrap();
-        timeout(LIMIT, told.notified()).await.expect("written");
-        let other = folder.path().join("other");
-        fs::write(&other, "c").unwrap();
-        fs::rename(&other, &path).unwrap();
-        timeout(LIMIT, told.notified()).await.expect("renamed");
-        task.abort();
+        let (asks, mut asked) = mpsc::channel(4);
+        let follower = follow(path.clone(), asks);
+        let script = async {
+            // Yielding lets the follower read the file as it is.
+            tokio::task::yield_now().await;
+            fs::write(&path, "b").unwrap();
+            timeout(LIMIT, asked.recv()).await.expect("written");
+            let other = folder.path().join("other");
+            fs::write(&other, "c").unwrap();
+            fs::rename(&other, &path).unwrap();
+            timeout(LIMIT, asked.recv()).await.expect("renamed");
+        };
+        tokio::select! {
+            biased;
+            () = follower => panic!("the follower never ends while somebody listens"),
+            () = script => {}
+        }
     }
 }

@@ -168,7 +168,7 @@ fn check(status: &ServerStatus, tally: &Tally) -> Option<Check> {
     Some(Check {
         status: state.status.to_string(),
         code: state.http_code,
-        duration_ms: probed.then(|| state.duration.as_millis() as u64),
+        duration_ms: probed.then_some(state.duration.as_millis() as u64),
         text: state.description.clone(),
         running: state.running,
         rise: state.rise,

@@ -9,6 +9,7 @@ use roundel_gossip_tokio::{Event, Member};
 use roundel_model::{Name, SourceKind};
 
 use super::Control;
+use crate::config::Discover;
 
 /// The servers that the gossip node pings closely, with the answers counted a second ago.
 #[derive(Default)]
@@ -90,10 +91,9 @@ impl Control {
             let text = format!("{text}, {}, role {}", member.address, role.escape_default());
             log.add(kind, member.name.clone(), text, None);
         };
-        let known = |name: &str| self.is_server(name);
         match event {
             // What happens to servers is told by the backend that has them.
-            Event::Join(m) if !known(&m.name) => member(EventKind::Join, m, "member joined"),
+            Event::Join(m) if !self.is_server(m) => member(EventKind::Join, m, "member joined"),
             Event::Leave(m) => member(EventKind::Leave, m, "member left"),
             Event::Failed(m) => member(EventKind::Failed, m, "member failed"),
             Event::Joined { address, members } => log.add(
@@ -125,10 +125,13 @@ impl Control {
         }
     }
 
-    fn is_server(&self, member: &str) -> bool {
-        Name::new(member).is_ok_and(|name| {
-            let mut all = self.backends.values();
-            all.any(|managed| managed.director().find(&name).is_some())
+    /// Whether some backend takes members of this role as servers.
+    fn is_server(&self, member: &Member) -> bool {
+        let role = member.tags.get("role");
+        let backends = self.parts.settings.backends.iter();
+        backends.flat_map(|b| &b.discover).any(|d| match d {
+            Discover::Gossip { role: wanted } => role == Some(wanted),
+            _ => false,
         })
     }
 }
