@@ -191,8 +191,10 @@ async fn race(
             Poll::Pending
         });
         let Some((i, result)) = event.await else {
-            let pick = open.last().map(|o| o.pick.id());
-            search.tried.extend(pick);
+            if let Some(silent) = open.last() {
+                search.tried.push(silent.pick.id());
+                tell(worker, slot, &silent.pick, EvidenceKind::Unanswered);
+            }
             others_left = add(worker, slot, search, &mut open, limit).is_some();
             next.as_mut()
                 .reset(tokio::time::Instant::now() + NEXT_AFTER);
@@ -268,10 +270,15 @@ fn failed(
         // Descriptors or ports of our own ran out: says nothing about the server.
         _ => return,
     };
+    tell(worker, slot, &opening.pick, kind);
+}
+
+/// Tells the control side what became of a connect.
+fn tell(worker: &Worker, slot: &BackendSlot, pick: &Pick, kind: EvidenceKind) {
     let evidence = Evidence {
         backend: slot.backend.balancer.name().clone(),
-        server: opening.pick.id(),
-        address: opening.pick.address(),
+        server: pick.id(),
+        address: pick.address(),
         kind,
     };
     // A full channel means that the control side has plenty of evidence already.

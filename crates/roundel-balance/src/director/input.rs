@@ -25,6 +25,8 @@ pub struct Evidence {
 pub enum EvidenceKind {
     /// The connect was refused: nobody listens.
     Refused,
+    /// The connect has no answer yet, and another server was asked meanwhile.
+    Unanswered,
     /// The connect got no answer in time.
     ConnectTimeout,
     /// The network said that there is no way.
@@ -35,6 +37,7 @@ impl fmt::Display for EvidenceKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Refused => "connection refused",
+            Self::Unanswered => "connect unanswered",
             Self::ConnectTimeout => "connect timed out",
             Self::Unreachable => "host unreachable",
         })

@@ -44,7 +44,8 @@ impl Director {
     ///
     /// A refused connection puts the server down at once when checks are on and another server
     /// is usable; whatever else could not connect leads to a check at once, and one failure
-    /// then decides.
+    /// then decides. A connect that is still unanswered leads to a check at once that counts
+    /// like any other: a server whose queue is full looks the same, and needs no push.
     pub fn handle_evidence(&mut self, now: Instant, evidence: &Evidence) {
         let Some(i) = self.index.get(&evidence.server).copied() else {
             return;
@@ -59,13 +60,13 @@ impl Director {
             let record = &mut self.records[i];
             record.health.sink();
             record.cause = evidence.kind.to_string();
-        } else if !record.connect_doubt {
+        } else if !record.connect_doubt && evidence.kind != EvidenceKind::Unanswered {
             let text = format!("{}; checking", evidence.kind);
             let name = record.server.name.clone();
             self.tell(EventKind::Suspect, Some(name), text, None);
         }
         let record = &mut self.records[i];
-        record.connect_doubt = true;
+        record.connect_doubt |= evidence.kind != EvidenceKind::Unanswered;
         record.probe.hasten(now, &self.config.check);
         self.settle(now, i);
         self.finish(now);

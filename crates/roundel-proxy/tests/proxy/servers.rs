@@ -116,13 +116,18 @@ fn a_server_that_does_not_answer_connects_is_passed_by_after_a_moment() {
         })
         .collect();
     let alive = Server::always(HELLO);
-    let stage = Stage::new(&[silent, alive.address]);
+    let mut stage = Stage::new(&[silent, alive.address]);
     let started = Instant::now();
     let answer = stage.once(GET_CLOSE);
     assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
     let took = started.elapsed();
     assert!(took >= Duration::from_millis(150), "{took:?}");
     assert!(took < Duration::from_secs(2), "{took:?}");
+    let evidence = stage.evidence.try_recv().unwrap();
+    assert_eq!(
+        (evidence.kind, evidence.address),
+        (EvidenceKind::Unanswered, silent)
+    );
 }
 
 #[test]
@@ -146,8 +151,9 @@ fn a_connect_that_is_never_answered_ends_with_504() {
     );
     let answer = stage.once(GET_CLOSE);
     assert!(answer.starts_with("HTTP/1.1 504"), "{answer}");
-    let evidence = stage.evidence.try_recv().unwrap();
-    assert_eq!(evidence.kind, EvidenceKind::ConnectTimeout);
+    for kind in [EvidenceKind::Unanswered, EvidenceKind::ConnectTimeout] {
+        assert_eq!(stage.evidence.try_recv().unwrap().kind, kind);
+    }
 }
 
 #[test]

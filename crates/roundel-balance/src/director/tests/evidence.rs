@@ -77,3 +77,21 @@ fn a_flood_of_evidence_does_not_flood_the_server_with_checks() {
     }
     assert!(bench.checks.len() <= 21, "{}", bench.checks.len());
 }
+
+#[test]
+fn a_connect_still_unanswered_brings_the_checks_forward() {
+    let mut bench = Bench::serving(2);
+    bench.run(500 * MS);
+    bench.verdicts.insert(name("s1"), CheckStatus::L4Tout);
+    bench.checks.clear();
+    bench.evidence(1, EvidenceKind::Unanswered);
+    bench.run(MS);
+    assert_eq!(bench.checks.len(), 1, "at once");
+    assert_eq!(
+        bench.state(1),
+        ServerState::Up,
+        "one failure does not decide"
+    );
+    bench.run(700 * MS);
+    assert_eq!(bench.state(1), ServerState::Down, "three at a fast pace do");
+}
