@@ -103,7 +103,7 @@ async fn a_node_that_stops_without_a_word_fails() {
         probe_interval: Duration::from_millis(100),
         probe_timeout: Duration::from_millis(50),
         watch_interval: Duration::from_millis(20),
-        watch_fresh: Duration::from_millis(50),
+        watch_fresh: Duration::from_millis(10),
         ..Timings::local()
     };
     let quick = |name: &str| Config {

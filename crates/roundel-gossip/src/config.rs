@@ -74,9 +74,11 @@ pub struct Timings {
     pub reconnect_interval: Duration,
     /// Longest wait for each half of our own leave to spread. Default 1 s.
     pub leave_timeout: Duration,
-    /// Watched members without a success for `watch_fresh` are pinged this often. Default 250 ms.
+    /// Watched members are pinged this often; two pings missed make one silent. Default 250 ms,
+    /// so that silence is known within 750 ms.
     pub watch_interval: Duration,
-    /// A success younger than this makes a watch ping needless. Default 1 s.
+    /// A direct answer younger than this makes a watch ping needless. Less than the interval;
+    /// default 200 ms.
     pub watch_fresh: Duration,
 }
 
@@ -102,7 +104,7 @@ impl Timings {
             reconnect_interval: Duration::from_secs(30),
             leave_timeout: Duration::from_secs(1),
             watch_interval: Duration::from_millis(250),
-            watch_fresh: Duration::from_secs(1),
+            watch_fresh: Duration::from_millis(200),
         }
     }
 

@@ -3,6 +3,12 @@
 //! Each function panics if the codec breaks one of its promises: whatever it decodes, it encodes to
 //! bytes that decode to the same again and use only markers that old agents know.
 
+#[allow(
+    clippy::disallowed_methods,
+    reason = "a run begins at some instant, and all instants are alike"
+)]
+pub mod node;
+
 use roundel_gossip::wire::{
     Envelope, Filter, Key, Keyring, Label, Message, Packet, Progress, SerfMessage, StreamDecoder,
     StreamMessage, decode_packet, msgpack, tags,

@@ -663,9 +663,9 @@ fn watched_members_fall_silent_and_are_heard_again() {
     let silent = Event::Silent {
         name: "a".to_owned(),
     };
-    let out = bench.pass(Duration::from_millis(1400));
+    let out = bench.pass(Duration::from_millis(700));
     assert!(!out.events.contains(&silent));
-    let out = bench.pass(Duration::from_millis(400));
+    let out = bench.pass(Duration::from_millis(100));
     assert!(out.events.contains(&silent));
     let last = out
         .to(2)

@@ -36,3 +36,8 @@ fn streams() {
 fn values() {
     assert!(replay("value", fuzz::value) >= 10);
 }
+
+#[test]
+fn operations() {
+    assert!(replay("node", fuzz::node::run) >= 4);
+}
