@@ -86,7 +86,13 @@ impl History {
         self.total.push(rows::total(now, &last, step));
         let rates = Rates {
             interval_seconds: seconds,
-            total: self.total_rates(now),
+            total: TotalRates {
+                cpu_seconds_per_second: step.grown(
+                    now.process.cpu_seconds_total,
+                    last.process.cpu_seconds_total,
+                ),
+                ..self.total_rates(now)
+            },
             frontends: self.frontends.clone(),
             backends,
         };
@@ -145,6 +151,12 @@ impl History {
                 .fine
                 .last()
                 .map_or(0.0, |r| f64::from(r.requests)),
+            bytes_out_per_second: self
+                .total
+                .fine
+                .last()
+                .map_or(0.0, |r| f64::from(r.bytes_out)),
+            cpu_seconds_per_second: 0.0,
             error_ratio: failures,
             p50_seconds: window.quantile(0.50),
             p95_seconds: window.quantile(0.95),
@@ -238,6 +250,17 @@ impl Step {
     fn rate(self, now: u64, before: u64) -> f64 {
         if self.seconds > 0.0 {
             now.saturating_sub(before) as f64 / self.seconds
+        } else {
+            0.0
+        }
+    }
+}
+
+impl Step {
+    /// The same of a number with a fraction.
+    fn grown(self, now: f64, before: f64) -> f64 {
+        if self.seconds > 0.0 {
+            (now - before).max(0.0) / self.seconds
         } else {
             0.0
         }

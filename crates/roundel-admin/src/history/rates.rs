@@ -31,6 +31,10 @@ pub struct Rates {
 pub struct TotalRates {
     /// Requests that came in.
     pub requests_per_second: f64,
+    /// Bytes sent to clients.
+    pub bytes_out_per_second: f64,
+    /// Processor time: 1 is one core at work all the time.
+    pub cpu_seconds_per_second: f64,
     /// The part of the answers that were 5xx; `None` without answers.
     pub error_ratio: Option<f64>,
     /// The median duration of an exchange.

@@ -36,16 +36,6 @@ const GROUPS: [(&str, &[(&str, &str)]); 9] = [
     ),
     ("Warnings", &[("Retr", "wretr"), ("Redis", "wredis")]),
     (
-        "Responses",
-        &[
-            ("1xx", "hrsp_1xx"),
-            ("2xx", "hrsp_2xx"),
-            ("3xx", "hrsp_3xx"),
-            ("4xx", "hrsp_4xx"),
-            ("5xx", "hrsp_5xx"),
-        ],
-    ),
-    (
         "Server",
         &[
             ("Status", "status"),
@@ -57,6 +47,16 @@ const GROUPS: [(&str, &[(&str, &str)]); 9] = [
             ("Dwn", "chkdown"),
             ("Dwntme", "downtime"),
             ("Thrtle", "throttle"),
+        ],
+    ),
+    (
+        "Responses",
+        &[
+            ("1xx", "hrsp_1xx"),
+            ("2xx", "hrsp_2xx"),
+            ("3xx", "hrsp_3xx"),
+            ("4xx", "hrsp_4xx"),
+            ("5xx", "hrsp_5xx"),
         ],
     ),
 ];

@@ -93,7 +93,7 @@ fn body(query: &PageQuery, parts: &[Part]) -> Markup {
     html! {
         @for part in parts {
             @if part.id == "tiles" { (ranges(query)) }
-            @if part.id == "servers" { (filter(query)) }
+            @if part.id == "servers" && query.key.view != View::Classic { (filter(query)) }
             @if part.id == "cluster" {
                 div.two { (PreEscaped(&part.html)) @if let Some(events) = parts.iter().find(|p| p.id == "events") { (PreEscaped(&events.html)) } }
             } @else if part.id != "events" {

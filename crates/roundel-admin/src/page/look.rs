@@ -35,6 +35,7 @@ impl Look {
     /// A backend's look.
     pub(super) fn of_backend(backend: &Backend) -> Self {
         match backend.serving() {
+            0 if backend.known() == 0 => Self::new("joining", "EMPTY"),
             0 => Self::new("down", "DOWN"),
             _ => Self::new("up", "UP"),
         }

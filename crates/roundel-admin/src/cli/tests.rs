@@ -1,0 +1,308 @@
+use roundel_model::{AdminState, Name, Weight};
+
+use super::*;
+use crate::Config;
+use crate::command::{Command, CommandError, Outcome};
+use crate::fixture::{self, Rig, rig};
+
+fn states_rig() -> Rig {
+    rig(Config::default(), fixture::every_state(9))
+}
+
+/// Starts a listener of its own and returns a connection to it.
+async fn connect(admin: &Admin, level: Level) -> TcpStream {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(serve_tcp(
+        admin.clone(),
+        listener,
+        level,
+        std::future::pending(),
+    ));
+    TcpStream::connect(address).await.unwrap()
+}
+
+/// Sends, closes the sending side, and reads all that comes.
+async fn ask(admin: &Admin, level: Level, line: &str) -> String {
+    let mut stream = connect(admin, level).await;
+    stream.write_all(line.as_bytes()).await.unwrap();
+    stream.shutdown().await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    answer
+}
+
+async fn user(rig: &Rig, line: &str) -> String {
+    ask(&rig.admin, Level::User, line).await
+}
+
+#[tokio::test]
+async fn one_line_may_hold_several_commands_and_each_reply_ends_with_an_empty_line() {
+    let rig = states_rig();
+    assert_eq!(user(&rig, "show version\n").await, "0.1.0\n\n");
+    assert_eq!(user(&rig, "show version").await, "0.1.0\n\n");
+    let both = user(&rig, "show version; show backend\n").await;
+    assert_eq!(both, "0.1.0\n\n# name\nnodes\n\n");
+    assert_eq!(
+        user(&rig, "show version\nshow cli level\n").await,
+        "0.1.0\n\nuser\n\n"
+    );
+}
+
+#[tokio::test]
+async fn the_connection_closes_after_one_line_unless_prompt_was_given() {
+    let rig = states_rig();
+    let mut stream = connect(&rig.admin, Level::User).await;
+    stream.write_all(b"show version\n").await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    assert_eq!(answer, "0.1.0\n\n");
+
+    let mut stream = connect(&rig.admin, Level::User).await;
+    let mut talk = async |line: &str| {
+        stream.write_all(line.as_bytes()).await.unwrap();
+        let mut got = String::new();
+        while !got.ends_with("> ") {
+            let mut bytes = [0; 4096];
+            let n = stream.read(&mut bytes).await.unwrap();
+            assert!(n > 0, "closed after {got:?}");
+            got += std::str::from_utf8(&bytes[..n]).unwrap();
+        }
+        got
+    };
+    assert_eq!(talk("prompt\n").await, "\n> ");
+    assert_eq!(talk("set timeout cli 60\n").await, "\n> ");
+    assert_eq!(talk("show version\n").await, "0.1.0\n\n> ");
+    assert_eq!(talk("\n").await, "\n> ");
+    stream.write_all(b"quit\n").await.unwrap();
+    let mut rest = String::new();
+    stream.read_to_string(&mut rest).await.unwrap();
+    assert_eq!(rest, "");
+}
+
+#[tokio::test]
+async fn statistics_are_the_csv_and_can_be_narrowed() {
+    let rig = states_rig();
+    let all = user(&rig, "show stat\n").await;
+    assert!(all.starts_with("# pxname,svname,") && all.ends_with(",\n\n"));
+    let servers = user(&rig, "show stat -1 4 -1\n").await;
+    assert_eq!(servers.trim_end().lines().count(), 11);
+    assert!(
+        user(&rig, "show stat typed\n")
+            .await
+            .starts_with("Only CSV")
+    );
+    let info = user(&rig, "show info\n").await;
+    for line in [
+        "Name: Roundel",
+        "Pid: 4242",
+        "Uptime: 0d 0h00m09s",
+        "CurrConns: 17",
+        "node: lab-ha-1",
+        "Stopping: 0",
+    ] {
+        assert!(info.lines().any(|l| l == line), "{line}\n{info}");
+    }
+    assert!(
+        info.lines()
+            .all(|l| l.is_empty() || l.split_once(": ").is_some_and(|(_, v)| !v.is_empty()))
+    );
+}
+
+#[tokio::test]
+async fn servers_state_has_twenty_five_columns() {
+    let rig = states_rig();
+    let text = user(&rig, "show servers state nodes\n").await;
+    let mut lines = text.lines();
+    assert_eq!(lines.next(), Some("1"));
+    let head = lines.next().unwrap().strip_prefix("# ").unwrap();
+    assert_eq!(head.split(' ').count(), 25);
+    let row = |name: &str| {
+        let row = text
+            .lines()
+            .find(|l| l.split(' ').nth(3) == Some(name))
+            .unwrap();
+        let cells: Vec<_> = row.split(' ').map(str::to_owned).collect();
+        assert_eq!(cells.len(), 25);
+        cells
+    };
+    assert_eq!(row("webapp-2")[4..8], ["10.0.3.5", "2", "0", "1"]);
+    assert_eq!(row("webapp-5")[5..7], ["2", "8"]);
+    assert_eq!(row("webapp-7")[5..7], ["0", "1"]);
+    assert_eq!(row("webapp-8")[10..13], ["8", "2", "0"]);
+    assert_eq!(row("webapp-2")[18], "3000");
+    assert_eq!(
+        user(&rig, "show servers state x\n").await,
+        "Can't find backend.\n\n"
+    );
+}
+
+#[tokio::test]
+async fn errors_are_worded_as_scripts_expect() {
+    let rig = states_rig();
+    let cases = [
+        ("set server nodes/x state drain", "No such server.\n\n"),
+        ("set server x/webapp-1 state drain", "No such backend.\n\n"),
+        (
+            "set server webapp-1 state drain",
+            "Require 'backend/server'.\n\n",
+        ),
+        (
+            "set server nodes/webapp-1 state fly",
+            "'set server <srv> state' expects 'ready', 'drain' and 'maint'.\n\n",
+        ),
+        (
+            "set server nodes/webapp-1 weight 300",
+            "Absolute weight can only be between 0 and 256 inclusive.\n\n",
+        ),
+        (
+            "set weight nodes/webapp-1 heavy",
+            "Require <weight> or <weight%>.\n\n",
+        ),
+        (
+            "add server nodes/webapp-1 10.0.0.1:1",
+            "Already exists a server with the same name in backend.\n\n",
+        ),
+    ];
+    for (line, expected) in cases {
+        assert_eq!(
+            ask(&rig.admin, Level::Admin, line).await,
+            expected,
+            "{line}"
+        );
+        assert_eq!(user(&rig, line).await, "Permission denied\n\n", "{line}");
+    }
+    assert_eq!(
+        user(&rig, "get weight nodes/webapp-1").await,
+        "1 (initial 1)\n\n"
+    );
+    let unknown = user(&rig, "frobnicate").await;
+    assert!(
+        unknown.starts_with("Unknown command. Please enter one of the following commands only:\n")
+    );
+    let near = user(&rig, "show nothing").await;
+    assert!(
+        near.starts_with(
+            "Unknown command, but maybe one of the following ones is a better match:\n"
+        )
+    );
+    assert!(near.contains("show stat") && !near.contains("quit"));
+}
+
+#[tokio::test]
+async fn acts_on_the_socket_reach_the_writer() {
+    let mut rig = states_rig();
+    let dir = tempdir();
+    let path = dir.join("admin.sock");
+    let listener = UnixListener::bind(&path).unwrap();
+    tokio::spawn(serve_unix(
+        rig.admin.clone(),
+        listener,
+        Level::Admin,
+        std::future::pending(),
+    ));
+    let (backend, server) = (Name::new("nodes").unwrap(), Name::new("webapp-2").unwrap());
+    let set = |state| Command::SetState {
+        backend: backend.clone(),
+        server: server.clone(),
+        state,
+    };
+    let weight = |n| Command::SetWeight {
+        backend: backend.clone(),
+        server: server.clone(),
+        weight: Weight::new(n).unwrap(),
+    };
+    let cases = [
+        (
+            "set server nodes/webapp-2 state drain",
+            set(AdminState::Drain),
+        ),
+        ("disable server nodes/webapp-2", set(AdminState::Maint)),
+        ("enable server nodes/webapp-2", set(AdminState::Ready)),
+        ("set weight nodes/webapp-2 50%", weight(1)),
+        ("set server nodes/webapp-2 weight 7", weight(7)),
+        ("set server nodes/webapp-2 weight 0", set(AdminState::Drain)),
+    ];
+    for (line, expected) in cases {
+        let talk = async {
+            let mut stream = UnixStream::connect(&path).await.unwrap();
+            stream.write_all(line.as_bytes()).await.unwrap();
+            stream.shutdown().await.unwrap();
+            let mut answer = String::new();
+            stream.read_to_string(&mut answer).await.unwrap();
+            answer
+        };
+        let obey = async {
+            let order = rig.orders.recv().await.unwrap();
+            assert_eq!(order.principal, Principal("cli socket".into()));
+            order.reply.send(Ok(Outcome::default())).unwrap();
+            order.command
+        };
+        let (answer, command) = tokio::join!(talk, obey);
+        assert_eq!((answer.as_str(), command), ("\n", expected), "{line}");
+    }
+    std::fs::remove_dir_all(dir).unwrap();
+}
+
+#[tokio::test]
+async fn outcomes_and_refusals_are_told() {
+    let mut rig = states_rig();
+    let admin = rig.admin.clone();
+    let add = ask(
+        &admin,
+        Level::Admin,
+        "add server nodes/w 10.0.0.9:80 weight 3\n",
+    );
+    let (text, order) = tokio::join!(add, async {
+        let order = rig.orders.recv().await.unwrap();
+        order.reply.send(Ok(Outcome::default())).unwrap();
+        order.command
+    });
+    assert_eq!(text, "New server registered.\n\n");
+    assert_eq!(order.as_str(), "add");
+    let del = ask(&admin, Level::Admin, "del server nodes/webapp-1\n");
+    let (text, ()) = tokio::join!(del, async {
+        let order = rig.orders.recv().await.unwrap();
+        let text = "Only servers in maintenance mode can be deleted.".to_owned();
+        order.reply.send(Err(CommandError::Refused(text))).unwrap();
+    });
+    assert_eq!(text, "Only servers in maintenance mode can be deleted.\n\n");
+    drop(rig.orders);
+    let text = ask(&admin, Level::Admin, "reload\n").await;
+    assert_eq!(text, "Roundel is shutting down.\n\n");
+}
+
+#[tokio::test]
+async fn an_endless_line_ends_the_connection() {
+    let rig = states_rig();
+    let mut stream = connect(&rig.admin, Level::User).await;
+    let flood = vec![b'a'; 64 * 1024];
+    // The other side may close before all is written.
+    let _ = stream.write_all(&flood).await;
+    let mut answer = Vec::new();
+    let _ = stream.read_to_end(&mut answer).await;
+    assert!(answer.is_empty());
+}
+
+#[tokio::test]
+async fn hostile_names_stay_on_their_line() {
+    let rig = rig(Config::default(), fixture::hostile());
+    let members = user(&rig, "show members\n").await;
+    assert_eq!(members.lines().count(), 3);
+    assert!(!members.contains('\u{1b}'));
+    assert_eq!(user(&rig, "show servers state\n").await.lines().count(), 4);
+    assert!(!user(&rig, "show events 5\n").await.contains('\u{1b}'));
+}
+
+#[test]
+fn lines_split_at_semicolons_and_spaces() {
+    assert_eq!(commands("a  b;c"), [vec!["a", "b"], vec!["c"]]);
+    assert_eq!(commands("a\\;b c\\ d;"), [vec!["a;b", "c d"]]);
+    assert_eq!(commands(""), [Vec::<String>::new()]);
+}
+
+fn tempdir() -> std::path::PathBuf {
+    let dir = std::env::temp_dir().join(format!("roundel-cli-{}", std::process::id()));
+    std::fs::create_dir_all(&dir).unwrap();
+    dir
+}
