@@ -129,7 +129,10 @@ impl Collector {
                 .filter(|f| f.name == status.name)
                 .map(|f| f.default_backend.to_string())
                 .next();
-            list.push(frontend::collect(id, status, default.unwrap_or_default()));
+            let mut frontend = frontend::collect(id, status, default.unwrap_or_default());
+            // A request whose end was never told must not count as one in flight for ever.
+            frontend.in_flight = frontend.in_flight.min(sight.proxy.in_flight());
+            list.push(frontend);
         }
         list
     }

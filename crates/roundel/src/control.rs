@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use roundel_admin::command::Order;
 use roundel_admin::status::{ConfigStatus, EventKind, Snapshot};
@@ -30,6 +30,9 @@ use crate::sources::Sources;
 mod gossip;
 mod orders;
 mod reload;
+
+/// A worker turns its loop many times a second; one that did not for so long hangs.
+const STALLED: Duration = Duration::from_secs(3);
 
 /// What the rest of the program asks of the control task.
 #[derive(Debug)]
@@ -72,6 +75,7 @@ pub(crate) struct Control {
     config: ConfigStatus,
     watched: gossip::Watched,
     draining: bool,
+    stalled: bool,
 }
 
 impl Control {
@@ -89,6 +93,7 @@ impl Control {
             config,
             watched: gossip::Watched::default(),
             draining: false,
+            stalled: false,
         };
         for settings in control.parts.settings.backends.clone() {
             control.add_backend(&settings, balancers);
@@ -108,9 +113,9 @@ impl Control {
         self.parts.sources.start(settings, None);
     }
 
-    /// Works until told to stop. Gives the gossip node back for its own end.
+    /// Works until told to stop.
     pub(crate) async fn run(mut self, mut inbox: Inbox) {
-        let mut second = tokio::time::interval(std::time::Duration::from_secs(1));
+        let mut second = tokio::time::interval(Duration::from_secs(1));
         second.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut gossip_open = self.parts.gossip.is_some();
         loop {
@@ -146,6 +151,7 @@ impl Control {
                 () = sleep_until(wake) => self.handle_timeouts(),
                 _ = second.tick() => {
                     self.watch_silent_servers().await;
+                    self.watch_workers();
                     self.publish();
                 }
             }
@@ -192,6 +198,20 @@ impl Control {
             {
                 managed.handle_timeout(now);
             }
+        }
+    }
+
+    /// Tells once when a worker stops turning its loop, and once when it turns again.
+    fn watch_workers(&mut self) {
+        let stalled_for = self.parts.proxy.stalled_for();
+        let stalled = stalled_for > STALLED;
+        if stalled != self.stalled {
+            self.stalled = stalled;
+            let text = match stalled {
+                true => format!("a worker has not turned for {} s", stalled_for.as_secs()),
+                false => "every worker turns again".to_owned(),
+            };
+            self.parts.log.add(EventKind::Other, "workers", text, None);
         }
     }
 

@@ -333,3 +333,130 @@ fn changed_sources(before: &[Server], after: &[Server]) -> Vec<SourceKind> {
         .filter(|kind| of(before, *kind) != of(after, *kind))
         .collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use roundel_balance::{BackendConfig, Balancer, CheckKind, CheckSpec, Policy, StickyKey};
+
+    use super::*;
+
+    fn name(text: &str) -> Name {
+        Name::new(text).unwrap()
+    }
+
+    fn server(text: &str, source: SourceKind) -> Server {
+        Server {
+            name: name(text),
+            address: ([10, 0, 0, 1], 3000).into(),
+            weight: Weight::ONE,
+            backup: false,
+            source,
+            presence: Presence::Present,
+        }
+    }
+
+    /// A backend without checks, so that servers serve as soon as they are named.
+    fn managed(now: Instant) -> Managed {
+        let config = BackendConfig {
+            name: name("nodes"),
+            policy: Policy::RoundRobin,
+            sticky_key: StickyKey::default(),
+        };
+        let check = CheckSpec {
+            kind: CheckKind::Off,
+            ..CheckSpec::default()
+        };
+        let config_ = DirectorConfig {
+            check,
+            ..DirectorConfig::default()
+        };
+        let director = Director::new(Balancer::new(config, 1), config_, 1);
+        Managed::new(1, director, now)
+    }
+
+    fn set(servers: Vec<Server>) -> BackendSet {
+        BackendSet {
+            backend: name("nodes"),
+            generation: Generation(1),
+            servers,
+        }
+    }
+
+    #[test]
+    fn a_server_added_by_hand_stays_through_sets_and_gives_way_to_a_source() {
+        let now = Instant::now();
+        let mut nodes = managed(now);
+        nodes.handle_set(now, set(vec![server("a", SourceKind::Gossip)]));
+        let by_hand = server("b", SourceKind::Operator);
+        nodes.add_by_hand(now, by_hand.clone()).unwrap();
+        assert_eq!(
+            nodes.add_by_hand(now, by_hand),
+            Err(CommandError::ServerExists)
+        );
+        nodes.handle_set(now, set(Vec::new()));
+        assert!(nodes.director().find(&name("b")).is_some());
+        assert!(matches!(
+            nodes.remove_by_hand(now, &name("c")),
+            Err(CommandError::NoServer)
+        ));
+        nodes.handle_set(now, set(vec![server("b", SourceKind::Gossip)]));
+        let sources: Vec<_> = nodes
+            .director()
+            .servers(now)
+            .iter()
+            .map(|s| s.source)
+            .collect();
+        assert!(sources.contains(&SourceKind::Gossip), "{sources:?}");
+        nodes.handle_set(now, set(vec![server("d", SourceKind::Gossip)]));
+        assert!(matches!(
+            nodes.remove_by_hand(now, &name("d")),
+            Err(CommandError::Refused(_))
+        ));
+        assert!(nodes.remove_by_hand(now, &name("b")).is_ok());
+    }
+
+    #[test]
+    fn set_versions_only_grow_and_changes_are_counted_by_source() {
+        let now = Instant::now();
+        let mut nodes = managed(now);
+        nodes.handle_set(now, set(vec![server("a", SourceKind::Static)]));
+        nodes.handle_set(
+            now,
+            set(vec![
+                server("a", SourceKind::Static),
+                server("b", SourceKind::Gossip),
+            ]),
+        );
+        assert_eq!(nodes.set_version(), 2);
+        assert_eq!(nodes.tally.set_changes[&SourceKind::Static], 1);
+        assert_eq!(nodes.tally.set_changes[&SourceKind::Gossip], 1);
+    }
+
+    #[test]
+    fn an_order_tells_what_follows_and_is_tallied() {
+        let now = Instant::now();
+        let mut nodes = managed(now);
+        nodes.handle_set(now, set(vec![server("a", SourceKind::Static)]));
+        let text = nodes.set_state(now, &name("a"), AdminState::Maint).unwrap();
+        assert_eq!(text, "a is maint");
+        assert_eq!(nodes.tally.downs, 1);
+        let later = now + Duration::from_secs(5);
+        assert_eq!(nodes.tally.downtime(later).as_secs(), 5);
+        nodes
+            .set_state(later, &name("a"), AdminState::Ready)
+            .unwrap();
+        assert_eq!(
+            nodes
+                .tally
+                .downtime(later + Duration::from_secs(9))
+                .as_secs(),
+            5
+        );
+        let id = nodes.director().find(&name("a")).unwrap();
+        assert_eq!(nodes.tally.changes[&id][&ServerState::Maint], 1);
+        assert_eq!(
+            nodes.set_state(later, &name("x"), AdminState::Drain),
+            Err(CommandError::NoServer)
+        );
+    }
+}

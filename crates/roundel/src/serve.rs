@@ -1,17 +1,16 @@
 //! The balancer from boot to end; reads as the boot order.
 
 use std::net::SocketAddr;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, anyhow};
+use anyhow::Context;
 use roundel_admin::Admin;
-use roundel_admin::cli::Level;
+use roundel_admin::cli::{self, Level};
 use roundel_admin::status::EventKind;
+use roundel_balance::Evidence;
 use roundel_gossip_tokio::Handle;
 use roundel_proxy::{AccessLog, Proxy};
-use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 
@@ -20,10 +19,13 @@ use crate::config::{Acts, Gossip, Settings};
 use crate::control::{Ask, Control, Inbox, Parts};
 use crate::event_log::EventLog;
 use crate::loader::Loader;
-use crate::routes;
+use crate::routes::{self, Balancers};
 use crate::signals::{self, Signals};
 use crate::sources::Sources;
-use crate::watch as file_watch;
+
+mod bound;
+
+use bound::Bound;
 
 /// How long what waits for the log's writer may hold up the end.
 const FLUSH: Duration = Duration::from_millis(500);
@@ -66,53 +68,34 @@ impl Serving {
     pub(crate) async fn start(loader: Loader, settings: Settings) -> anyhow::Result<Self> {
         let started = Instant::now();
         let process = settings.process.clone();
-        let log = EventLog::new();
-        let stats = bind(process.stats_listen, "the page", "--stats-listen").await?;
-        let stats_address = stats.local_addr()?;
-        let cli = match process.cli_listen {
-            Some(address) => Some(bind(address, "the runtime API", "--cli-listen").await?),
-            None => None,
-        };
-        let socket = process.cli_socket.as_deref().map(bind_socket).transpose()?;
-        let gossip = match &settings.gossip {
-            Some(gossip) => Some(start_gossip(gossip).await?),
-            None => None,
-        };
+        let bound = Bound::all(&settings).await?;
         let access_log = match routes::log_format(process.access_log) {
             Some(format) => AccessLog::new(format, std::io::stdout())?,
             None => AccessLog::off(),
         };
-        let config = roundel_proxy::Config {
-            threads: process.threads,
-        };
-        let balancers = routes::balancers(&settings, &Default::default(), config.workers());
         let (evidence_sender, evidence) = mpsc::channel(1024);
-        let proxy = roundel_proxy::start(
-            config,
-            routes::build(&settings, &balancers),
-            evidence_sender,
-            access_log.clone(),
-        )?;
-        let proxy = Arc::new(proxy);
+        let (proxy, balancers) = start_proxy(&settings, evidence_sender, access_log.clone())?;
+        let gossip = match &settings.gossip {
+            Some(gossip) => Some(bound::start_gossip(gossip).await?),
+            None => None,
+        };
 
+        let log = EventLog::new();
         let (sets_sender, sets) = mpsc::channel(64);
         let (orders_sender, orders) = mpsc::channel(64);
         let (asks_sender, asks) = mpsc::channel(16);
         let (snapshots, newest) = watch::channel(Default::default());
+        let events = gossip.as_ref().map(Handle::events);
         let inbox = Inbox {
             sets,
             evidence,
             orders,
             asks,
-            gossip: match &gossip {
-                Some(handle) => handle.events(),
-                None => broadcast::channel(1).1,
-            },
+            gossip: events.unwrap_or_else(|| broadcast::channel(1).1),
         };
-        let node = settings.gossip.as_ref().map(|g| g.node_name.clone());
         let loopback = settings.gossip.as_ref().is_some_and(stays_on_this_machine);
         let parts = Parts {
-            node: node.unwrap_or_else(|| crate::host::node_name().to_string()),
+            node: node_name(&settings),
             proxy: Arc::clone(&proxy),
             gossip: gossip.clone().map(|handle| view(handle, &settings)),
             sources: Sources::new(gossip.as_ref().map(Handle::members), loopback, sets_sender),
@@ -122,69 +105,37 @@ impl Serving {
             settings,
             loader: loader.clone(),
         };
-        let control = Control::new(parts, &balancers);
-        // The first snapshot is there before anybody can ask.
         let mut tasks = JoinSet::new();
-        tasks.spawn(control.run(inbox));
+        tasks.spawn(Control::new(parts, &balancers).run(inbox));
+        // The first snapshot is there before anybody can ask.
         let mut first = newest.clone();
         first.changed().await.context("the control task ended")?;
         let config = roundel_admin::Config {
             acts: acts(&process.acts),
             ..roundel_admin::Config::default()
         };
-        let admin = Admin::start(config, newest, orders_sender, log.live());
         let serving = Self {
             proxy,
             gossip,
-            admin,
+            admin: Admin::start(config, newest, orders_sender, log.live()),
             asks: asks_sender,
             access_log,
             log,
             drain_timeout: process.drain_timeout,
-            stats: stats_address,
+            stats: bound.stats.local_addr()?,
             tasks,
         };
-        Ok(serving.open(stats, cli, socket, &loader))
+        Ok(serving.open(bound, &loader))
     }
 
     /// Starts answering on the admin side, and following the file.
-    fn open(
-        mut self,
-        stats: TcpListener,
-        cli: Option<TcpListener>,
-        socket: Option<UnixListener>,
-        loader: &Loader,
-    ) -> Self {
+    fn open(mut self, bound: Bound, loader: &Loader) -> Self {
         for frontend in self.proxy.frontends() {
             for address in &frontend.addresses {
                 tracing::info!("frontend {} listens on {address}", frontend.name);
             }
         }
         tracing::info!("the page is at http://{}/", self.stats);
-        let admin = self.admin.clone();
-        self.tasks.spawn(async move {
-            let served = roundel_admin::serve(admin, stats, std::future::pending()).await;
-            complain("the page", served);
-        });
-        if let Some(listener) = cli {
-            if let Ok(address) = listener.local_addr() {
-                tracing::info!("the runtime API listens on {address}");
-            }
-            let admin = self.admin.clone();
-            self.tasks.spawn(async move {
-                let stop = std::future::pending();
-                let served = roundel_admin::cli::serve_tcp(admin, listener, Level::User, stop);
-                complain("the runtime API", served.await);
-            });
-        }
-        if let Some(listener) = socket {
-            let admin = self.admin.clone();
-            self.tasks.spawn(async move {
-                let stop = std::future::pending();
-                let served = roundel_admin::cli::serve_unix(admin, listener, Level::Admin, stop);
-                complain("the runtime API", served.await);
-            });
-        }
         if let Some(handle) = &self.gossip {
             tracing::info!(
                 "gossip {} listens on {}",
@@ -192,9 +143,34 @@ impl Serving {
                 handle.local_addr()
             );
         }
+        let (admin, never) = (self.admin.clone(), std::future::pending());
+        self.tasks.spawn(async move {
+            complain(
+                "the page",
+                roundel_admin::serve(admin, bound.stats, never).await,
+            );
+        });
+        if let Some(listener) = bound.cli {
+            if let Ok(address) = listener.local_addr() {
+                tracing::info!("the runtime API listens on {address}");
+            }
+            let (admin, never) = (self.admin.clone(), std::future::pending());
+            self.tasks.spawn(async move {
+                let served = cli::serve_tcp(admin, listener, Level::User, never).await;
+                complain("the runtime API", served);
+            });
+        }
+        if let Some(listener) = bound.socket {
+            let (admin, never) = (self.admin.clone(), std::future::pending());
+            self.tasks.spawn(async move {
+                let served = cli::serve_unix(admin, listener, Level::Admin, never).await;
+                complain("the runtime API", served);
+            });
+        }
         if let Some(file) = loader.file() {
             let asks = self.asks.clone();
-            self.tasks.spawn(file_watch::follow(file.to_owned(), asks));
+            self.tasks
+                .spawn(crate::watch::follow(file.to_owned(), asks));
         }
         self
     }
@@ -282,61 +258,26 @@ fn complain(what: &str, served: std::io::Result<()>) {
     }
 }
 
-/// Binds one address of the admin side; an error names the flag that chooses another.
-async fn bind(address: SocketAddr, what: &str, flag: &str) -> anyhow::Result<TcpListener> {
-    TcpListener::bind(address).await.map_err(|error| {
-        let port = address.port();
-        match error.kind() {
-            std::io::ErrorKind::AddrInUse => anyhow!(
-                "cannot open {what} on {address}: port {port} is taken by another program; \
-                 stop it, or choose another port with {flag}"
-            ),
-            std::io::ErrorKind::PermissionDenied => anyhow!(
-                "cannot open {what} on {address}: permission denied; choose a port above 1023 with {flag}"
-            ),
-            _ => anyhow!("cannot open {what} on {address}: {error}; choose another with {flag}"),
-        }
-    })
-}
-
-/// Binds the admin socket, readable by its owner only. A socket that nobody answers is removed.
-fn bind_socket(path: &Path) -> anyhow::Result<UnixListener> {
-    use std::os::unix::fs::FileTypeExt;
-    let is_socket = std::fs::symlink_metadata(path).is_ok_and(|m| m.file_type().is_socket());
-    if is_socket && std::os::unix::net::UnixStream::connect(path).is_err() {
-        std::fs::remove_file(path)?;
-    }
-    let before = rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o177));
-    let bound = UnixListener::bind(path);
-    rustix::process::umask(before);
-    bound.with_context(|| {
-        format!(
-            "cannot open the runtime API at {}; choose another path with --cli-socket",
-            path.display()
-        )
-    })
-}
-
-async fn start_gossip(gossip: &Gossip) -> anyhow::Result<Handle> {
-    let config = roundel_gossip_tokio::Config {
-        name: gossip.node_name.clone(),
-        listen: gossip.listen,
-        advertise: gossip.advertise,
-        tags: gossip.tags.clone(),
-        join: gossip.join.clone(),
-        keys: gossip.keys.clone(),
-        ..roundel_gossip_tokio::Config::default()
+/// Starts the workers, with a balancer for each backend.
+fn start_proxy(
+    settings: &Settings,
+    evidence: mpsc::Sender<Evidence>,
+    access_log: AccessLog,
+) -> anyhow::Result<(Arc<Proxy>, Balancers)> {
+    let config = roundel_proxy::Config {
+        threads: settings.process.threads,
     };
-    roundel_gossip_tokio::start(config).await.map_err(|error| {
-        let port = gossip.listen.port();
-        let cure = match error {
-            roundel_gossip_tokio::StartError::Bind { .. } => {
-                format!("; if port {port} is taken, choose another with --gossip-listen")
-            }
-            _ => String::new(),
-        };
-        anyhow!("{error}{cure}")
-    })
+    let balancers = routes::balancers(settings, &Balancers::new(), config.workers());
+    let routes = routes::build(settings, &balancers);
+    let proxy = roundel_proxy::start(config, routes, evidence, access_log)?;
+    Ok((Arc::new(proxy), balancers))
+}
+
+fn node_name(settings: &Settings) -> String {
+    match &settings.gossip {
+        Some(gossip) => gossip.node_name.clone(),
+        None => crate::host::node_name().to_string(),
+    }
 }
 
 fn view(handle: Handle, settings: &Settings) -> GossipView {

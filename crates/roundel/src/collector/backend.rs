@@ -280,3 +280,42 @@ fn describe_check(spec: &CheckSpec) -> String {
         kind => format!("{kind} every {}", show_duration(spec.every)),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use roundel_balance::{BackendConfig, Balancer, Policy, StickyKey};
+    use roundel_model::Name;
+
+    use super::*;
+
+    #[test]
+    fn sums_keep_what_forgotten_servers_counted() {
+        let name = Name::new("nodes").unwrap();
+        let balancer = Balancer::new(
+            BackendConfig {
+                name: name.clone(),
+                policy: Policy::RoundRobin,
+                sticky_key: StickyKey::default(),
+            },
+            1,
+        );
+        let live = balancer.live(&Name::new("a").unwrap());
+        live.workers[0].requests.add(3);
+        live.workers[0].retries.add(1);
+        let mut retired = Retired {
+            shown: BTreeMap::from([(live.id, Arc::clone(&live))]),
+            ..Retired::default()
+        };
+        // A request that ends after the row was forgotten still counts until then.
+        live.workers[0].requests.add(1);
+        retired.update(&[]);
+        retired.update(&[]);
+        assert_eq!((retired.requests, retired.sum.retries_total), (4, 1));
+    }
+
+    #[test]
+    fn seconds_ago_and_never() {
+        assert_eq!((ago(None), ago(Some(0))), (None, None));
+        assert!(ago(Some(unix_now() as u64 - 5)).is_some_and(|s| (5..7).contains(&s)));
+    }
+}
