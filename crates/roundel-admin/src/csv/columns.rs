@@ -338,9 +338,10 @@ pub(crate) const COLUMNS: &[Column] = &[
     c("used_conn_cur", |r, o| {
         o.maybe(r.server().map(|s| s.in_flight))
     }),
-    c("need_conn_est", |r, o| match r {
-        Row::Server(_, _, rates) => o.num(rates.in_flight_max),
-        _ => {}
+    c("need_conn_est", |r, o| {
+        if let Row::Server(_, _, rates) = r {
+            o.num(rates.in_flight_max);
+        }
     }),
     c("uweight", |r, o| match r {
         Row::Server(_, s, _) => o.num(s.user_weight),

@@ -326,31 +326,29 @@ fn connections(all: &[Backend], out: &mut Families) {
 }
 
 fn checks(all: &[Backend], out: &mut Families) {
-    let checked = |f: &mut Series, of: &dyn Fn(&mut Series, &[(&str, &str)], &Check)| {
-        for (b, s) in servers(all) {
-            if let Some(check) = &s.check {
-                of(f, &[("backend", b), ("server", &s.name)], check);
+    out.counter("roundel_server_checks_total", "Probes, by result.", |f| {
+        for (b, s, check) in checked(all) {
+            for (result, n) in [("pass", check.passed_total), ("fail", check.failed_total)] {
+                f.count(&[("backend", b), ("server", s), ("result", result)], n);
             }
         }
-    };
-    out.counter("roundel_server_checks_total", "Probes, by result.", |f| {
-        checked(f, &|f, of, check| {
-            for (result, n) in [("pass", check.passed_total), ("fail", check.failed_total)] {
-                f.count(&[of[0], of[1], ("result", result)], n);
-            }
-        });
     });
     out.gauge(
         "roundel_server_check_duration_seconds",
         "How long the last probe took.",
         |f| {
-            checked(f, &|f, of, check| {
+            for (b, s, check) in checked(all) {
                 if let Some(ms) = check.duration_ms {
-                    f.value(of, ms as f64 / 1_000.0);
+                    f.value(&[("backend", b), ("server", s)], ms as f64 / 1_000.0);
                 }
-            });
+            }
         },
     );
+}
+
+/// Backend, server and check of each server that is checked.
+fn checked(all: &[Backend]) -> impl Iterator<Item = (&str, &str, &Check)> {
+    servers(all).filter_map(|(b, s)| Some((b, s.name.as_str(), s.check.as_ref()?)))
 }
 
 #[derive(Clone, Copy)]
