@@ -6,6 +6,7 @@
 
 mod file;
 mod interpolate;
+mod json;
 mod print;
 mod problem;
 mod reader;

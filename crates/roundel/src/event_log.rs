@@ -1,10 +1,10 @@
 //! What happened: the timeline of the page, the same lines in the log.
 
+use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use roundel_admin::status::{Event, EventKind};
-use roundel_stats::Ring;
 use tokio::sync::broadcast;
 
 /// The events kept in memory.
@@ -15,24 +15,21 @@ const WAITING: usize = 256;
 /// Takes events from anywhere; clones lead to the same timeline.
 #[derive(Debug, Clone)]
 pub(crate) struct EventLog {
-    ring: Arc<Mutex<Timeline>>,
+    timeline: Arc<Mutex<Timeline>>,
     live: broadcast::Sender<Arc<Event>>,
 }
 
-#[derive(Debug)]
+/// The newest events, oldest first.
+#[derive(Debug, Default)]
 struct Timeline {
-    events: Ring<Arc<Event>>,
+    events: VecDeque<Arc<Event>>,
     last_seq: u64,
 }
 
 impl EventLog {
     pub(crate) fn new() -> Self {
-        let timeline = Timeline {
-            events: Ring::new(KEPT),
-            last_seq: 0,
-        };
         Self {
-            ring: Arc::new(Mutex::new(timeline)),
+            timeline: Arc::default(),
             live: broadcast::channel(WAITING).0,
         }
     }
@@ -54,21 +51,15 @@ impl EventLog {
             | EventKind::ReloadFailed => tracing::warn!("{word} {subject}: {text}"),
             _ => tracing::info!("{word} {subject}: {text}"),
         }
-        let event = {
-            let mut timeline = self.timeline();
-            timeline.last_seq += 1;
-            let event = Arc::new(Event {
-                seq: timeline.last_seq,
-                time: now_text(),
-                kind,
-                subject,
-                text,
-                duration_ms: duration.map(|d| d.as_millis() as u64),
-                repeats: 1,
-            });
-            timeline.events.push(Arc::clone(&event));
-            event
-        };
+        let event = self.timeline().push(Event {
+            seq: 0,
+            time: now_text(),
+            kind,
+            subject,
+            text,
+            duration_ms: duration.map(|d| d.as_millis() as u64),
+            repeats: 1,
+        });
         // Nobody listening is fine.
         let _ = self.live.send(event);
     }
@@ -85,7 +76,28 @@ impl EventLog {
 
     /// A panic while the lock is held leaves the timeline whole.
     fn timeline(&self) -> MutexGuard<'_, Timeline> {
-        self.ring.lock().unwrap_or_else(PoisonError::into_inner)
+        self.timeline.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Timeline {
+    /// Numbers the event and keeps it. One that says the same as the one before takes its place
+    /// and counts how often it was said.
+    fn push(&mut self, mut event: Event) -> Arc<Event> {
+        self.last_seq += 1;
+        event.seq = self.last_seq;
+        let said = |last: &&Arc<Event>| {
+            last.kind == event.kind && last.subject == event.subject && last.text == event.text
+        };
+        if let Some(last) = self.events.back().filter(said) {
+            event.repeats = last.repeats + 1;
+            self.events.pop_back();
+        } else if self.events.len() == KEPT {
+            self.events.pop_front();
+        }
+        let event = Arc::new(event);
+        self.events.push_back(Arc::clone(&event));
+        event
     }
 }
 
@@ -109,7 +121,13 @@ mod tests {
         let recent = log.recent();
         assert_eq!((recent.len(), recent[0].seq), (KEPT, 6));
         assert!(live.try_recv().is_err(), "a slow viewer lags");
-        let time = &recent[0].time;
+        for _ in 0..3 {
+            log.add(EventKind::Other, "x", "again", None);
+        }
+        let recent = log.recent();
+        let last = &recent[KEPT - 1];
+        assert_eq!((last.repeats, last.seq), (3, KEPT as u64 + 8));
+        let time = &last.time;
         assert_eq!((time.len(), &time[23..]), (24, "Z"), "{time}");
     }
 }

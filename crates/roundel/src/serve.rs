@@ -1,6 +1,7 @@
 //! The balancer from boot to end; reads as the boot order.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -60,6 +61,8 @@ pub(crate) struct Serving {
     log: EventLog,
     drain_timeout: Duration,
     stats: SocketAddr,
+    /// Removed at the end.
+    socket: Option<PathBuf>,
     tasks: JoinSet<()>,
 }
 
@@ -123,6 +126,7 @@ impl Serving {
             log,
             drain_timeout: process.drain_timeout,
             stats: bound.stats.local_addr()?,
+            socket: process.cli_socket,
             tasks,
         };
         Ok(serving.open(bound, &loader))
@@ -238,6 +242,9 @@ impl Serving {
             let _ = tokio::time::timeout(Duration::from_secs(1), gossip.shutdown()).await;
         }
         self.tasks.shutdown().await;
+        if let Some(path) = &self.socket {
+            let _ = std::fs::remove_file(path);
+        }
         let (proxy, access_log) = (self.proxy, self.access_log);
         // Ending the workers waits for their threads.
         let ended = tokio::task::spawn_blocking(move || {

@@ -57,6 +57,10 @@ pub(crate) fn load_text(
     given: &Given,
     lookup: &dyn Fn(&str) -> Option<String>,
 ) -> Result<Settings, LoadError> {
+    let source = source
+        .map(super::json::to_toml)
+        .transpose()
+        .map_err(LoadError::Problems)?;
     let reader = Reader::new(lookup);
     let file = match &source {
         None => File::default(),

@@ -39,6 +39,15 @@ impl Source {
         }
     }
 
+    /// The same configuration in another text; paths stay relative to the same folder.
+    pub(super) fn rewritten(self, how: &str, text: String) -> Self {
+        Self {
+            name: format!("{} {how}", self.name),
+            text,
+            path: self.path,
+        }
+    }
+
     /// The name shown in messages.
     pub fn name(&self) -> &str {
         &self.name

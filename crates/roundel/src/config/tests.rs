@@ -243,6 +243,27 @@ fn variables_and_windows_line_ends() {
 }
 
 #[test]
+fn json_of_the_same_shape() {
+    let text =
+        r#"{"gossip": {"join": ["a"]}, "backend": [{"name": "b", "retries": 1, "check": "off"}]}"#;
+    let s = fine(text, &[]);
+    assert_eq!(
+        (s.backends[0].retries, s.gossip.unwrap().join.len()),
+        (1, 1)
+    );
+    let error = shown(&load(Some("{\n  \"a\": ]\n}"), &[]).unwrap_err());
+    assert!(
+        error.starts_with("roundel.toml:2:8: error: expected value"),
+        "{error}"
+    );
+    let error = shown(&load(Some(r#"{"gossip": {"jion": []}}"#), &[]).unwrap_err());
+    assert!(
+        error.contains("roundel.toml as TOML:2:1: error: unknown key `jion`"),
+        "{error}"
+    );
+}
+
+#[test]
 fn what_check_prints_means_the_same() {
     let text = concat!(
         "[gossip]\njoin = [\"a\"]\n[[frontend]]\nname = \"f\"\nlisten = [{ address = \":8080\", h2c = false }]\n",

@@ -69,3 +69,36 @@ fn alone_it_prints_help() {
         "{process}"
     );
 }
+
+#[test]
+fn a_flag_wins_over_a_variable_and_that_over_the_file() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("some.toml");
+    let text = "[stats]\nlisten = \":1001\"\n[cli]\nlisten = \":1002\"\n[access_log]\nformat = \"off\"\n[gossip]\n";
+    fs::write(&path, text).expect("the file is written");
+    let mut command = roundel(&["check", "--print", "--stats-listen", ":3001", "-c"]);
+    command
+        .arg(&path)
+        .env("ROUNDEL_STATS_LISTEN", ":2001")
+        .env("ROUNDEL_CLI_LISTEN", ":2002")
+        .env("ROUNDEL_JOIN", "")
+        .env("ROUNDEL_JION", "elsewhere");
+    let mut process = Process::spawn(&mut command);
+    assert_eq!(process.wait_exit(SOON).code(), Some(0), "{process}");
+    let told = process.stdout();
+    let line = |start: &str| {
+        let mut lines = told.lines();
+        lines.find(|l| l.starts_with(start)).unwrap_or_default()
+    };
+    let words = |start: &str, parts: [&str; 2]| {
+        assert!(parts.iter().all(|p| line(start).contains(p)), "{process}");
+    };
+    words("listen = \":3001\"", ["#", "flag --stats-listen"]);
+    words("listen = \":2002\"", ["#", "variable ROUNDEL_CLI_LISTEN"]);
+    words("format = \"off\"", ["#", "some.toml:6"]);
+    words("threads = 0", ["#", "default"]);
+    words("join = []", ["#", "default"]);
+    let warned = process.stderr();
+    assert!(warned.contains("ROUNDEL_JION"), "{process}");
+    assert!(warned.contains("did you mean ROUNDEL_JOIN?"), "{process}");
+}
