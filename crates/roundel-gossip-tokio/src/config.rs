@@ -23,8 +23,8 @@ pub struct Config {
     /// What we say about ourselves, such as `role=balancer`.
     pub tags: BTreeMap<String, String>,
     /// Seeds: `host`, `host:port`, `ip`, `ip:port`, `[ip6]:port`. A DNS name means all its
-    /// addresses. Retried for ever with back-off, and now and then when joined, which heals
-    /// a cluster that fell apart.
+    /// addresses. Retried for ever with back-off, and looked at each few seconds when joined,
+    /// which finds a seed that moved and heals a cluster that fell apart.
     pub join: Vec<String>,
     /// Keys of 16, 24 or 32 bytes; the first encrypts, all decrypt. Default none: no encryption.
     pub keys: Vec<Vec<u8>>,

@@ -19,6 +19,7 @@ mod socket;
 mod streams;
 mod task;
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
@@ -82,6 +83,7 @@ pub async fn start(config: Config) -> Result<Handle, StartError> {
         pace: Pace::default(),
         rng: fastrand::Rng::with_seed(!seed),
         address_guessed,
+        answered: BTreeMap::new(),
         complaint: String::new(),
     };
     tokio::spawn(Task::new(node, sockets, inbox, publish, seeding).run());

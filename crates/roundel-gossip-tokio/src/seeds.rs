@@ -11,11 +11,12 @@ use crate::config::DEFAULT_PORT;
 /// First pause before seeds are tried again; it doubles up to [`LAST_PAUSE`].
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
 
-/// Longest pause while nobody was joined.
+/// Longest pause while no seed is reached.
 const LAST_PAUSE: Duration = Duration::from_secs(5);
 
-/// Pause between joins that only heal a cluster that fell apart.
-const HEALING: Duration = Duration::from_secs(60);
+/// Pause between looks at seeds of which one is reached: they may stand for other addresses
+/// since, and a part of the cluster may have been lost.
+const HEALING: Duration = Duration::from_secs(10);
 
 /// A place to join by.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -109,10 +110,10 @@ pub(crate) struct Pace {
 }
 
 impl Pace {
-    /// Gives the pause after a try; `alone` tells whether we know no other living member.
+    /// Gives the pause after a try; `unreached` tells whether no seed is a living member.
     /// Jitter of up to a half keeps nodes that started together apart.
-    pub(crate) fn next(&mut self, alone: bool, rng: &mut fastrand::Rng) -> Duration {
-        let pause = if alone {
+    pub(crate) fn next(&mut self, unreached: bool, rng: &mut fastrand::Rng) -> Duration {
+        let pause = if unreached {
             let pause = FIRST_PAUSE * 2_u32.pow(self.attempts.min(8));
             self.attempts = self.attempts.saturating_add(1);
             pause.min(LAST_PAUSE)
@@ -156,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn pauses_grow_while_alone_and_are_long_when_joined() {
+    fn pauses_grow_while_no_seed_is_reached() {
         let mut rng = fastrand::Rng::with_seed(1);
         let mut pace = Pace::default();
         let first = pace.next(true, &mut rng);

@@ -1,6 +1,6 @@
 //! The one task that owns a node: input, then all outputs, then waiting.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -24,6 +24,12 @@ const DATAGRAM: usize = 65_536;
 
 /// Most addresses joined by at once.
 const JOIN_AT_ONCE: usize = 64;
+
+/// A seed that answered within this time counts as reached.
+const ANSWERED: Duration = Duration::from_secs(60);
+
+/// Longest pause before the seeds are looked at after a member was lost.
+const LOST_PAUSE: Duration = Duration::from_secs(1);
 
 /// Addresses joined by when we are not alone: enough to find a part of the cluster that was lost.
 const HEAL_AT_ONCE: usize = 3;
@@ -74,6 +80,8 @@ pub(crate) struct Seeding {
     pub(crate) rng: fastrand::Rng,
     /// Whether our address was only guessed, so that the first seed found may correct it.
     pub(crate) address_guessed: bool,
+    /// Seed addresses that answered, and when: a member may advertise another address.
+    pub(crate) answered: BTreeMap<SocketAddr, Instant>,
     /// What was complained about last, so that it is not said again and again.
     pub(crate) complaint: String,
 }
@@ -261,21 +269,46 @@ impl Task {
             return;
         }
         self.complain(&resolved.errors.join("; "));
-        let own = self.node.member(self.node.name()).map(|own| own.address);
-        resolved.addresses.retain(|address| Some(*address) != own);
+        let (reached, mut missing) = self.sort_seeds(now, resolved.addresses);
         let limit = if alone { JOIN_AT_ONCE } else { HEAL_AT_ONCE };
-        self.seeding.rng.shuffle(&mut resolved.addresses);
-        resolved.addresses.truncate(limit);
-        self.node.join(now, &resolved.addresses);
-        let pause = self.seeding.pace.next(alone, &mut self.seeding.rng);
+        self.seeding.rng.shuffle(&mut missing);
+        missing.truncate(limit);
+        self.node.join(now, &missing);
+        self.seeds_after(reached == 0);
+    }
+
+    /// Counts the seed addresses at which a living member is known or somebody answered lately,
+    /// and gives the others. Our own address is neither.
+    fn sort_seeds(&mut self, now: Instant, found: Vec<SocketAddr>) -> (usize, Vec<SocketAddr>) {
+        self.seeding
+            .answered
+            .retain(|_, at| now.saturating_duration_since(*at) < ANSWERED);
+        let own = self.node.member(self.node.name()).map(|own| own.address);
+        let living: BTreeSet<SocketAddr> = self
+            .node
+            .members()
+            .filter(|member| member.status == Status::Alive)
+            .map(|member| member.address)
+            .collect();
+        let others: Vec<SocketAddr> = found.into_iter().filter(|a| Some(*a) != own).collect();
+        let (reached, missing): (Vec<_>, Vec<_>) = others
+            .into_iter()
+            .partition(|a| living.contains(a) || self.seeding.answered.contains_key(a));
+        (reached.len(), missing)
+    }
+
+    /// Sets when the seeds are tried next: soon if none was reached.
+    fn seeds_after(&mut self, unreached: bool) {
+        let pause = self.seeding.pace.next(unreached, &mut self.seeding.rng);
         self.seeding.next = Some(tokio::time::Instant::now() + pause);
     }
 
-    /// Puts the next try of the seeds off, as one was just joined.
-    fn seeds_can_wait(&mut self) {
-        if self.seeding.next.is_some() && !self.is_alone() {
-            let pause = self.seeding.pace.next(false, &mut self.seeding.rng);
-            self.seeding.next = Some(tokio::time::Instant::now() + pause);
+    /// Brings the next try of the seeds near, and trusts none to be what it was.
+    fn seeds_soon(&mut self) {
+        self.seeding.answered.clear();
+        if let Some(next) = &mut self.seeding.next {
+            let pause = LOST_PAUSE.mul_f64(0.5 + self.seeding.rng.f64() / 2.0);
+            *next = (*next).min(tokio::time::Instant::now() + pause);
         }
     }
 
@@ -341,8 +374,13 @@ impl Task {
         match &event {
             Event::Joined { address, .. } => {
                 self.joins.ended(*address, None);
-                self.seeds_can_wait();
+                self.seeding.answered.insert(*address, Instant::now());
+                if self.seeding.next.is_some() {
+                    self.seeds_after(false);
+                }
             }
+            // It may be a seed, and its name may stand for another address by now.
+            Event::Failed(_) | Event::Leave(_) => self.seeds_soon(),
             Event::JoinFailed { address, reason } => self.joins.ended(*address, Some(reason)),
             Event::Departed => {
                 for reply in self.leavers.drain(..) {

@@ -212,3 +212,27 @@ async fn what_cannot_start_says_why() {
     let unnamed = start(config("a name")).await.unwrap_err();
     assert!(matches!(unnamed, StartError::Config(_)), "{unnamed}");
 }
+
+#[tokio::test]
+async fn a_seed_that_was_replaced_is_joined_again() {
+    let lb = node("lb", None).await;
+    let address = lb.local_addr();
+    let a = node("a", Some(&lb)).await;
+    let b = node("b", Some(&lb)).await;
+    for handle in [&a, &b] {
+        until(handle, "all are seen", SOON, |m| alive(m) == 3).await;
+    }
+    lb.leave().await;
+    lb.shutdown().await;
+    // The next one at this address has another name, as containers have.
+    let next = start(Config {
+        listen: address,
+        ..config("lb-2")
+    })
+    .await
+    .unwrap();
+    until(&next, "all are seen again", Duration::from_secs(10), |m| {
+        alive(m) == 3
+    })
+    .await;
+}

@@ -297,3 +297,19 @@ async fn a_crowd_of_agents_comes_and_goes() {
     }
     assert_eq!(lb.stats().dropped, BTreeMap::new());
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_balancer_that_was_killed_and_restarted_is_found_again() {
+    let lb = balancer(|_| {}).await;
+    let address = lb.local_addr();
+    let Some(agent) = Agent::start("web-6", &["-join", &address.to_string()]) else {
+        return;
+    };
+    until(&lb, "it is seen", SOON, |m| alive(m) == 2).await;
+    agent.wait_member(&["balancer", "alive"]);
+    lb.shutdown().await;
+    // It knows no seed; the agent goes on probing its name at its address.
+    let again = balancer(|c| c.listen = address).await;
+    until(&again, "it is seen again", SOON, |m| alive(m) == 2).await;
+    agent.wait_member(&["balancer", "alive"]);
+}

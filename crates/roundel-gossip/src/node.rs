@@ -121,6 +121,8 @@ pub struct Node {
     watches: Watches,
     streams: BTreeMap<StreamId, Stream>,
     next_stream: u64,
+    /// When the next stranger may be asked for its state.
+    strangers_from: Option<Instant>,
     clock: Lamport,
     event_clock: Lamport,
     query_clock: Lamport,
@@ -167,6 +169,7 @@ impl Node {
             watches: Watches::default(),
             streams: BTreeMap::new(),
             next_stream: 0,
+            strangers_from: None,
             clock: Lamport::new(),
             event_clock: Lamport::new(),
             query_clock: Lamport::new(),

@@ -30,7 +30,7 @@ impl Node {
 
     fn message_received(&mut self, now: Instant, from: SocketAddr, message: Message) {
         match message {
-            Message::Ping(ping) => self.ping_heard(from, &ping),
+            Message::Ping(ping) => self.ping_heard(now, from, &ping),
             Message::IndirectPing(ping) => self.indirect_ping_heard(now, from, &ping),
             Message::Ack(ack) => self.ack_heard(now, ack.seq),
             Message::Nack(nack) => self.nack_heard(nack.seq),

@@ -1,14 +1,31 @@
 //! Joining by given addresses.
 
 use std::net::SocketAddr;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::streams::Role;
 use super::{Node, canonical};
 use crate::event::Event;
 use crate::wire::PushPull;
 
+/// Strangers are asked for their state at most this often.
+const STRANGERS: Duration = Duration::from_secs(1);
+
 impl Node {
+    /// Somebody takes us, by name, for a member. If we do not know it, we were started anew
+    /// before anyone noticed: we ask it for what our former self knew.
+    pub(super) fn pinged_by(&mut self, now: Instant, name: &str, address: SocketAddr) {
+        let due = self.strangers_from.is_none_or(|from| from <= now);
+        if !due || self.leave.is_some() || self.members.contains_key(name) {
+            return;
+        }
+        if self.members.values().any(|r| r.member.address == address) {
+            return;
+        }
+        self.strangers_from = Some(now + STRANGERS);
+        self.open_stream(now, address, Role::Sync { join: true });
+    }
+
     pub(super) fn join_all(&mut self, now: Instant, addresses: &[SocketAddr]) {
         for address in addresses {
             let to = canonical(*address);

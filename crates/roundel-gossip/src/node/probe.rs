@@ -254,11 +254,14 @@ impl Node {
     }
 
     /// Answers a ping that is meant for us.
-    pub(super) fn ping_heard(&mut self, from: SocketAddr, ping: &wire::Ping) {
+    pub(super) fn ping_heard(&mut self, now: Instant, from: SocketAddr, ping: &wire::Ping) {
         if !ping.node.is_empty() && *ping.node != *self.name {
             return;
         }
         let to = ping.source.address.unwrap_or(from);
+        if !ping.node.is_empty() {
+            self.pinged_by(now, &ping.source.node, to);
+        }
         // A coordinate in the payload would cost 132 bytes; agents do without.
         let ack = Ack {
             seq: ping.seq,

@@ -197,6 +197,21 @@ fn a_restarted_node_is_believed_at_once() {
 }
 
 #[test]
+fn a_restarted_node_without_a_seed_is_told_by_those_that_probe_it() {
+    each_seed(3, |seed| {
+        let mut world = cluster(seed, 10, Link::good());
+        world.crash(4);
+        world.run(Duration::from_millis(200));
+        world.start(4, &[("role", "again")]);
+        let took = world.run_until("it knows all", SECOND * 6, |w| sees_all_alive(w, 10));
+        println!("seed {seed}: found again after {took:?}");
+        world.run(SECOND * 30);
+        assert_agreement(&world, &Fate::default());
+        assert_eq!(failures_seen(&world), 0);
+    });
+}
+
+#[test]
 fn one_that_left_may_come_back() {
     each_seed(4, |seed| {
         let mut world = cluster(seed, 10, Link::good());
