@@ -179,7 +179,7 @@ pub struct AgentArgs {
         default_value = "backend"
     )]
     pub role: String,
-    /// Port that the app listens on
+    /// Port that the app listens on [default: 3000]
     #[arg(long, value_name = "PORT", env = "ROUNDEL_PORT", value_parser = clap::value_parser!(u16).range(1..))]
     pub port: Option<u16>,
     /// Share of traffic, 1 to 256

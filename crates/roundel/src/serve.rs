@@ -16,7 +16,7 @@ use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 
 use crate::collector::{Collector, GossipView};
-use crate::config::{Acts, Gossip, Settings};
+use crate::config::{Acts, Gossip, LogFormat, Settings};
 use crate::control::{Ask, Control, Inbox, Parts};
 use crate::event_log::EventLog;
 use crate::loader::Loader;
@@ -25,6 +25,8 @@ use crate::signals::{self, Signals};
 use crate::sources::Sources;
 
 mod bound;
+#[cfg(test)]
+mod tests;
 
 use bound::Bound;
 
@@ -72,10 +74,7 @@ impl Serving {
         let started = Instant::now();
         let process = settings.process.clone();
         let bound = Bound::all(&settings).await?;
-        let access_log = match routes::log_format(process.access_log) {
-            Some(format) => AccessLog::new(format, std::io::stdout())?,
-            None => AccessLog::off(),
-        };
+        let access_log = open_log(process.access_log)?;
         let (evidence_sender, evidence) = mpsc::channel(1024);
         let (proxy, balancers) = start_proxy(&settings, evidence_sender, access_log.clone())?;
         let gossip = match &settings.gossip {
@@ -113,10 +112,7 @@ impl Serving {
         // The first snapshot is there before anybody can ask.
         let mut first = newest.clone();
         first.changed().await.context("the control task ended")?;
-        let config = roundel_admin::Config {
-            acts: acts(&process.acts),
-            ..roundel_admin::Config::default()
-        };
+        let config = admin_config(&process.acts);
         let serving = Self {
             proxy,
             gossip,
@@ -299,10 +295,20 @@ fn stays_on_this_machine(gossip: &Gossip) -> bool {
     shown.ip().to_canonical().is_loopback()
 }
 
-fn acts(acts: &Acts) -> roundel_admin::Acts {
-    match acts {
-        Acts::Off => roundel_admin::Acts::Off,
-        Acts::Loopback => roundel_admin::Acts::Loopback,
-        Acts::Token(token) => roundel_admin::Acts::Token(token.clone()),
+fn admin_config(acts: &Acts) -> roundel_admin::Config {
+    roundel_admin::Config {
+        acts: match acts {
+            Acts::Off => roundel_admin::Acts::Off,
+            Acts::Loopback => roundel_admin::Acts::Loopback,
+            Acts::Token(token) => roundel_admin::Acts::Token(token.clone()),
+        },
+        ..roundel_admin::Config::default()
+    }
+}
+
+fn open_log(format: LogFormat) -> std::io::Result<AccessLog> {
+    match routes::log_format(format) {
+        Some(format) => AccessLog::new(format, std::io::stdout()),
+        None => Ok(AccessLog::off()),
     }
 }

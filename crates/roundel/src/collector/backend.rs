@@ -9,7 +9,6 @@ use roundel_balance::{
     BackendCounters, CheckKind, CheckSpec, ServerCounters, ServerId, ServerLive, ServerStatus,
     StickyVerdict,
 };
-use roundel_model::ServerState;
 use roundel_stats::{Counter, Histogram, HistogramSnapshot, PerWorker};
 
 use super::unix_now;
@@ -72,10 +71,7 @@ pub(super) fn collect(
         id: managed.id,
         balance: settings.balance.to_string(),
         set_version: managed.set_version(),
-        sticky: settings
-            .sticky
-            .as_ref()
-            .map_or_else(String::new, |s| s.cookie.clone()),
+        sticky: cookie_name(settings).to_owned(),
         check: describe_check(&settings.check),
         requests_total: dispatched + retired.requests,
         errors_total: errors,
@@ -89,11 +85,7 @@ pub(super) fn collect(
         since_seconds: now.saturating_duration_since(tally.since).as_secs(),
         downtime_seconds: tally.downtime(now).as_secs(),
         down_transitions_total: tally.downs,
-        set_changes_total: tally
-            .set_changes
-            .iter()
-            .map(|(source, n)| (source.to_string(), *n))
-            .collect(),
+        set_changes_total: tally.set_changes.iter().map(word).collect(),
         sticky_requests_total: sticky(counters),
         sticky_cookies_set_total: BTreeMap::new(),
         request_duration: merged(counters, |c| &c.total),
@@ -102,6 +94,15 @@ pub(super) fn collect(
         queue_duration: HistogramSnapshot::default(),
         servers,
     }
+}
+
+/// A count under its word.
+fn word<T: ToString>((key, n): (T, &u64)) -> (String, u64) {
+    (key.to_string(), *n)
+}
+
+fn cookie_name(settings: &config::Backend) -> &str {
+    settings.sticky.as_ref().map_or("", |s| &s.cookie)
 }
 
 /// What the backend counts itself, answers without a server included, replaces the sums.
@@ -124,7 +125,6 @@ fn server(
     let live = &status.live;
     let traffic = traffic(live);
     let changes = tally.changes.get(&live.id);
-    let words = |(state, n): (&ServerState, &u64)| (state.to_string(), *n);
     Server {
         name: status.name.to_string(),
         id: live.id.0,
@@ -151,7 +151,7 @@ fn server(
         downtime_seconds: status.downtime.as_secs(),
         down_transitions_total: status.check_downs,
         ejections_total: 0,
-        state_changes_total: changes.into_iter().flatten().map(words).collect(),
+        state_changes_total: changes.into_iter().flatten().map(word).collect(),
         check: check(status, tally),
         idle_connections: 0,
     }
