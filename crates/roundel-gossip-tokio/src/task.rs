@@ -1,38 +1,29 @@
 //! The one task that owns a node: input, then all outputs, then waiting.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod seeding;
+
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use roundel_gossip::{Event, Member, Node, Output, Stats, Status, StreamId};
+use roundel_gossip::{Event, Member, Node, Output, Stats, StreamId};
 use tokio::net::TcpStream;
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
-use crate::advertise;
-use crate::handle::{Command, JoinError};
+use crate::handle::Command;
 use crate::joins::Joins;
-use crate::seeds::{self, Pace, Seed};
 use crate::socket::{Sockets, for_socket};
 use crate::streams::{self, Moved, Reports, Writes};
+
+use self::seeding::Resolved;
+pub(crate) use self::seeding::Seeding;
 
 /// Datagrams taken at one wake-up, so that a flood does not starve timers and streams.
 const DATAGRAMS_PER_WAKE: usize = 64;
 
 /// The longest datagram there is.
 const DATAGRAM: usize = 65_536;
-
-/// Most addresses joined by at once.
-const JOIN_AT_ONCE: usize = 64;
-
-/// A seed that answered within this time counts as reached.
-const ANSWERED: Duration = Duration::from_secs(60);
-
-/// Longest pause before the seeds are looked at after a member was lost.
-const LOST_PAUSE: Duration = Duration::from_secs(1);
-
-/// Addresses joined by when we are not alone: enough to find a part of the cluster that was lost.
-const HEAL_AT_ONCE: usize = 3;
 
 /// Pause after a connection that could not be accepted, as when the process is out of files.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -70,28 +61,6 @@ pub(crate) struct Publish {
     pub(crate) revision: u64,
     pub(crate) members_at: Instant,
     pub(crate) stats_at: Instant,
-}
-
-/// The seeds of the configuration, and when they are tried next.
-pub(crate) struct Seeding {
-    pub(crate) seeds: Vec<Seed>,
-    pub(crate) next: Option<tokio::time::Instant>,
-    pub(crate) pace: Pace,
-    pub(crate) rng: fastrand::Rng,
-    /// Whether our address was only guessed, so that the first seed found may correct it.
-    pub(crate) address_guessed: bool,
-    /// Seed addresses that answered, and when: a member may advertise another address.
-    pub(crate) answered: BTreeMap<SocketAddr, Instant>,
-    /// What was complained about last, so that it is not said again and again.
-    pub(crate) complaint: String,
-}
-
-/// What became of seeds or of addresses given by a handle.
-struct Resolved {
-    addresses: Vec<SocketAddr>,
-    errors: Vec<String>,
-    /// Set for a command, not for the seeds of the configuration.
-    reply: Option<oneshot::Sender<Result<usize, JoinError>>>,
 }
 
 /// What woke the task.
@@ -233,112 +202,6 @@ impl Task {
             }
             Command::Watch(name, on) => self.node.watch(now, &name, on),
             Command::Shutdown(_) => {}
-        }
-    }
-
-    /// Begins another try of the seeds.
-    fn try_seeds(&mut self) {
-        self.seeding.next = None;
-        self.resolve(self.seeding.seeds.clone(), None);
-    }
-
-    /// Resolves apart from the task, as that may take seconds.
-    fn resolve(&self, seeds: Vec<Seed>, reply: Option<oneshot::Sender<Result<usize, JoinError>>>) {
-        let sender = self.resolved.0.clone();
-        tokio::spawn(async move {
-            let (addresses, errors) = seeds::resolve_all(seeds).await;
-            let resolved = Resolved {
-                addresses,
-                errors,
-                reply,
-            };
-            let _ = sender.send(resolved).await;
-        });
-    }
-
-    fn join_resolved(&mut self, now: Instant, mut resolved: Resolved) {
-        let alone = self.is_alone();
-        if alone {
-            self.correct_address(now, &resolved.addresses);
-        }
-        if let Some(reply) = resolved.reply {
-            resolved.addresses.truncate(JOIN_AT_ONCE);
-            let addresses = resolved.addresses.clone();
-            self.joins.begin(addresses, resolved.errors, reply);
-            self.node.join(now, &resolved.addresses);
-            return;
-        }
-        self.complain(&resolved.errors.join("; "));
-        let (reached, mut missing) = self.sort_seeds(now, resolved.addresses);
-        let limit = if alone { JOIN_AT_ONCE } else { HEAL_AT_ONCE };
-        self.seeding.rng.shuffle(&mut missing);
-        missing.truncate(limit);
-        self.node.join(now, &missing);
-        self.seeds_after(reached == 0);
-    }
-
-    /// Counts the seed addresses at which a living member is known or somebody answered lately,
-    /// and gives the others. Our own address is neither.
-    fn sort_seeds(&mut self, now: Instant, found: Vec<SocketAddr>) -> (usize, Vec<SocketAddr>) {
-        self.seeding
-            .answered
-            .retain(|_, at| now.saturating_duration_since(*at) < ANSWERED);
-        let own = self.node.member(self.node.name()).map(|own| own.address);
-        let living: BTreeSet<SocketAddr> = self
-            .node
-            .members()
-            .filter(|member| member.status == Status::Alive)
-            .map(|member| member.address)
-            .collect();
-        let others: Vec<SocketAddr> = found.into_iter().filter(|a| Some(*a) != own).collect();
-        let (reached, missing): (Vec<_>, Vec<_>) = others
-            .into_iter()
-            .partition(|a| living.contains(a) || self.seeding.answered.contains_key(a));
-        (reached.len(), missing)
-    }
-
-    /// Sets when the seeds are tried next: soon if none was reached.
-    fn seeds_after(&mut self, unreached: bool) {
-        let pause = self.seeding.pace.next(unreached, &mut self.seeding.rng);
-        self.seeding.next = Some(tokio::time::Instant::now() + pause);
-    }
-
-    /// Brings the next try of the seeds near, and trusts none to be what it was.
-    fn seeds_soon(&mut self) {
-        self.seeding.answered.clear();
-        if let Some(next) = &mut self.seeding.next {
-            let pause = LOST_PAUSE.mul_f64(0.5 + self.seeding.rng.f64() / 2.0);
-            *next = (*next).min(tokio::time::Instant::now() + pause);
-        }
-    }
-
-    /// Whether we know no other living member.
-    fn is_alone(&self) -> bool {
-        let living = |m: &&Member| matches!(m.status, Status::Alive | Status::Leaving);
-        self.node.members().filter(living).count() <= 1
-    }
-
-    /// Takes the address that packets to the first seed carry, if ours was a guess.
-    fn correct_address(&mut self, now: Instant, peers: &[SocketAddr]) {
-        if !self.seeding.address_guessed {
-            return;
-        }
-        let far = peers.iter().find(|peer| !peer.ip().is_loopback());
-        let Some(ip) = far.or(peers.first()).copied().and_then(advertise::towards) else {
-            return;
-        };
-        let address = SocketAddr::new(ip, self.sockets.local.port());
-        self.node.set_address(now, address);
-    }
-
-    fn complain(&mut self, complaint: &str) {
-        if complaint != self.seeding.complaint {
-            if complaint.is_empty() {
-                tracing::info!("all gossip seeds can be resolved");
-            } else {
-                tracing::warn!("gossip seeds: {complaint}; trying again");
-            }
-            complaint.clone_into(&mut self.seeding.complaint);
         }
     }
 
