@@ -166,6 +166,7 @@ impl Admin {
         let acts = acts.unwrap_or_else(PoisonError::into_inner);
         OwnNumbers {
             viewers: self.shared.viewers.load(Relaxed),
+            draining: self.is_draining(),
             acts: acts.iter().map(|(key, n)| (*key, *n)).collect(),
         }
     }

@@ -9,6 +9,7 @@ mod rows;
 mod tiers;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use roundel_stats::{HistogramSnapshot, Ring};
 
@@ -38,7 +39,7 @@ pub(crate) struct History {
     backends: BTreeMap<String, BackendPast>,
     frontends: BTreeMap<String, FrontendRates>,
     recent: Ring<Sums>,
-    last: Option<Snapshot>,
+    last: Option<Arc<Snapshot>>,
 }
 
 #[derive(Debug)]
@@ -76,7 +77,7 @@ impl History {
     }
 
     /// Takes the next snapshot in and says what happened since the one before.
-    pub(crate) fn push(&mut self, now: &Snapshot) -> Rates {
+    pub(crate) fn push(&mut self, now: &Arc<Snapshot>) -> Rates {
         let last = self.last.take().unwrap_or_else(|| now.clone());
         let seconds = (now.uptime_seconds - last.uptime_seconds).max(0.0);
         let step = Step { seconds };
@@ -96,11 +97,7 @@ impl History {
             frontends: self.frontends.clone(),
             backends,
         };
-        self.last = Some(Snapshot {
-            events: Vec::new(),
-            members: Vec::new(),
-            ..now.clone()
-        });
+        self.last = Some(now.clone());
         rates
     }
 

@@ -5,6 +5,7 @@
 //! base units; a family whose numbers are not known is left out rather than shown as zero.
 
 mod backends;
+mod compat;
 mod families;
 mod frontends;
 mod gossip;
@@ -20,6 +21,8 @@ use families::Families;
 pub(crate) struct OwnNumbers {
     /// Viewers of `/events`.
     pub(crate) viewers: usize,
+    /// Whether the process is ending.
+    pub(crate) draining: bool,
     /// Acts by word and result (`ok`, `refused`).
     pub(crate) acts: Vec<((&'static str, &'static str), u64)>,
 }
@@ -63,6 +66,17 @@ pub(crate) fn render(moment: &Moment, own: &OwnNumbers, scope: Scope) -> String 
     if scope.servers {
         backends::write_servers(&moment.snapshot.backends, &mut out);
     }
+    encode(out)
+}
+
+/// Writes the same numbers under HAProxy's names.
+pub(crate) fn render_compat(moment: &Moment, own: &OwnNumbers) -> String {
+    let mut out = Families::default();
+    compat::write(moment, own, &mut out);
+    encode(out)
+}
+
+fn encode(out: Families) -> String {
     let families = out.finish();
     TextEncoder::new()
         .encode_to_string(&families)

@@ -79,6 +79,7 @@ async fn haproxy_forms(State(admin): State<Admin>, request: Request, next: Next)
 struct ScrapeQuery {
     scope: Option<String>,
     no_server: Option<String>,
+    compat: Option<String>,
 }
 
 async fn prometheus(State(admin): State<Admin>, Query(query): Query<ScrapeQuery>) -> Response {
@@ -95,7 +96,11 @@ async fn prometheus(State(admin): State<Admin>, Query(query): Query<ScrapeQuery>
         servers: scope.servers && query.no_server.is_none(),
         ..scope
     };
-    let text = metrics::render(&admin.moment(), &admin.own_numbers(), scope);
+    let (moment, own) = (admin.moment(), admin.own_numbers());
+    let text = match query.compat.as_deref() {
+        Some("haproxy") => metrics::render_compat(&moment, &own),
+        _ => metrics::render(&moment, &own, scope),
+    };
     let kind = "text/plain; version=0.0.4; charset=utf-8";
     ([(header::CONTENT_TYPE, kind)], text).into_response()
 }

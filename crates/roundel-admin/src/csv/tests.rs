@@ -14,8 +14,9 @@ fn moment(snapshots: impl IntoIterator<Item = Snapshot>) -> Moment {
     let mut history = History::new();
     let mut latest = Moment::default();
     for snapshot in snapshots {
+        let snapshot = Arc::new(snapshot);
         let rates = history.push(&snapshot);
-        latest = Moment::new(Arc::new(snapshot), rates);
+        latest = Moment::new(snapshot, rates);
     }
     latest
 }

@@ -3,7 +3,7 @@ use std::collections::BTreeMap;
 use super::*;
 use crate::status::{Frontend, Snapshot};
 
-fn at(second: u64, requests: &[(&str, u64)]) -> Snapshot {
+fn at(second: u64, requests: &[(&str, u64)]) -> Arc<Snapshot> {
     let total = requests.iter().map(|(_, n)| n).sum();
     let server = |(name, n): &(&str, u64)| Server {
         name: (*name).into(),
@@ -20,7 +20,7 @@ fn at(second: u64, requests: &[(&str, u64)]) -> Snapshot {
     };
     let mut request_duration = HistogramSnapshot::default();
     request_duration.buckets[3] = total;
-    Snapshot {
+    Arc::new(Snapshot {
         seq: second,
         time_ms: 1_000_000 + second * 1_000,
         uptime_seconds: second as f64,
@@ -39,7 +39,7 @@ fn at(second: u64, requests: &[(&str, u64)]) -> Snapshot {
             ..Backend::default()
         }],
         ..Snapshot::default()
-    }
+    })
 }
 
 #[test]

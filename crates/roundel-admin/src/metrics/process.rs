@@ -33,7 +33,7 @@ pub(super) fn write(s: &Snapshot, own: &OwnNumbers, out: &mut Families) {
         out,
         "roundel_draining",
         "1 while the process ends and takes no new connection.",
-        f64::from(s.draining),
+        f64::from(own.draining),
     );
     standard(s, out);
     config(s, out);

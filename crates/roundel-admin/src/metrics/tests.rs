@@ -10,6 +10,7 @@ fn text(snapshot: Snapshot) -> String {
     let moment = Moment::new(Arc::new(snapshot), Default::default());
     let own = OwnNumbers {
         viewers: 2,
+        draining: false,
         acts: vec![(("drain", "ok"), 3)],
     };
     render(&moment, &own, Scope::ALL)
@@ -47,6 +48,24 @@ fn what_has_no_true_value_is_left_out() {
     assert!(!text.contains("roundel_gossip"));
     assert!(!text.contains("roundel_server_"));
     assert!(text.contains("roundel_backend_up{backend=\"nodes\"} 0"));
+}
+
+#[test]
+fn haproxys_names_carry_the_same_numbers() {
+    let now = fixture::every_state(8);
+    let requests = now.backends[0].servers[1].requests_total;
+    let moment = Moment::new(Arc::new(now), Default::default());
+    let text = render_compat(&moment, &OwnNumbers::default());
+    let line = |line: &str| assert!(text.lines().any(|l| l == line), "{line}\n{text}");
+    line(&format!(
+        "haproxy_server_sessions_total{{proxy=\"nodes\",server=\"webapp-2\"}} {requests}"
+    ));
+    line("haproxy_server_status{proxy=\"nodes\",server=\"webapp-5\",state=\"DRAIN\"} 1");
+    line("haproxy_server_status{proxy=\"nodes\",server=\"webapp-5\",state=\"UP\"} 0");
+    line("haproxy_backend_active_servers{proxy=\"nodes\"} 3");
+    line("haproxy_backend_agg_server_status{proxy=\"nodes\",state=\"DOWN\"} 3");
+    line("haproxy_frontend_status{proxy=\"localnodes\",state=\"UP\"} 1");
+    assert!(text.contains("haproxy_backend_total_time_average_seconds{proxy=\"nodes\"} 0.0042"));
 }
 
 #[test]

@@ -21,7 +21,7 @@ pub(super) fn form(scene: &Scene<'_>, backend: &Backend) -> Part {
                 @if matches!(scene.acts, Acts::Token(_)) {
                     label { "Token " input type="password" name="token" required; }
                 }
-                label { input type="checkbox" name="override" value="1"; " also the last server that serves" }
+                label { input type="checkbox" name="override" value="1"; " Drain and Maint may take out the last server that serves" }
             }
         }
     };

@@ -48,7 +48,8 @@ fn line(event: &Event) -> Markup {
             span.glyph aria-hidden="true" { (event.kind.mark()) }
             span.what {
                 b { (event.subject) } " " (event.text)
-                @if let Some(ms) = event.duration_ms { span.took { " " (took(ms)) } }
+                // Many texts say themselves how long it took.
+                @if let Some(ms) = event.duration_ms.filter(|_| !event.text.contains(" after ")) { span.took { " " (took(ms)) } }
                 @if event.repeats > 1 { span.took { " ×" (event.repeats) } }
                 " " span.kind { (event.kind.as_str().replace('_', " ")) }
             }
