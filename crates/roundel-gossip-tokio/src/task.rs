@@ -109,6 +109,8 @@ impl Task {
                 Wake::Stream(id, moved) => self.stream_moved(now, id, moved),
                 Wake::Resolved(resolved) => self.join_resolved(now, resolved),
                 Wake::Command(Some(Command::Shutdown(reply))) => {
+                    // The sockets are closed before the answer, so the port is free by then.
+                    drop(self);
                     let _ = reply.send(());
                     return;
                 }
