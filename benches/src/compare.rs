@@ -53,7 +53,7 @@ struct Sample {
 /// The core of the proxy and the core of everything else.
 const PROXY_CORE: &str = "0";
 const LOAD_CORE: &str = "1";
-const ORIGINS: [&str; 2] = ["127.0.0.1:9001", "127.0.0.1:9002"];
+const ORIGINS: [&str; 2] = ["127.0.0.1:19001", "127.0.0.1:19002"];
 
 pub(crate) fn run(options: &Options) -> Result<()> {
     if options.list {
@@ -103,7 +103,7 @@ fn start_origin() -> Result<Child> {
     let out = child.stdout.as_mut().context("the origin has no output")?;
     std::io::BufRead::read_line(&mut std::io::BufReader::new(out), &mut line)?;
     if line.trim() != "ready" {
-        bail!("the origin did not start; are ports 9001 and 9002 free?");
+        bail!("the origin did not start; are ports 19001 and 19002 free?");
     }
     Ok(child)
 }

@@ -49,11 +49,11 @@ fn find(program: &str) -> Option<PathBuf> {
 /// Every peer with its configuration written into `scratch`; the first is the reference.
 pub(crate) fn all(roundel: &Path, haproxies: &[PathBuf], scratch: &Path) -> Result<Vec<Peer>> {
     let debian = find("haproxy").context("haproxy is gone")?;
-    let mut peers = vec![haproxy("haproxy", &debian, 8110, scratch)?];
-    peers.push(roundel_peer(roundel, 8130, scratch)?);
-    peers.push(nginx(8120, scratch)?);
+    let mut peers = vec![haproxy("haproxy", &debian, 18110, scratch)?];
+    peers.push(roundel_peer(roundel, 18130, scratch)?);
+    peers.push(nginx(18120, scratch)?);
     for (index, binary) in haproxies.iter().enumerate() {
-        let port = 8140 + 10 * u16::try_from(index)?;
+        let port = 18140 + 10 * u16::try_from(index)?;
         peers.push(haproxy(
             &binary.display().to_string(),
             binary,
