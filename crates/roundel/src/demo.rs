@@ -9,6 +9,7 @@ use tokio::task::JoinSet;
 
 use crate::config::{Acts, LogFormat, Settings};
 use crate::loader::Loader;
+use crate::out;
 use crate::serve::{Serving, runtime};
 use crate::signals::Signals;
 use crate::table::Table;
@@ -61,7 +62,8 @@ pub(crate) fn run(servers: u16, loader: Loader, settings: Settings) -> anyhow::R
         for number in 1..=servers {
             toys.push(RunningToy::start(number, seed).await?);
         }
-        println!("{}", guide(&serving, servers, seed));
+        // The demo goes on when nobody reads.
+        let _ = out::line(guide(&serving, servers, seed));
         serving.until_ended(&mut signals).await;
         for toy in toys {
             toy.gossip.shutdown().await;

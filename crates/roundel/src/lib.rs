@@ -23,6 +23,7 @@ mod loader;
 mod logging;
 mod managed;
 mod operator;
+mod out;
 mod proc;
 mod program;
 mod routes;

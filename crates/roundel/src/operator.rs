@@ -13,7 +13,7 @@ use crate::cli::{
     EventsArgs, HealthcheckArgs, JoinArgs, MembersArgs, OperatorArgs, ReaderArgs, ServerArgs,
     WeightArgs,
 };
-use crate::client;
+use crate::{client, out};
 
 mod tables;
 
@@ -42,8 +42,7 @@ pub(crate) async fn members(args: &MembersArgs) -> anyhow::Result<()> {
     if snapshot.gossip.is_none() {
         bail!("gossip is off in this balancer");
     }
-    print!("{}", tables::members(&snapshot.members));
-    Ok(())
+    Ok(out::text(tables::members(&snapshot.members))?)
 }
 
 /// Lists events; goes on as they happen when asked to.
@@ -58,9 +57,9 @@ pub(crate) async fn events(args: &EventsArgs) -> anyhow::Result<()> {
         let snapshot = read(&args.reader, &path).await?;
         for event in snapshot.events.iter().filter(|e| e.seq > newest) {
             if args.reader.json {
-                println!("{}", serde_json::to_string(&**event)?);
+                out::line(serde_json::to_string(&**event)?)?;
             } else {
-                println!("{}", tables::event(event));
+                out::line(tables::event(event))?;
             }
         }
         newest = snapshot.events.last().map_or(newest, |e| e.seq);
@@ -77,8 +76,7 @@ pub(crate) async fn stat(args: &ReaderArgs) -> anyhow::Result<()> {
     if args.json {
         return print_json(&snapshot);
     }
-    print!("{}", tables::stat(&snapshot));
-    Ok(())
+    Ok(out::text(tables::stat(&snapshot))?)
 }
 
 /// Orders servers `ready`, `drain` or `maint`.
@@ -142,7 +140,7 @@ async fn act(
         return print_json(&value);
     }
     if let Some(text) = value["text"].as_str() {
-        println!("{text}");
+        out::line(text)?;
     }
     Ok(())
 }
@@ -181,6 +179,5 @@ async fn read(args: &ReaderArgs, path: &str) -> anyhow::Result<Snapshot> {
 }
 
 fn print_json(value: &impl serde::Serialize) -> anyhow::Result<()> {
-    println!("{}", serde_json::to_string_pretty(value)?);
-    Ok(())
+    Ok(out::line(serde_json::to_string_pretty(value)?)?)
 }

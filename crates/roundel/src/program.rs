@@ -6,10 +6,10 @@ use std::process::ExitCode;
 use clap::{CommandFactory, FromArgMatches};
 
 use crate::cli::{AgentArgs, CheckArgs, Cli, Command, DemoArgs, LogArgs, ServeArgs};
-use crate::config::{self, LoadError, Settings};
+use crate::config::{self, LoadError};
 use crate::env::{self, Given};
 use crate::loader::Loader;
-use crate::{logging, operator};
+use crate::{logging, operator, out};
 
 /// Success, also after a clean drain.
 const FINE: u8 = 0;
@@ -54,6 +54,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     let context = Context { given };
     match dispatch(verb, &context) {
         Ok(code) => ExitCode::from(code),
+        Err(error) if out::is_reader_gone(&error) => ExitCode::from(FINE),
         Err(error) => {
             eprintln!("roundel: {error:#}");
             ExitCode::from(FAILURE)
@@ -91,7 +92,7 @@ fn dispatch(verb: Command, context: &Context) -> anyhow::Result<u8> {
         Command::Serve(args) => serve(args, context),
         Command::Demo(args) => demo(args, context),
         Command::Agent(args) => agent(args, context),
-        Command::Check(args) => Ok(check(&args, context)),
+        Command::Check(args) => check(&args, context),
         Command::Toy(args) => {
             context.start_logging(&args.log, logging::EVERYTHING)?;
             crate::toy::run(&args).map(|()| FINE)
@@ -152,25 +153,22 @@ fn agent(args: AgentArgs, context: &Context) -> anyhow::Result<u8> {
     Ok(u8::try_from(code).unwrap_or(FAILURE))
 }
 
-fn check(args: &CheckArgs, context: &Context) -> u8 {
+fn check(args: &CheckArgs, context: &Context) -> anyhow::Result<u8> {
     context.warn_misspelt(|line| eprintln!("warning: {line}"));
     match config::load(&args.serve, &context.given) {
-        Ok(settings) if args.print => {
-            print!("{settings}");
-            FINE
-        }
         Ok(settings) => {
-            println!("{} is fine", described(&settings, &args.serve));
-            FINE
+            if args.print {
+                out::text(&settings)?;
+            } else {
+                let file = settings.file.as_deref();
+                out::line(format_args!(
+                    "{} is fine",
+                    file.unwrap_or("the configuration")
+                ))?;
+            }
+            Ok(FINE)
         }
-        Err(error) => refuse(&error, FAILURE),
-    }
-}
-
-fn described(settings: &Settings, args: &ServeArgs) -> String {
-    match (&settings.file, &args.config) {
-        (Some(file), _) => file.clone(),
-        _ => "the configuration".to_owned(),
+        Err(error) => Ok(refuse(&error, FAILURE)),
     }
 }
 

@@ -115,3 +115,29 @@ fn h2load_sees_no_failure() {
     );
     assert!(told.contains("2000 2xx, 0 3xx, 0 4xx, 0 5xx"), "{told}");
 }
+
+/// hatop draws on a terminal, so `script` gives it one.
+#[test]
+fn hatop_shows_the_servers_of_the_runtime_api() {
+    let (Some(_), Some(script)) = (external("hatop", "hatop"), external("script", "bsdutils"))
+    else {
+        return;
+    };
+    let _turn = beside_others();
+    let folder = tempfile::tempdir().unwrap();
+    let socket = folder.path().join("roundel.sock");
+    let socket = socket.to_str().expect("a path of ours is text");
+    let _demo = Balancer::demo(3, &["--cli-socket", socket]);
+    let line = format!("stty rows 40 cols 160; exec hatop -s {socket} -i 1");
+    let mut command = Command::new(script);
+    command
+        .args(["-q", "-f", "-c", &line, "/dev/null"])
+        .env("TERM", "xterm");
+    let hatop = Process::spawn(&mut command);
+    let names = ["localnodes", "nodes", "webapp-1", "webapp-2", "webapp-3"];
+    let all = poll(SOON, || {
+        let shown = hatop.stdout();
+        names.iter().all(|name| shown.contains(name)).then_some(())
+    });
+    assert!(all.is_some(), "{hatop}");
+}
