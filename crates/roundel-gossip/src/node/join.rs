@@ -3,9 +3,11 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
+use super::record::Record;
 use super::streams::Role;
 use super::{Node, canonical};
 use crate::event::Event;
+use crate::member::Status;
 use crate::wire::PushPull;
 
 /// Strangers are asked for their state at most this often.
@@ -13,13 +15,17 @@ const STRANGERS: Duration = Duration::from_secs(1);
 
 impl Node {
     /// Somebody takes us, by name, for a member. If we do not know it, we were started anew
-    /// before anyone noticed: we ask it for what our former self knew.
+    /// before anyone noticed: we ask it for what our former self knew. If we hold it for failed,
+    /// we were wrong.
     pub(super) fn pinged_by(&mut self, now: Instant, name: &str, address: SocketAddr) {
         let due = self.strangers_from.is_none_or(|from| from <= now);
-        if !due || self.leave.is_some() || self.members.contains_key(name) {
+        if !due || self.leave.is_some() {
             return;
         }
-        if self.members.values().any(|r| r.member.address == address) {
+        // One that has left may be answering its last probes.
+        let known = |r: &Record| r.is_up() || r.member.status == Status::Left;
+        let at_address = |r: &Record| r.member.address == address && known(r);
+        if self.members.get(name).is_some_and(known) || self.members.values().any(at_address) {
             return;
         }
         self.strangers_from = Some(now + STRANGERS);

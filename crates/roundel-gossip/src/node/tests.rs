@@ -23,6 +23,7 @@ struct Out {
     messages: Vec<(SocketAddr, Message)>,
     events: Vec<Event>,
     written: Vec<u8>,
+    opened: Vec<SocketAddr>,
     closed: usize,
 }
 
@@ -145,7 +146,7 @@ impl Bench {
                 Output::Event(event) => out.events.push(event),
                 Output::Write { bytes, .. } => out.written.extend(bytes),
                 Output::Close { .. } => out.closed += 1,
-                Output::Open { .. } => {}
+                Output::Open { to, .. } => out.opened.push(to),
             }
         }
         out
@@ -222,6 +223,35 @@ fn pings_for_us_are_answered_without_a_payload() {
         assert_eq!((ack.seq, &ack.payload), (7, &None));
     }
     assert!(bench.hear(&ping("other", None)).messages.is_empty());
+}
+
+#[test]
+fn whoever_pings_us_and_is_not_known_to_live_is_asked_for_its_state() {
+    let mut bench = Bench::with(&["a", "b", "c"]);
+    bench.hear(&Message::Dead(accuse("b", 1, "a")));
+    bench.hear(&Message::Dead(accuse("c", 1, "c")));
+    let ping = |from: &str, port| {
+        Message::Ping(Ping {
+            node: "me".to_owned(),
+            seq: 7,
+            source: Source {
+                address: Some(at(port)),
+                node: from.to_owned(),
+            },
+        })
+    };
+    for (name, port, asked) in [
+        ("a", 2, false),
+        ("b", 3, true),
+        ("c", 4, false),
+        ("x", 9, true),
+    ] {
+        let out = bench.hear(&ping(name, port));
+        assert_eq!(out.opened.contains(&at(port)), asked, "{name}");
+        // Not too many at once.
+        assert!(bench.hear(&ping("y", 10)).opened.is_empty() || !asked);
+        bench.pass(Duration::from_secs(2));
+    }
 }
 
 #[test]
