@@ -47,12 +47,17 @@ pub(crate) fn misspelt<'a>(
         .into_iter()
         .filter(|name| name.starts_with(PREFIX) && !name.starts_with("ROUNDEL_REQUIRE_"))
         .filter(|name| !known.contains(*name))
-        .map(
-            |name| match closest(name, known.iter().map(String::as_str)) {
-                Some(near) => format!("the variable {name} means nothing; did you mean {near}?"),
+        .map(|name| {
+            // The prefix that all share must not make strangers look alike.
+            let word = name.trim_start_matches(PREFIX);
+            let words = known.iter().filter_map(|k| k.strip_prefix(PREFIX));
+            match closest(word, words) {
+                Some(near) => {
+                    format!("the variable {name} means nothing; did you mean {PREFIX}{near}?")
+                }
                 None => format!("the variable {name} means nothing to Roundel"),
-            },
-        )
+            }
+        })
         .collect()
 }
 
@@ -97,7 +102,7 @@ mod tests {
                 "ROUNDEL_JION",
                 "ROUNDEL_JOIN",
                 "PATH",
-                "ROUNDEL_COLOUR",
+                "ROUNDEL_X",
                 "ROUNDEL_REQUIRE_X",
             ],
             &known,
@@ -108,10 +113,6 @@ mod tests {
             "{}",
             told[0]
         );
-        assert!(
-            told[1].contains("ROUNDEL_COLOUR means nothing"),
-            "{}",
-            told[1]
-        );
+        assert!(told[1].contains("ROUNDEL_X means nothing"), "{}", told[1]);
     }
 }
