@@ -1,86 +1,78 @@
 //! Commands that only read.
 
+use std::fmt::Display;
+
 use roundel_model::ServerState;
 
+use crate::history::FrontendRates;
 use crate::moment::Moment;
-use crate::status::{Backend, Check, Server, Snapshot};
+use crate::status::{Backend, Check, Frontend, Server, Snapshot};
 
 /// `show info`: keys that HAProxy's readers look for, with values that are true here.
 pub(super) fn info(moment: &Moment, draining: bool) -> String {
+    let mut text = String::new();
+    let mut put = |key: &str, value: &dyn Display| text += &format!("{key}: {value}\n");
+    about_process(moment, &mut put);
+    about_traffic(moment, &mut put);
+    put("Stopping", &u8::from(draining));
+    put("Snapshot_seq", &moment.snapshot.seq);
+    text
+}
+
+fn about_process(moment: &Moment, put: &mut impl FnMut(&str, &dyn Display)) {
     let s = &*moment.snapshot;
-    let rates = &moment.rates;
-    let fronts = || s.frontends.iter();
     let up = s.uptime_seconds as u64;
-    let rate = |of: fn(&crate::FrontendRates) -> f64| {
+    put("Name", &"Roundel");
+    put("Version", &s.version);
+    put("Release_date", &"-");
+    put("Nbthread", &s.process.threads);
+    put("Nbproc", &1);
+    put("Process_num", &1);
+    put("Pid", &s.process.pid);
+    put("Uptime", &uptime(up));
+    put("Uptime_sec", &up);
+    put("Memmax_MB", &0);
+    put("Ulimit-n", &s.process.max_fds);
+    put("Maxsock", &s.process.max_fds);
+    put("Maxconn", &s.process.max_connections);
+    for key in ["Maxpipes", "PipesUsed", "PipesFree"] {
+        put(key, &0);
+    }
+    put("Tasks", &moment.rates.total.in_flight);
+    put("Run_queue", &0);
+    put("Idle_pct", &idle_percent(moment));
+    put("node", &one_line(&s.node));
+    let others = s.members.iter().filter(|m| !m.me).count();
+    put("ActivePeers", &others);
+    put("DroppedLogs", &s.log_lines_dropped_total);
+}
+
+fn about_traffic(moment: &Moment, put: &mut impl FnMut(&str, &dyn Display)) {
+    let (s, rates) = (&*moment.snapshot, &moment.rates);
+    let sum = |of: fn(&Frontend) -> u64| s.frontends.iter().map(of).sum::<u64>();
+    let rate = |of: fn(&FrontendRates) -> f64| {
         let sum: f64 = rates.frontends.values().map(of).sum();
-        (sum.round() as u64).to_string()
+        sum.round() as u64
     };
-    let connections: u64 = fronts().map(|f| f.connections).sum();
-    let conn_rate = rate(|r| r.connections_per_second);
-    let conn_max = rate(|r| r.connections_per_second_max);
-    let out: u64 = fronts().map(|f| f.bytes_out_total).sum();
-    let pairs: Vec<(&str, String)> = vec![
-        ("Name", "Roundel".into()),
-        ("Version", s.version.clone()),
-        ("Release_date", "-".into()),
-        ("Nbthread", s.process.threads.to_string()),
-        ("Nbproc", "1".into()),
-        ("Process_num", "1".into()),
-        ("Pid", s.process.pid.to_string()),
-        ("Uptime", uptime(up)),
-        ("Uptime_sec", up.to_string()),
-        ("Memmax_MB", "0".into()),
-        ("Ulimit-n", s.process.max_fds.to_string()),
-        ("Maxsock", s.process.max_fds.to_string()),
-        ("Maxconn", s.process.max_connections.to_string()),
-        ("CurrConns", connections.to_string()),
-        (
-            "CumConns",
-            fronts().map(|f| f.accepted()).sum::<u64>().to_string(),
-        ),
-        (
-            "CumReq",
-            fronts().map(|f| f.requests_total).sum::<u64>().to_string(),
-        ),
-        ("MaxSslConns", "0".into()),
-        ("CurrSslConns", "0".into()),
-        ("CumSslConns", "0".into()),
-        ("Maxpipes", "0".into()),
-        ("PipesUsed", "0".into()),
-        ("PipesFree", "0".into()),
-        ("ConnRate", conn_rate.clone()),
-        ("ConnRateLimit", "0".into()),
-        ("MaxConnRate", conn_max.clone()),
-        ("SessRate", conn_rate),
-        ("SessRateLimit", "0".into()),
-        ("MaxSessRate", conn_max),
-        ("SslRate", "0".into()),
-        ("Tasks", rates.total.in_flight.to_string()),
-        ("Run_queue", "0".into()),
-        ("Idle_pct", idle_percent(moment).to_string()),
-        ("node", one_line(&s.node)),
-        ("Stopping", u8::from(draining).to_string()),
-        ("Jobs", connections.to_string()),
-        (
-            "Listeners",
-            fronts().map(|f| f.listen.len()).sum::<usize>().to_string(),
-        ),
-        (
-            "ActivePeers",
-            s.members.iter().filter(|m| !m.me).count().to_string(),
-        ),
-        ("DroppedLogs", s.log_lines_dropped_total.to_string()),
-        ("TotalBytesOut", out.to_string()),
-        (
-            "BytesOutRate",
-            format!("{:.0}", rates.total.bytes_out_per_second),
-        ),
-        ("Snapshot_seq", s.seq.to_string()),
-    ];
-    pairs
-        .iter()
-        .map(|(key, value)| format!("{key}: {value}\n"))
-        .collect()
+    put("CurrConns", &sum(|f| f.connections));
+    put("CumConns", &sum(|f| f.accepted()));
+    put("CumReq", &sum(|f| f.requests_total));
+    for key in ["MaxSslConns", "CurrSslConns", "CumSslConns", "SslRate"] {
+        put(key, &0);
+    }
+    put("ConnRate", &rate(|r| r.connections_per_second));
+    put("ConnRateLimit", &0);
+    put("MaxConnRate", &rate(|r| r.connections_per_second_max));
+    put("SessRate", &rate(|r| r.connections_per_second));
+    put("SessRateLimit", &0);
+    put("MaxSessRate", &rate(|r| r.connections_per_second_max));
+    put("Jobs", &sum(|f| f.connections));
+    put("Listeners", &sum(|f| f.listen.len() as u64));
+    put("TotalBytesOut", &sum(|f| f.bytes_out_total));
+    put(
+        "BytesOutRate",
+        &(rates.total.bytes_out_per_second.round() as u64),
+    );
 }
 
 /// The part of the workers' time that was not spent computing, over the last step.

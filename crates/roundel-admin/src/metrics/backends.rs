@@ -5,11 +5,138 @@ use std::collections::BTreeMap;
 use roundel_model::ServerState;
 use roundel_stats::HistogramSnapshot;
 
-use super::families::{Families, Series};
+use super::families::{COUNTER, Families, GAUGE, Series, Table};
 use super::frontends::CLASSES;
 use crate::status::{Backend, Check, Server};
 
+/// One number per backend.
+const BACKEND: &Table<Backend> = &[
+    (
+        GAUGE,
+        "roundel_backend_up",
+        "1 while a server takes new requests.",
+        |b| u64::from(b.serving() > 0),
+    ),
+    (
+        GAUGE,
+        "roundel_backend_requests_in_flight",
+        "Requests in flight.",
+        |b| b.in_flight,
+    ),
+    (
+        GAUGE,
+        "roundel_backend_queue_length",
+        "Requests that wait for a server.",
+        |b| b.queue_length,
+    ),
+    (
+        COUNTER,
+        "roundel_backend_queue_timeouts_total",
+        "Requests that waited too long.",
+        |b| b.queue_timeouts_total,
+    ),
+    (
+        COUNTER,
+        "roundel_backend_no_server_total",
+        "Requests that found no usable server.",
+        |b| b.no_server_total,
+    ),
+    (
+        GAUGE,
+        "roundel_backend_set_version",
+        "The generation of the published set.",
+        |b| b.set_version,
+    ),
+    (
+        COUNTER,
+        "roundel_backend_downtime_seconds_total",
+        "Seconds without a usable server.",
+        |b| b.downtime_seconds,
+    ),
+    (
+        COUNTER,
+        "roundel_retries_total",
+        "Attempts made again.",
+        |b| b.traffic.retries_total,
+    ),
+    (
+        COUNTER,
+        "roundel_redispatches_total",
+        "Requests sent to another server.",
+        |b| b.traffic.redispatches_total,
+    ),
+    (
+        COUNTER,
+        "roundel_retries_exhausted_total",
+        "Requests given up after the last retry.",
+        |b| b.retries_exhausted_total,
+    ),
+];
+
+/// One number per server.
+const SERVER: &Table<Server> = &[
+    (
+        GAUGE,
+        "roundel_server_up",
+        "1 while it takes new requests.",
+        |s| u64::from(s.state.takes_new()),
+    ),
+    (
+        GAUGE,
+        "roundel_server_weight",
+        "The weight in force.",
+        |s| u64::from(s.weight),
+    ),
+    (
+        GAUGE,
+        "roundel_server_requests_in_flight",
+        "Requests in flight.",
+        |s| s.in_flight,
+    ),
+    (
+        COUNTER,
+        "roundel_server_errors_total",
+        "Connect errors plus response errors.",
+        |s| s.errors_total,
+    ),
+    (
+        COUNTER,
+        "roundel_server_sent_bytes_total",
+        "Bytes of requests sent to it.",
+        |s| s.traffic.bytes_in_total,
+    ),
+    (
+        COUNTER,
+        "roundel_server_received_bytes_total",
+        "Bytes of answers received from it.",
+        |s| s.traffic.bytes_out_total,
+    ),
+    (
+        COUNTER,
+        "roundel_server_downtime_seconds_total",
+        "Seconds not usable.",
+        |s| s.downtime_seconds,
+    ),
+    (
+        COUNTER,
+        "roundel_server_ejections_total",
+        "Times that passive errors put it out.",
+        |s| s.ejections_total,
+    ),
+    (
+        COUNTER,
+        "roundel_server_connections_reused_total",
+        "Requests sent on a connection used before.",
+        |s| s.traffic.reuses_total,
+    ),
+];
+
 pub(super) fn write(all: &[Backend], out: &mut Families) {
+    out.table(BACKEND, |f, of| {
+        for b in all {
+            f.count(&[("backend", &b.name)], of(b));
+        }
+    });
     out.counter(
         "roundel_backend_requests_total",
         "Answers of a backend's servers, by class.",
@@ -30,62 +157,6 @@ pub(super) fn write(all: &[Backend], out: &mut Families) {
             }
         }
     });
-    each(
-        out,
-        "roundel_backend_up",
-        Gauge,
-        "1 while a server takes new requests.",
-        all,
-        |b| u64::from(b.serving() > 0),
-    );
-    each(
-        out,
-        "roundel_backend_requests_in_flight",
-        Gauge,
-        "Requests in flight.",
-        all,
-        |b| b.in_flight,
-    );
-    each(
-        out,
-        "roundel_backend_queue_length",
-        Gauge,
-        "Requests that wait for a server.",
-        all,
-        |b| b.queue_length,
-    );
-    each(
-        out,
-        "roundel_backend_queue_timeouts_total",
-        Counter,
-        "Requests that waited too long.",
-        all,
-        |b| b.queue_timeouts_total,
-    );
-    each(
-        out,
-        "roundel_backend_no_server_total",
-        Counter,
-        "Requests that found no usable server.",
-        all,
-        |b| b.no_server_total,
-    );
-    each(
-        out,
-        "roundel_backend_set_version",
-        Gauge,
-        "The generation of the published set.",
-        all,
-        |b| b.set_version,
-    );
-    each(
-        out,
-        "roundel_backend_downtime_seconds_total",
-        Counter,
-        "Seconds without a usable server.",
-        all,
-        |b| b.downtime_seconds,
-    );
     out.counter(
         "roundel_backend_set_changes_total",
         "Changes of the set, by source.",
@@ -144,30 +215,6 @@ fn latencies(all: &[Backend], out: &mut Families) {
 }
 
 fn failures(all: &[Backend], out: &mut Families) {
-    each(
-        out,
-        "roundel_retries_total",
-        Counter,
-        "Attempts made again.",
-        all,
-        |b| b.traffic.retries_total,
-    );
-    each(
-        out,
-        "roundel_redispatches_total",
-        Counter,
-        "Requests sent to another server.",
-        all,
-        |b| b.traffic.redispatches_total,
-    );
-    each(
-        out,
-        "roundel_retries_exhausted_total",
-        Counter,
-        "Requests given up after the last retry.",
-        all,
-        |b| b.retries_exhausted_total,
-    );
     out.counter(
         "roundel_aborts_total",
         "Exchanges broken off, by side.",
@@ -187,14 +234,11 @@ fn failures(all: &[Backend], out: &mut Families) {
 }
 
 pub(super) fn write_servers(all: &[Backend], out: &mut Families) {
-    per_server(
-        out,
-        "roundel_server_up",
-        Gauge,
-        "1 while it takes new requests.",
-        all,
-        |s| u64::from(s.state.takes_new()),
-    );
+    out.table(SERVER, |f, of| {
+        for (b, s) in servers(all) {
+            f.count(&[("backend", b), ("server", &s.name)], of(s));
+        }
+    });
     out.gauge(
         "roundel_server_state",
         "1 for the state it is in, 0 for the others.",
@@ -211,22 +255,6 @@ pub(super) fn write_servers(all: &[Backend], out: &mut Families) {
             }
         },
     );
-    per_server(
-        out,
-        "roundel_server_weight",
-        Gauge,
-        "The weight in force.",
-        all,
-        |s| u64::from(s.weight),
-    );
-    per_server(
-        out,
-        "roundel_server_requests_in_flight",
-        Gauge,
-        "Requests in flight.",
-        all,
-        |s| s.in_flight,
-    );
     out.counter("roundel_server_requests_total", "Answers, by class.", |f| {
         for (b, s) in servers(all) {
             for (code, n) in CLASSES.iter().zip(s.traffic.responses_total) {
@@ -234,39 +262,7 @@ pub(super) fn write_servers(all: &[Backend], out: &mut Families) {
             }
         }
     });
-    per_server(
-        out,
-        "roundel_server_errors_total",
-        Counter,
-        "Connect errors plus response errors.",
-        all,
-        |s| s.errors_total,
-    );
-    per_server(
-        out,
-        "roundel_server_sent_bytes_total",
-        Counter,
-        "Bytes of requests sent to it.",
-        all,
-        |s| s.traffic.bytes_in_total,
-    );
-    per_server(
-        out,
-        "roundel_server_received_bytes_total",
-        Counter,
-        "Bytes of answers received from it.",
-        all,
-        |s| s.traffic.bytes_out_total,
-    );
     connections(all, out);
-    per_server(
-        out,
-        "roundel_server_downtime_seconds_total",
-        Counter,
-        "Seconds not usable.",
-        all,
-        |s| s.downtime_seconds,
-    );
     out.counter(
         "roundel_server_state_changes_total",
         "State changes, by the state it went to.",
@@ -277,14 +273,6 @@ pub(super) fn write_servers(all: &[Backend], out: &mut Families) {
                 }
             }
         },
-    );
-    per_server(
-        out,
-        "roundel_server_ejections_total",
-        Counter,
-        "Times that passive errors put it out.",
-        all,
-        |s| s.ejections_total,
     );
     checks(all, out);
 }
@@ -315,14 +303,6 @@ fn connections(all: &[Backend], out: &mut Families) {
             }
         },
     );
-    per_server(
-        out,
-        "roundel_server_connections_reused_total",
-        Counter,
-        "Requests sent on a connection used before.",
-        all,
-        |s| s.traffic.reuses_total,
-    );
 }
 
 fn checks(all: &[Backend], out: &mut Families) {
@@ -349,50 +329,6 @@ fn checks(all: &[Backend], out: &mut Families) {
 /// Backend, server and check of each server that is checked.
 fn checked(all: &[Backend]) -> impl Iterator<Item = (&str, &str, &Check)> {
     servers(all).filter_map(|(b, s)| Some((b, s.name.as_str(), s.check.as_ref()?)))
-}
-
-#[derive(Clone, Copy)]
-enum Kind {
-    Counter,
-    Gauge,
-}
-use Kind::{Counter, Gauge};
-
-fn add(out: &mut Families, name: &str, kind: Kind, help: &str, series: impl FnOnce(&mut Series)) {
-    match kind {
-        Counter => out.counter(name, help, series),
-        Gauge => out.gauge(name, help, series),
-    }
-}
-
-fn each(
-    out: &mut Families,
-    name: &str,
-    kind: Kind,
-    help: &str,
-    all: &[Backend],
-    of: fn(&Backend) -> u64,
-) {
-    add(out, name, kind, help, |f| {
-        for b in all {
-            f.count(&[("backend", &b.name)], of(b));
-        }
-    });
-}
-
-fn per_server(
-    out: &mut Families,
-    name: &str,
-    kind: Kind,
-    help: &str,
-    all: &[Backend],
-    of: fn(&Server) -> u64,
-) {
-    add(out, name, kind, help, |f| {
-        for (b, s) in servers(all) {
-            f.count(&[("backend", b), ("server", &s.name)], of(s));
-        }
-    });
 }
 
 fn servers(all: &[Backend]) -> impl Iterator<Item = (&str, &Server)> {

@@ -6,14 +6,325 @@
 use roundel_model::ServerState;
 
 use super::OwnNumbers;
-use super::families::{Families, Series};
+use super::families::{COUNTER, Families, GAUGE, Series, Table};
+use super::frontends::CLASSES;
 use crate::csv::server_status;
 use crate::history::{Means, ServerRates};
 use crate::moment::Moment;
-use crate::status::{Backend, Frontend, Server};
+use crate::status::{Backend, Frontend, Server, Snapshot};
 
-/// The words of response classes, in the order of every array of six.
-const CODES: [&str; 6] = ["1xx", "2xx", "3xx", "4xx", "5xx", "other"];
+/// One number per process.
+const PROCESS: &Table<Snapshot> = &[
+    (
+        COUNTER,
+        "haproxy_process_connections_total",
+        "Total number of connections.",
+        |s| sum(s, |f| f.accepted()),
+    ),
+    (
+        COUNTER,
+        "haproxy_process_requests_total",
+        "Total number of requests.",
+        |s| sum(s, |f| f.requests_total),
+    ),
+    (
+        COUNTER,
+        "haproxy_process_bytes_out_total",
+        "Total number of bytes emitted.",
+        |s| sum(s, |f| f.bytes_out_total),
+    ),
+    (
+        GAUGE,
+        "haproxy_process_current_connections",
+        "Current number of connections.",
+        |s| sum(s, |f| f.connections),
+    ),
+    (
+        GAUGE,
+        "haproxy_process_max_connections",
+        "Hard limit on the number of connections.",
+        |s| s.process.max_connections,
+    ),
+    (
+        GAUGE,
+        "haproxy_process_nbthread",
+        "Number of started threads.",
+        |s| s.process.threads,
+    ),
+];
+
+/// One number per frontend.
+const FRONTEND: &Table<Frontend> = &[
+    (
+        COUNTER,
+        "haproxy_frontend_sessions_total",
+        "Total number of sessions.",
+        |f| f.accepted(),
+    ),
+    (
+        COUNTER,
+        "haproxy_frontend_connections_total",
+        "Total number of connections.",
+        |f| f.accepted(),
+    ),
+    (
+        COUNTER,
+        "haproxy_frontend_bytes_in_total",
+        "Total number of request bytes.",
+        |f| f.bytes_in_total,
+    ),
+    (
+        COUNTER,
+        "haproxy_frontend_bytes_out_total",
+        "Total number of response bytes.",
+        |f| f.bytes_out_total,
+    ),
+    (
+        COUNTER,
+        "haproxy_frontend_requests_denied_total",
+        "Total number of denied requests.",
+        |f| f.denied_requests_total,
+    ),
+    (
+        COUNTER,
+        "haproxy_frontend_request_errors_total",
+        "Total number of invalid requests.",
+        |f| f.request_errors(),
+    ),
+    (
+        COUNTER,
+        "haproxy_frontend_http_requests_total",
+        "Total number of HTTP requests.",
+        |f| f.requests_total,
+    ),
+    (
+        COUNTER,
+        "haproxy_frontend_internal_errors_total",
+        "Total number of internal errors.",
+        |f| f.internal_errors_total,
+    ),
+];
+
+/// One number per backend.
+const BACKEND: &Table<Backend> = &[
+    (
+        GAUGE,
+        "haproxy_backend_current_queue",
+        "Requests waiting for a server.",
+        |b| b.queue_length,
+    ),
+    (
+        GAUGE,
+        "haproxy_backend_current_sessions",
+        "Requests in flight.",
+        |b| b.in_flight,
+    ),
+    (
+        GAUGE,
+        "haproxy_backend_weight",
+        "Total weight of the usable servers.",
+        |b| active(b, false).map(|s| u64::from(s.weight)).sum(),
+    ),
+    (
+        GAUGE,
+        "haproxy_backend_active_servers",
+        "Usable active servers.",
+        |b| active(b, false).count() as u64,
+    ),
+    (
+        GAUGE,
+        "haproxy_backend_backup_servers",
+        "Usable backup servers.",
+        |b| active(b, true).count() as u64,
+    ),
+    (
+        COUNTER,
+        "haproxy_backend_sessions_total",
+        "Total number of requests dispatched.",
+        |b| b.requests_total,
+    ),
+    (
+        COUNTER,
+        "haproxy_backend_http_requests_total",
+        "Total number of HTTP requests.",
+        |b| b.requests_total,
+    ),
+    (
+        COUNTER,
+        "haproxy_backend_loadbalanced_total",
+        "Times that the algorithm chose.",
+        |b| b.traffic.lb_total,
+    ),
+    (
+        COUNTER,
+        "haproxy_backend_bytes_in_total",
+        "Total number of request bytes.",
+        |b| b.traffic.bytes_in_total,
+    ),
+    (
+        COUNTER,
+        "haproxy_backend_bytes_out_total",
+        "Total number of response bytes.",
+        |b| b.traffic.bytes_out_total,
+    ),
+    (
+        COUNTER,
+        "haproxy_backend_connection_errors_total",
+        "Failed connections.",
+        |b| b.traffic.connect_errors_total + b.no_server_total,
+    ),
+    (
+        COUNTER,
+        "haproxy_backend_response_errors_total",
+        "Invalid responses.",
+        |b| b.traffic.response_errors_total,
+    ),
+    (
+        COUNTER,
+        "haproxy_backend_retry_warnings_total",
+        "Attempts made again.",
+        |b| b.traffic.retries_total,
+    ),
+    (
+        COUNTER,
+        "haproxy_backend_redispatch_warnings_total",
+        "Requests sent to another server.",
+        |b| b.traffic.redispatches_total,
+    ),
+    (
+        COUNTER,
+        "haproxy_backend_client_aborts_total",
+        "Exchanges that clients broke off.",
+        |b| b.traffic.client_aborts_total,
+    ),
+    (
+        COUNTER,
+        "haproxy_backend_server_aborts_total",
+        "Exchanges that servers broke off.",
+        |b| b.traffic.server_aborts_total,
+    ),
+    (
+        COUNTER,
+        "haproxy_backend_check_up_down_total",
+        "Times it went from usable to unusable.",
+        |b| b.down_transitions_total,
+    ),
+    (
+        COUNTER,
+        "haproxy_backend_downtime_seconds_total",
+        "Seconds without a usable server.",
+        |b| b.downtime_seconds,
+    ),
+    (
+        COUNTER,
+        "haproxy_backend_connection_reuses_total",
+        "Requests sent on a connection used before.",
+        |b| b.traffic.reuses_total,
+    ),
+];
+
+/// One number per server.
+const SERVER: &Table<Server> = &[
+    (
+        GAUGE,
+        "haproxy_server_current_sessions",
+        "Requests in flight.",
+        |s| s.in_flight,
+    ),
+    (GAUGE, "haproxy_server_weight", "Weight in force.", |s| {
+        u64::from(s.weight)
+    }),
+    (
+        GAUGE,
+        "haproxy_server_idle_connections_current",
+        "Idle connections.",
+        |s| s.idle_connections,
+    ),
+    (
+        COUNTER,
+        "haproxy_server_sessions_total",
+        "Total number of requests dispatched.",
+        |s| s.requests_total,
+    ),
+    (
+        COUNTER,
+        "haproxy_server_loadbalanced_total",
+        "Times that the algorithm chose it.",
+        |s| s.traffic.lb_total,
+    ),
+    (
+        COUNTER,
+        "haproxy_server_bytes_in_total",
+        "Total number of request bytes.",
+        |s| s.traffic.bytes_in_total,
+    ),
+    (
+        COUNTER,
+        "haproxy_server_bytes_out_total",
+        "Total number of response bytes.",
+        |s| s.traffic.bytes_out_total,
+    ),
+    (
+        COUNTER,
+        "haproxy_server_connection_errors_total",
+        "Failed connections.",
+        |s| s.traffic.connect_errors_total,
+    ),
+    (
+        COUNTER,
+        "haproxy_server_response_errors_total",
+        "Invalid responses.",
+        |s| s.traffic.response_errors_total,
+    ),
+    (
+        COUNTER,
+        "haproxy_server_retry_warnings_total",
+        "Attempts made again.",
+        |s| s.traffic.retries_total,
+    ),
+    (
+        COUNTER,
+        "haproxy_server_redispatch_warnings_total",
+        "Requests sent to another server.",
+        |s| s.traffic.redispatches_total,
+    ),
+    (
+        COUNTER,
+        "haproxy_server_client_aborts_total",
+        "Exchanges that clients broke off.",
+        |s| s.traffic.client_aborts_total,
+    ),
+    (
+        COUNTER,
+        "haproxy_server_server_aborts_total",
+        "Exchanges that it broke off.",
+        |s| s.traffic.server_aborts_total,
+    ),
+    (
+        COUNTER,
+        "haproxy_server_check_up_down_total",
+        "Times it went down.",
+        |s| s.down_transitions_total,
+    ),
+    (
+        COUNTER,
+        "haproxy_server_check_failures_total",
+        "Failed probes while up.",
+        |s| s.check.as_ref().map_or(0, |c| c.failed_while_up_total),
+    ),
+    (
+        COUNTER,
+        "haproxy_server_downtime_seconds_total",
+        "Seconds not usable.",
+        |s| s.downtime_seconds,
+    ),
+    (
+        COUNTER,
+        "haproxy_server_connection_reuses_total",
+        "Requests sent on a connection used before.",
+        |s| s.traffic.reuses_total,
+    ),
+];
 
 pub(super) fn write(moment: &Moment, own: &OwnNumbers, out: &mut Families) {
     process(moment, own, out);
@@ -24,7 +335,6 @@ pub(super) fn write(moment: &Moment, own: &OwnNumbers, out: &mut Families) {
 
 fn process(moment: &Moment, own: &OwnNumbers, out: &mut Families) {
     let s = &*moment.snapshot;
-    let sum = |of: fn(&Frontend) -> u64| s.frontends.iter().map(of).sum::<u64>() as f64;
     let conn_rate: f64 = moment
         .rates
         .frontends
@@ -36,11 +346,6 @@ fn process(moment: &Moment, own: &OwnNumbers, out: &mut Families) {
     });
     let gauges = [
         (
-            "nbthread",
-            "Number of started threads.",
-            s.process.threads as f64,
-        ),
-        (
             "uptime_seconds",
             "How long ago this process was started.",
             s.uptime_seconds,
@@ -49,16 +354,6 @@ fn process(moment: &Moment, own: &OwnNumbers, out: &mut Families) {
             "start_time_seconds",
             "Start time in seconds.",
             s.process.start_time_seconds,
-        ),
-        (
-            "current_connections",
-            "Current number of connections.",
-            sum(|f| f.connections),
-        ),
-        (
-            "max_connections",
-            "Hard limit on the number of connections.",
-            s.process.max_connections as f64,
         ),
         (
             "current_connection_rate",
@@ -76,32 +371,10 @@ fn process(moment: &Moment, own: &OwnNumbers, out: &mut Families) {
             f.value(&[], value)
         });
     }
-    let counters = [
-        (
-            "connections_total",
-            "Total number of connections.",
-            sum(|f| f.accepted()),
-        ),
-        (
-            "requests_total",
-            "Total number of requests.",
-            sum(|f| f.requests_total),
-        ),
-        (
-            "bytes_out_total",
-            "Total number of bytes emitted.",
-            sum(|f| f.bytes_out_total),
-        ),
-    ];
-    for (name, help, value) in counters {
-        out.counter(&format!("haproxy_process_{name}"), help, |f| {
-            f.value(&[], value)
-        });
-    }
+    out.table(PROCESS, |f, of| f.count(&[], of(s)));
 }
 
 fn frontends(all: &[Frontend], out: &mut Families) {
-    type Of = fn(&Frontend) -> u64;
     out.gauge(
         "haproxy_frontend_status",
         "Current status, 1 for the state it is in.",
@@ -121,47 +394,11 @@ fn frontends(all: &[Frontend], out: &mut Families) {
             }
         },
     );
-    let counters: [(&str, &str, Of); 8] = [
-        ("sessions_total", "Total number of sessions.", |f| {
-            f.accepted()
-        }),
-        ("connections_total", "Total number of connections.", |f| {
-            f.accepted()
-        }),
-        ("bytes_in_total", "Total number of request bytes.", |f| {
-            f.bytes_in_total
-        }),
-        ("bytes_out_total", "Total number of response bytes.", |f| {
-            f.bytes_out_total
-        }),
-        (
-            "requests_denied_total",
-            "Total number of denied requests.",
-            |f| f.denied_requests_total,
-        ),
-        (
-            "request_errors_total",
-            "Total number of invalid requests.",
-            |f| f.request_errors(),
-        ),
-        (
-            "http_requests_total",
-            "Total number of HTTP requests.",
-            |f| f.requests_total,
-        ),
-        (
-            "internal_errors_total",
-            "Total number of internal errors.",
-            |f| f.internal_errors_total,
-        ),
-    ];
-    for (name, help, of) in counters {
-        out.counter(&format!("haproxy_frontend_{name}"), help, |f| {
-            for front in all {
-                f.count(&[("proxy", &front.name)], of(front));
-            }
-        });
-    }
+    out.table(FRONTEND, |f, of| {
+        for front in all {
+            f.count(&[("proxy", &front.name)], of(front));
+        }
+    });
     out.counter(
         "haproxy_frontend_http_responses_total",
         "Responses by class.",
@@ -174,7 +411,6 @@ fn frontends(all: &[Frontend], out: &mut Families) {
 }
 
 fn backends(all: &[Backend], out: &mut Families) {
-    type Of = fn(&Backend) -> u64;
     out.gauge(
         "haproxy_backend_status",
         "Current status, 1 for the state it is in.",
@@ -198,96 +434,11 @@ fn backends(all: &[Backend], out: &mut Families) {
             }
         },
     );
-    let gauges: [(&str, &str, Of); 5] = [
-        ("current_queue", "Requests waiting for a server.", |b| {
-            b.queue_length
-        }),
-        ("current_sessions", "Requests in flight.", |b| b.in_flight),
-        ("weight", "Total weight of the usable servers.", |b| {
-            active(b, false).map(|s| u64::from(s.weight)).sum()
-        }),
-        ("active_servers", "Usable active servers.", |b| {
-            active(b, false).count() as u64
-        }),
-        ("backup_servers", "Usable backup servers.", |b| {
-            active(b, true).count() as u64
-        }),
-    ];
-    let counters: [(&str, &str, Of); 14] = [
-        (
-            "sessions_total",
-            "Total number of requests dispatched.",
-            |b| b.requests_total,
-        ),
-        (
-            "http_requests_total",
-            "Total number of HTTP requests.",
-            |b| b.requests_total,
-        ),
-        (
-            "loadbalanced_total",
-            "Times that the algorithm chose.",
-            |b| b.traffic.lb_total,
-        ),
-        ("bytes_in_total", "Total number of request bytes.", |b| {
-            b.traffic.bytes_in_total
-        }),
-        ("bytes_out_total", "Total number of response bytes.", |b| {
-            b.traffic.bytes_out_total
-        }),
-        ("connection_errors_total", "Failed connections.", |b| {
-            b.traffic.connect_errors_total + b.no_server_total
-        }),
-        ("response_errors_total", "Invalid responses.", |b| {
-            b.traffic.response_errors_total
-        }),
-        ("retry_warnings_total", "Attempts made again.", |b| {
-            b.traffic.retries_total
-        }),
-        (
-            "redispatch_warnings_total",
-            "Requests sent to another server.",
-            |b| b.traffic.redispatches_total,
-        ),
-        (
-            "client_aborts_total",
-            "Exchanges that clients broke off.",
-            |b| b.traffic.client_aborts_total,
-        ),
-        (
-            "server_aborts_total",
-            "Exchanges that servers broke off.",
-            |b| b.traffic.server_aborts_total,
-        ),
-        (
-            "check_up_down_total",
-            "Times it went from usable to unusable.",
-            |b| b.down_transitions_total,
-        ),
-        (
-            "downtime_seconds_total",
-            "Seconds without a usable server.",
-            |b| b.downtime_seconds,
-        ),
-        (
-            "connection_reuses_total",
-            "Requests sent on a connection used before.",
-            |b| b.traffic.reuses_total,
-        ),
-    ];
-    let each = |of: Of| {
-        move |f: &mut Series| {
-            for b in all {
-                f.count(&[("proxy", &b.name)], of(b));
-            }
+    out.table(BACKEND, |f, of| {
+        for b in all {
+            f.count(&[("proxy", &b.name)], of(b));
         }
-    };
-    for (name, help, of) in gauges {
-        out.gauge(&format!("haproxy_backend_{name}"), help, each(of));
-    }
-    for (name, help, of) in counters {
-        out.counter(&format!("haproxy_backend_{name}"), help, each(of));
-    }
+    });
     out.counter(
         "haproxy_backend_http_responses_total",
         "Responses by class.",
@@ -308,7 +459,6 @@ fn backends(all: &[Backend], out: &mut Families) {
 }
 
 fn servers(moment: &Moment, out: &mut Families) {
-    type Of = fn(&Server) -> u64;
     let all = || {
         let backends = moment.snapshot.backends.iter();
         backends.flat_map(|b| b.servers.iter().map(|s| (b.name.as_str(), s)))
@@ -325,80 +475,11 @@ fn servers(moment: &Moment, out: &mut Families) {
             }
         },
     );
-    let gauges: [(&str, &str, Of); 3] = [
-        ("current_sessions", "Requests in flight.", |s| s.in_flight),
-        ("weight", "Weight in force.", |s| u64::from(s.weight)),
-        ("idle_connections_current", "Idle connections.", |s| {
-            s.idle_connections
-        }),
-    ];
-    let counters: [(&str, &str, Of); 14] = [
-        (
-            "sessions_total",
-            "Total number of requests dispatched.",
-            |s| s.requests_total,
-        ),
-        (
-            "loadbalanced_total",
-            "Times that the algorithm chose it.",
-            |s| s.traffic.lb_total,
-        ),
-        ("bytes_in_total", "Total number of request bytes.", |s| {
-            s.traffic.bytes_in_total
-        }),
-        ("bytes_out_total", "Total number of response bytes.", |s| {
-            s.traffic.bytes_out_total
-        }),
-        ("connection_errors_total", "Failed connections.", |s| {
-            s.traffic.connect_errors_total
-        }),
-        ("response_errors_total", "Invalid responses.", |s| {
-            s.traffic.response_errors_total
-        }),
-        ("retry_warnings_total", "Attempts made again.", |s| {
-            s.traffic.retries_total
-        }),
-        (
-            "redispatch_warnings_total",
-            "Requests sent to another server.",
-            |s| s.traffic.redispatches_total,
-        ),
-        (
-            "client_aborts_total",
-            "Exchanges that clients broke off.",
-            |s| s.traffic.client_aborts_total,
-        ),
-        ("server_aborts_total", "Exchanges that it broke off.", |s| {
-            s.traffic.server_aborts_total
-        }),
-        ("check_up_down_total", "Times it went down.", |s| {
-            s.down_transitions_total
-        }),
-        ("check_failures_total", "Failed probes while up.", |s| {
-            s.check.as_ref().map_or(0, |c| c.failed_while_up_total)
-        }),
-        ("downtime_seconds_total", "Seconds not usable.", |s| {
-            s.downtime_seconds
-        }),
-        (
-            "connection_reuses_total",
-            "Requests sent on a connection used before.",
-            |s| s.traffic.reuses_total,
-        ),
-    ];
-    let each = |of: Of| {
-        move |f: &mut Series| {
-            for (b, s) in all() {
-                f.count(&[("proxy", b), ("server", &s.name)], of(s));
-            }
+    out.table(SERVER, |f, of| {
+        for (b, s) in all() {
+            f.count(&[("proxy", b), ("server", &s.name)], of(s));
         }
-    };
-    for (name, help, of) in gauges {
-        out.gauge(&format!("haproxy_server_{name}"), help, each(of));
-    }
-    for (name, help, of) in counters {
-        out.counter(&format!("haproxy_server_{name}"), help, each(of));
-    }
+    });
     out.counter(
         "haproxy_server_http_responses_total",
         "Responses by class.",
@@ -459,6 +540,10 @@ fn is(server: &Server, state: &str) -> bool {
     }
 }
 
+fn sum(snapshot: &Snapshot, of: fn(&Frontend) -> u64) -> u64 {
+    snapshot.frontends.iter().map(of).sum()
+}
+
 fn active(backend: &Backend, backup: bool) -> impl Iterator<Item = &Server> {
     let servers = backend.servers.iter();
     servers.filter(move |s| {
@@ -468,7 +553,7 @@ fn active(backend: &Backend, backup: bool) -> impl Iterator<Item = &Server> {
 }
 
 fn by_code(f: &mut Series, labels: &[(&str, &str)], counts: &[u64; 6]) {
-    for (code, n) in CODES.into_iter().zip(counts) {
+    for (code, n) in CLASSES.into_iter().zip(counts) {
         let mut labels = labels.to_vec();
         labels.push(("code", code));
         f.count(&labels, *n);

@@ -8,6 +8,13 @@ use roundel_stats::{HistogramSnapshot, LATENCY_BUCKETS};
 /// Labels of one series: names and values.
 pub(super) type Labels<'a> = &'a [(&'a str, &'a str)];
 
+/// Families of one number per item: kind, name, help, and the number.
+pub(super) type Table<T> = [(MetricType, &'static str, &'static str, fn(&T) -> u64)];
+
+/// The two kinds of a table.
+pub(super) const COUNTER: MetricType = MetricType::COUNTER;
+pub(super) const GAUGE: MetricType = MetricType::GAUGE;
+
 /// Families in the order they are first written.
 #[derive(Default)]
 pub(super) struct Families {
@@ -28,6 +35,17 @@ impl Families {
     /// Adds one family of latency histograms; nothing when `series` writes none.
     pub(super) fn histogram(&mut self, name: &str, help: &str, series: impl FnOnce(&mut Series)) {
         self.add(name, help, MetricType::HISTOGRAM, series);
+    }
+
+    /// Adds each family of a table; `series` writes one family's number for each item.
+    pub(super) fn table<T>(
+        &mut self,
+        table: &Table<T>,
+        series: impl Fn(&mut Series, fn(&T) -> u64),
+    ) {
+        for (kind, name, help, of) in table {
+            self.add(name, help, *kind, |f| series(f, *of));
+        }
     }
 
     fn add(&mut self, name: &str, help: &str, kind: MetricType, series: impl FnOnce(&mut Series)) {

@@ -73,11 +73,17 @@ fn promtool_finds_nothing_to_complain_about() {
     let Some(promtool) = roundel_testkit::external("promtool", "prometheus") else {
         return;
     };
-    for snapshot in [
+    let snapshots = [
         fixture::every_state(8),
         fixture::hostile(),
         fixture::calm(0, 0),
-    ] {
+    ];
+    let own_names = snapshots.iter().cloned().map(text);
+    let compat = |s: &Snapshot| {
+        let moment = Moment::new(Arc::new(s.clone()), Default::default());
+        render_compat(&moment, &OwnNumbers::default())
+    };
+    for input in own_names.chain(snapshots.iter().map(compat)) {
         let mut child = Command::new(&promtool)
             .args(["check", "metrics"])
             .stdin(Stdio::piped())
@@ -85,7 +91,6 @@ fn promtool_finds_nothing_to_complain_about() {
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
-        let input = text(snapshot);
         child
             .stdin
             .take()

@@ -245,68 +245,45 @@ fn check(check: Option<&Check>) -> Markup {
 
 /// The name; opened, why it is in the set and what went through it.
 fn details(backend: &Backend, server: &Server) -> Markup {
-    let t = &server.traffic;
-    let facts = [
-        ("Known by", server.source.clone()),
-        (
-            "Requests",
-            format!(
-                "{} ({} by {})",
-                count(server.requests_total),
-                count(t.lb_total),
-                backend.balance
-            ),
-        ),
-        (
-            "Bytes",
-            format!(
-                "{} in, {} out",
-                bytes(t.bytes_in_total),
-                bytes(t.bytes_out_total)
-            ),
-        ),
-        (
-            "Connections",
-            format!(
-                "{} made, {} reused, {} idle",
-                count(t.connects_total),
-                count(t.reuses_total),
-                server.idle_connections
-            ),
-        ),
-        (
-            "Failures",
-            format!(
-                "{} connect, {} response, {} retried, {} redispatched",
-                t.connect_errors_total,
-                t.response_errors_total,
-                t.retries_total,
-                t.redispatches_total
-            ),
-        ),
-        (
-            "Aborts",
-            format!(
-                "{} by clients, {} by the server",
-                t.client_aborts_total, t.server_aborts_total
-            ),
-        ),
-        (
-            "Went down",
-            format!(
-                "{} times, {} in all",
-                server.down_transitions_total,
-                span(server.downtime_seconds)
-            ),
-        ),
-    ];
     html! {
         details {
             summary { span.server { (server.name) } span.address { (server.address) } }
             dl {
-                @for (word, text) in &facts { div { dt { (word) } dd { (text) } } }
+                @for (word, text) in facts(backend, server) { div { dt { (word) } dd { (text) } } }
                 @if server.state == ServerState::Left { div { dt { "Kept" } dd { "this row goes ten minutes after it left" } } }
             }
         }
     }
+}
+
+fn facts(backend: &Backend, server: &Server) -> [(&'static str, String); 7] {
+    let t = &server.traffic;
+    let (all, lb) = (count(server.requests_total), count(t.lb_total));
+    let (bytes_in, bytes_out) = (bytes(t.bytes_in_total), bytes(t.bytes_out_total));
+    let (made, reused) = (count(t.connects_total), count(t.reuses_total));
+    let (idle, balance) = (server.idle_connections, &backend.balance);
+    let (connect, response) = (t.connect_errors_total, t.response_errors_total);
+    let (retried, redispatched) = (t.retries_total, t.redispatches_total);
+    let (clients, own) = (t.client_aborts_total, t.server_aborts_total);
+    let (times, down) = (server.down_transitions_total, span(server.downtime_seconds));
+    [
+        ("Known by", server.source.clone()),
+        ("Requests", format!("{all} ({lb} by {balance})")),
+        ("Bytes", format!("{bytes_in} in, {bytes_out} out")),
+        (
+            "Connections",
+            format!("{made} made, {reused} reused, {idle} idle"),
+        ),
+        (
+            "Failures",
+            format!(
+                "{connect} connect, {response} response, {retried} retried, {redispatched} redispatched"
+            ),
+        ),
+        (
+            "Aborts",
+            format!("{clients} by clients, {own} by the server"),
+        ),
+        ("Went down", format!("{times} times, {down} in all")),
+    ]
 }
