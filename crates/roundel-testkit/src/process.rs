@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::{BufRead, BufReader, Read};
+use std::io::Read;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
 use std::thread;
@@ -14,13 +14,16 @@ pub use rustix::process::Signal;
 
 use crate::{poll, wait_for};
 
+/// What one of the outputs has brought so far.
+type Captured = Arc<Mutex<Vec<u8>>>;
+
 /// A running program with its output captured; it and its descendants are killed on drop.
 #[derive(Debug)]
 pub struct Process {
     child: Child,
     name: String,
-    stdout: Arc<Mutex<String>>,
-    stderr: Arc<Mutex<String>>,
+    stdout: Captured,
+    stderr: Captured,
 }
 
 impl Process {
@@ -52,12 +55,12 @@ impl Process {
 
     /// What was written to standard output so far.
     pub fn stdout(&self) -> String {
-        self.stdout.lock().expect("no panic while held").clone()
+        text(&self.stdout)
     }
 
     /// What was written to standard error so far.
     pub fn stderr(&self) -> String {
-        self.stderr.lock().expect("no panic while held").clone()
+        text(&self.stderr)
     }
 
     /// Waits until a whole line of either output holds `needle`, and gives the first such line.
@@ -152,19 +155,23 @@ fn parent(pid: u32) -> Option<u32> {
     rest.split_whitespace().nth(1)?.parse().ok()
 }
 
-fn capture(stream: impl Read + Send + 'static) -> Arc<Mutex<String>> {
-    let text = Arc::new(Mutex::new(String::new()));
-    let sink = Arc::clone(&text);
+/// Keeps whatever comes, as it comes: some programs never end a line.
+fn capture(mut stream: impl Read + Send + 'static) -> Captured {
+    let bytes = Captured::default();
+    let sink = Arc::clone(&bytes);
     thread::spawn(move || {
-        let mut reader = BufReader::new(stream);
-        let mut line = Vec::new();
-        while reader.read_until(b'\n', &mut line).is_ok_and(|n| n > 0) {
-            let piece = String::from_utf8_lossy(&line);
-            sink.lock().expect("no panic while held").push_str(&piece);
-            line.clear();
+        let mut buffer = [0; 4096];
+        while let Ok(count @ 1..) = stream.read(&mut buffer) {
+            let mut bytes = sink.lock().expect("no panic while held");
+            bytes.extend_from_slice(&buffer[..count]);
         }
     });
-    text
+    bytes
+}
+
+fn text(captured: &Captured) -> String {
+    let bytes = captured.lock().expect("no panic while held");
+    String::from_utf8_lossy(&bytes).into_owned()
 }
 
 /// Waits until no process has this id, or only a zombie is left; panics after `within`.

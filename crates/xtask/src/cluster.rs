@@ -59,6 +59,11 @@ impl Cluster {
         run(&mut self.compose(&words))
     }
 
+    /// Takes a service's containers away, orderly; the next [`Cluster::scale`] makes fresh ones.
+    pub(crate) fn remove(&self, service: &str) -> Result<()> {
+        run(&mut self.compose(&["rm", "-s", "-f", service]))
+    }
+
     /// Waits until exactly `count` servers serve.
     pub(crate) fn wait_up(&self, count: usize, within: Duration) -> Result<()> {
         let mut last = Vec::new();
@@ -141,7 +146,20 @@ impl Drop for Cluster {
             self.builder.as_str(),
         ];
         let removed = output(&mut command("docker", &images));
-        for error in down.err().into_iter().chain(removed.err()) {
+        let rest = [
+            "image",
+            "prune",
+            "-f",
+            "--filter",
+            "label=roundel.stage=build",
+        ];
+        let pruned = output(&mut command("docker", &rest));
+        for error in down
+            .err()
+            .into_iter()
+            .chain(removed.err())
+            .chain(pruned.err())
+        {
             eprintln!("cleaning up: {error:#}");
         }
     }

@@ -1,0 +1,71 @@
+//! The exchange on the wire: raw bytes in, raw bytes out, the whole program between them.
+//!
+//! The cases are data, grouped by the RFC sections they come from (see `cases`); one executor in
+//! the test kit plays and judges them. The same cases run against other proxies by
+//! `cargo xtask peers`.
+
+mod cases;
+mod stage;
+
+use roundel_testkit::wire::Case;
+use stage::Proxy;
+
+/// Plays the cases on a proxy of their own and panics with every failure.
+fn play(cases: Vec<Case>) {
+    let only = std::env::var("WIRE_CASE").unwrap_or_default();
+    let cases: Vec<Case> = cases
+        .into_iter()
+        .filter(|case| case.name.contains(&only))
+        .collect();
+    let proxy = Proxy::start();
+    let verdicts = proxy.stage.run(&cases);
+    let failed: Vec<String> = verdicts
+        .iter()
+        .filter_map(|v| {
+            let why = v.failure.as_ref()?;
+            Some(format!("{} ({}, {:?}): {why}", v.name, v.section, v.level))
+        })
+        .collect();
+    let (count, all) = (failed.len(), verdicts.len());
+    assert!(failed.is_empty(), "{count} of {all} failed:\n{}", failed.join("\n"));
+    println!("{all} cases");
+}
+
+macro_rules! groups {
+    ($($name:ident),* $(,)?) => {
+        $(#[test]
+        fn $name() {
+            play(cases::$name::cases());
+        })*
+
+        #[test]
+        fn names_are_unique_and_cases_many() {
+            let mut names = Vec::new();
+            $(names.extend(cases::$name::cases().into_iter().map(|case| case.name));)*
+            let all = names.len();
+            names.sort();
+            names.dedup();
+            assert_eq!(names.len(), all);
+            assert!(all >= 300, "{all} cases");
+        }
+    };
+}
+
+groups!(
+    request_line,
+    request_fields,
+    request_framing,
+    chunks,
+    answers,
+    answer_bodies,
+    hop_by_hop,
+    forwarding,
+    methods,
+    connections,
+    interim,
+    upgrades,
+    cookies,
+    retries,
+    breaks,
+    slow,
+);
