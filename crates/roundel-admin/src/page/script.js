@@ -1,7 +1,7 @@
 'use strict';
 (() => {
   const root = document.documentElement, clock = document.getElementById('clock'), say = document.getElementById('say');
-  let source, last = 0, fails = 0, spoken = '', said = 0, retry, poll;
+  let source, worked = false, last = 0, fails = 0, spoken = '', said = 0, retry, poll;
 
   // Makes `old` equal to `fresh` in place, so that focus, open details and scrolling stay.
   const morph = (old, fresh) => {
@@ -15,9 +15,16 @@
     }
     for (const {name, value} of [...fresh.attributes]) if (old.getAttribute(name) !== value) old.setAttribute(name, value);
     for (const {name} of [...old.attributes]) if (!fresh.hasAttribute(name) && name !== 'open' && name !== 'data-new') old.removeAttribute(name);
-    const a = [...old.childNodes], b = [...fresh.childNodes];
-    b.forEach((node, i) => a[i] ? morph(a[i], node) : old.appendChild(node.cloneNode(true)));
-    a.slice(b.length).forEach(node => node.remove());
+    const kept = new Map([...old.children].filter(child => child.id).map(child => [child.id, child]));
+    [...fresh.childNodes].forEach((node, i) => {
+      const at = old.childNodes[i] || null, same = node.id ? kept.get(node.id) : at && at.id ? null : at;
+      if (!same) old.insertBefore(node.cloneNode(true), at);
+      else {
+        if (same !== at) old.insertBefore(same, at);
+        morph(same, node);
+      }
+    });
+    while (old.childNodes.length > fresh.childNodes.length) old.lastChild.remove();
   };
 
   const put = (id, html) => {
@@ -65,6 +72,7 @@
   // Two failed streams in a row: a proxy in between may hold them back. Fetch the page instead.
   const fallback = () => {
     stop();
+    fails = 0;
     poll = setInterval(async () => {
       try {
         const answer = await fetch(location.href, {cache: 'no-store'});
@@ -76,7 +84,7 @@
           if (element) parts[id] = element.outerHTML;
         }
         apply({seq: page.documentElement.dataset.seq, parts, title: page.title});
-        if (!poll) return;
+        if (worked) start();
       } catch { }
     }, 3000);
     retry = setTimeout(start, 30000);
@@ -85,7 +93,11 @@
   const start = () => {
     stop();
     source = new EventSource('/events' + location.search);
-    const read = event => apply(JSON.parse(event.data));
+    worked = false;
+    const read = event => {
+      worked = true;
+      apply(JSON.parse(event.data));
+    };
     source.addEventListener('snapshot', read);
     source.addEventListener('delta', read);
     source.addEventListener('log', event => {

@@ -9,14 +9,19 @@ use tokio::sync::oneshot;
 use crate::Config;
 use crate::fixture::{self, Rig, rig};
 
-async fn listen(
-    rig: &Rig,
-) -> (
-    std::net::SocketAddr,
-    oneshot::Sender<()>,
-    tokio::task::JoinHandle<()>,
-) {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+/// A listener that serves in the background; dropping or using `stop` ends it.
+struct Listening {
+    address: std::net::SocketAddr,
+    stop: oneshot::Sender<()>,
+    served: tokio::task::JoinHandle<()>,
+}
+
+async fn listen(rig: &Rig) -> Listening {
+    listen_on(rig, ([127, 0, 0, 1], 0).into()).await
+}
+
+async fn listen_on(rig: &Rig, address: std::net::SocketAddr) -> Listening {
+    let listener = TcpListener::bind(address).await.unwrap();
     let address = listener.local_addr().unwrap();
     let (stop, stopped) = oneshot::channel::<()>();
     let admin = rig.admin.clone();
@@ -24,7 +29,11 @@ async fn listen(
         let stop = async { stopped.await.unwrap_or_default() };
         super::serve(admin, listener, stop).await.unwrap();
     });
-    (address, stop, served)
+    Listening {
+        address,
+        stop,
+        served,
+    }
 }
 
 async fn exchange(address: std::net::SocketAddr, request: &str) -> String {
@@ -38,7 +47,11 @@ async fn exchange(address: std::net::SocketAddr, request: &str) -> String {
 #[tokio::test]
 async fn a_real_listener_answers_and_stops_with_viewers_attached() {
     let rig = rig(Config::default(), fixture::calm(3, 2));
-    let (address, stop, served) = listen(&rig).await;
+    let Listening {
+        address,
+        stop,
+        served,
+    } = listen(&rig).await;
     let ask = "GET /readyz HTTP/1.1\r\nhost: any.example\r\nconnection: close\r\n\r\n";
     assert!(exchange(address, ask).await.starts_with("HTTP/1.1 200"));
     let mut viewer = TcpStream::connect(address).await.unwrap();
@@ -58,7 +71,8 @@ async fn prometheus_haproxy_exporter_reads_the_csv() {
         return;
     };
     let rig = rig(Config::default(), fixture::every_state(9));
-    let (address, _stop, _served) = listen(&rig).await;
+    let listening = listen(&rig).await;
+    let address = listening.address;
     let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let own = free.local_addr().unwrap();
     drop(free);
@@ -181,7 +195,11 @@ async fn a_browser_renews_the_page_without_reloading() {
         return;
     };
     let rig = rig(Config::default(), fixture::calm(5, 2));
-    let (address, stop, _served) = listen(&rig).await;
+    let Listening {
+        address,
+        stop,
+        served,
+    } = listen(&rig).await;
     let path = format!("{}/url", browser.session);
     browser
         .call("POST", &path, json!({"url": format!("http://{address}/")}))
@@ -207,9 +225,28 @@ async fn a_browser_renews_the_page_without_reloading() {
     browser
         .until("document.querySelector('details').open && window.same == 1")
         .await;
+    let open = "document.querySelector('#r-nodes-webapp-5 details').open";
+    browser.run(&format!("{open} = true")).await;
+    let mut fewer = fixture::every_state(8);
+    fewer.backends[0].servers.drain(1..3);
+    rig.publish(fewer).await;
+    browser
+        .until("document.querySelectorAll('tr.row').length == 19")
+        .await;
+    browser.until(open).await;
+    let icon = "document.querySelector('link[rel=icon]').href";
+    browser.until(&format!("{icon}.includes('E69F00')")).await;
     stop.send(()).unwrap();
     browser
         .until("document.documentElement.classList.contains('stale')")
+        .await;
+    served.await.unwrap();
+    let _again = listen_on(&rig, address).await;
+    browser
+        .until("!document.documentElement.classList.contains('stale')")
+        .await;
+    browser
+        .until("document.getElementById('clock').textContent.startsWith('live')")
         .await;
     let path = browser.session.clone();
     browser.call("DELETE", &path, json!({})).await;
