@@ -24,8 +24,10 @@
 mod balancer;
 mod check;
 mod director;
+mod hash;
 mod least_conn;
 mod live;
+mod maglev;
 mod p2c;
 mod pick;
 mod policy;
@@ -42,6 +44,7 @@ pub use director::{
     EventKind, Evidence, EvidenceKind, ServerAct, ServerCommand, ServerStatus, StartCheck,
     WeightOrder,
 };
+pub use hash::hash_key;
 pub use live::{BackendCounters, ServerCounters, ServerId, ServerLive};
 pub use pick::{Pick, PickContext, PickError};
 pub use policy::Policy;

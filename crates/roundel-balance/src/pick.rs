@@ -15,6 +15,9 @@ pub struct PickContext<'a> {
     pub worker: usize,
     /// The time, for policies that weigh latency.
     pub now: Instant,
+    /// The hash of the request's key, for policies that pick by key; see [`crate::hash_key`].
+    /// A request without a key goes anywhere.
+    pub hash: Option<u64>,
 }
 
 /// Says why no server was picked.

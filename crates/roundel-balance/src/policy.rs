@@ -13,11 +13,27 @@ pub enum Policy {
     LeastConn,
     /// The less loaded of two drawn at random, by latency and requests in flight.
     P2c,
+    /// By the request's key on a ring of servers; a server loaded beyond 1.25 times its share
+    /// passes keys on.
+    Hash,
+    /// By the request's key in a table of equal parts; loads are not looked at.
+    Maglev,
 }
 
 impl Policy {
     /// Every policy.
-    pub const ALL: [Self; 3] = [Self::RoundRobin, Self::LeastConn, Self::P2c];
+    pub const ALL: [Self; 5] = [
+        Self::RoundRobin,
+        Self::LeastConn,
+        Self::P2c,
+        Self::Hash,
+        Self::Maglev,
+    ];
+
+    /// Whether it picks by a key of the request.
+    pub fn needs_key(self) -> bool {
+        matches!(self, Self::Hash | Self::Maglev)
+    }
 
     /// The word of configuration files, tables and the CSV column `algo`.
     pub fn as_str(self) -> &'static str {
@@ -25,6 +41,8 @@ impl Policy {
             Self::RoundRobin => "roundrobin",
             Self::LeastConn => "leastconn",
             Self::P2c => "p2c",
+            Self::Hash => "hash",
+            Self::Maglev => "maglev",
         }
     }
 }

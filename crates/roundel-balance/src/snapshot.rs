@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use roundel_model::ServerState;
 
+use crate::hash::{Load, Place, Ring};
 use crate::least_conn::LeastConn;
+use crate::maglev::Table;
 use crate::round_robin::Schedule;
 use crate::sticky::is_cookie_value;
 use crate::turn::Turn;
@@ -47,6 +49,8 @@ enum Rotation {
     RoundRobin(Schedule),
     LeastConn(LeastConn),
     P2c,
+    Hash(Ring),
+    Maglev(Table),
 }
 
 impl Snapshot {
@@ -101,7 +105,7 @@ impl Snapshot {
         match &mut self.rotation {
             Rotation::RoundRobin(schedule) => schedule.start_at(slot),
             Rotation::LeastConn(least) => least.start_at(slot),
-            Rotation::P2c => {}
+            Rotation::P2c | Rotation::Hash(_) | Rotation::Maglev(_) => {}
         }
     }
 
@@ -113,7 +117,7 @@ impl Snapshot {
         let last = match &self.rotation {
             Rotation::RoundRobin(schedule) => schedule.last(),
             Rotation::LeastConn(least) => least.last(self.usable.len()),
-            Rotation::P2c => None,
+            Rotation::P2c | Rotation::Hash(_) | Rotation::Maglev(_) => None,
         };
         match last {
             Some(last) => Some(Turn {
@@ -194,6 +198,14 @@ impl Snapshot {
                 };
                 (!skip(p)).then(load)
             }),
+            Rotation::Hash(ring) => ring.find(n, key(context, rng), |p| {
+                let Entry { live, weight, .. } = self.entry(p);
+                (!skip(p)).then(|| Load {
+                    in_flight: live.in_flight(),
+                    weight: u64::from(*weight),
+                })
+            }),
+            Rotation::Maglev(table) => table.find(n, key(context, rng), skip),
         };
         let position = position.ok_or(PickError::AllTried)?;
         Ok(self.usable[position] as usize)
@@ -235,8 +247,26 @@ impl Rotation {
             }
             Policy::LeastConn => Self::LeastConn(LeastConn::default()),
             Policy::P2c => Self::P2c,
+            Policy::Hash => Self::Hash(Ring::new(&places(servers, usable))),
+            Policy::Maglev => Self::Maglev(Table::new(&places(servers, usable))),
         }
     }
+}
+
+fn places<'a>(servers: &'a [Entry], usable: &[u32]) -> Vec<Place<'a>> {
+    let place = |i: &u32| {
+        let entry = &servers[*i as usize];
+        Place {
+            name: entry.live.name.as_str(),
+            weight: u64::from(entry.weight),
+        }
+    };
+    usable.iter().map(place).collect()
+}
+
+/// The request's key; a request without one goes anywhere.
+fn key(context: &PickContext<'_>, rng: &mut fastrand::Rng) -> u64 {
+    context.hash.unwrap_or_else(|| rng.u64(..))
 }
 
 /// The servers that take new requests; backups only when there is no other.

@@ -12,7 +12,7 @@ use std::time::Instant;
 use proptest::prelude::*;
 use roundel_balance::{
     BackendConfig, Balancer, PickContext, PickError, Placement, Policy, ServerId, StickyKey,
-    StickyVerdict, View,
+    StickyVerdict, View, hash_key,
 };
 use roundel_model::{Name, ServerState};
 
@@ -50,6 +50,7 @@ fn context(worker: usize, tried: &[ServerId]) -> PickContext<'_> {
         tried,
         worker,
         now: Instant::now(),
+        hash: None,
     }
 }
 
@@ -248,5 +249,81 @@ proptest! {
             prop_assert_eq!(verdict.server(), state.takes_sticky().then_some(index));
         }
         prop_assert_eq!(snapshot.sticky(b"zzz"), StickyVerdict::Unknown);
+    }
+}
+
+/// The server that each of 2,000 keys leads to, without anything in flight.
+fn homes(balancer: &Arc<Balancer>) -> Vec<ServerId> {
+    let mut view = View::new(Arc::clone(balancer));
+    let mut rng = fastrand::Rng::with_seed(1);
+    let mut home = |key: u32| {
+        let context = PickContext {
+            hash: Some(hash_key(&key.to_be_bytes())),
+            ..context(0, &[])
+        };
+        let pick = view.current().pick(&context, &mut rng);
+        pick.expect("a server serves").id()
+    };
+    (0..2_000).map(&mut home).collect()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(16))]
+
+    #[test]
+    fn a_key_moves_only_with_its_server(n in 2u8..12, gone in 0u8..12, maglev: bool) {
+        let gone = gone % n;
+        let policy = if maglev { Policy::Maglev } else { Policy::Hash };
+        let balancer = balancer(policy, 1);
+        publish(&balancer, &vec![256; n.into()]);
+        let before = homes(&balancer);
+        let id = balancer.live(&name(&format!("s{}", gone + 1))).id;
+        let down = |i: u8| if i == gone { ServerState::Down } else { ServerState::Up };
+        let placements = (0..n).map(|i| placement(&balancer, i + 1, 256, down(i)));
+        balancer.publish(placements.collect());
+        let after = homes(&balancer);
+        let own = before.iter().filter(|home| **home == id).count();
+        let others = before.iter().zip(&after).filter(|(b, a)| **b != id && b != a).count();
+        prop_assert!(!after.contains(&id));
+        // Its own keys are about 1/n of all; the ring moves no other, Maglev very few.
+        let share = 2_000 / usize::from(n);
+        prop_assert!((share / 2..=share * 2).contains(&own), "{own} keys of {share}");
+        prop_assert!(others <= if maglev { 2_000 / 20 } else { 0 }, "{others} moved");
+    }
+}
+
+#[test]
+fn keys_go_to_backups_only_while_no_other_server_serves() {
+    for policy in [Policy::Hash, Policy::Maglev] {
+        let balancer = balancer(policy, 1);
+        let publish = |state| {
+            let mut all = vec![
+                placement(&balancer, 1, 256, state),
+                placement(&balancer, 2, 256, ServerState::Up),
+            ];
+            all[1].backup = true;
+            balancer.publish(all);
+        };
+        let only = |n: u8| {
+            let id = balancer.live(&name(&format!("s{n}"))).id;
+            homes(&balancer).iter().all(|home| *home == id)
+        };
+        publish(ServerState::Up);
+        assert!(only(1));
+        publish(ServerState::Down);
+        assert!(only(2));
+    }
+}
+
+#[test]
+fn without_a_key_requests_are_spread() {
+    for policy in [Policy::Hash, Policy::Maglev] {
+        let balancer = balancer(policy, 1);
+        publish(&balancer, &[256, 256, 256]);
+        let counts = pick_in_parallel(&balancer, 1, 300);
+        assert!(
+            counts.len() == 3 && counts.values().all(|n| *n > 50),
+            "{counts:?}"
+        );
     }
 }

@@ -72,6 +72,7 @@ impl Search {
             tried: &self.tried,
             worker: worker.index,
             now: worker.clock().recent(),
+            hash: None,
         };
         current.pick(&context, &mut worker.rng.borrow_mut())
     }

@@ -161,6 +161,7 @@ impl Bench {
             tried: &[],
             worker: 0,
             now: self.now,
+            hash: None,
         };
         let mut rng = fastrand::Rng::with_seed(1);
         self.view.current().pick(&context, &mut rng).unwrap()
