@@ -102,7 +102,7 @@ pub(super) fn process(scene: &Scene<'_>) -> Part {
                     } } }
                 }
             }
-            dl.facts {
+            dl {
                 (fact("Up for", &span(snapshot.uptime_seconds as u64)))
                 (fact("Process", &format!("{} with {} {}", p.pid, p.threads, plural(p.threads as usize, "worker"))))
                 (fact("Memory", &bytes(p.resident_bytes)))
@@ -118,5 +118,5 @@ pub(super) fn process(scene: &Scene<'_>) -> Part {
 }
 
 fn fact(word: &str, text: &str) -> Markup {
-    html! { div { dt { (word) } dd { (text) } } }
+    html! { dt { (word) } dd { (text) } }
 }

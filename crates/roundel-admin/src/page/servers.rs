@@ -174,7 +174,9 @@ fn heads() -> Markup {
         ("Check", ""),
     ];
     html! {
-        thead { tr { @for (word, class) in heads { th scope="col" class=[(!class.is_empty()).then_some(class)] { (word) } } } }
+        thead { tr { @for (word, class) in heads {
+            th scope="col" class=[(!class.is_empty()).then_some(class)] title=[(word == "Mean").then_some("of the last 1,024 exchanges")] { (word) }
+        } } }
     }
 }
 
@@ -189,25 +191,30 @@ fn row(scene: &Scene<'_>, backend: &Backend, server: &Server) -> Part {
     let t = &server.traffic;
     let markup = html! {
         tr id=(id) class={ "row c-" (look.class) } {
-            td.state data-label="State" {
+            td.state {
                 (look.mark())
                 @if !server.reason.is_empty() { span.reason { (server.reason) } }
             }
             th.who scope="row" { (details(backend, server)) }
-            td.num data-label="Weight" { (server.weight) @if server.backup { " backup" } }
-            td.num data-label="Share" { (rates.share.map_or("–".into(), percent)) }
-            td.num.flow data-label="Req/s" { (flow(scene, backend, server)) span { (rate(rates.requests_per_second)) } }
-            td.num data-label="In flight" { (count(server.in_flight)) }
-            td.num data-label="Mean" title="mean of the last 1,024 exchanges" { (mean(rates)) }
-            td.num data-label="2xx" title=(t.responses_total[1]) { (count(t.responses_total[1])) }
-            td.num data-label="4xx" title=(t.responses_total[3]) { (count(t.responses_total[3])) }
-            td.num data-label="5xx" title=(t.responses_total[4]) { (count(t.responses_total[4])) }
-            td.num data-label="Errors" title=(server.errors_total) { (count(server.errors_total)) }
-            td.num data-label="For" { (span(server.since_seconds)) }
-            td.check data-label="Check" { (check(server.check.as_ref())) (acts::buttons(scene, backend, server)) }
+            td.num { (server.weight) @if server.backup { " backup" } }
+            td.num { (rates.share.map_or("–".into(), percent)) }
+            td.num.flow { (flow(scene, backend, server)) span { (rate(rates.requests_per_second)) } }
+            td.num { (count(server.in_flight)) }
+            td.num { (mean(rates)) }
+            td.num title=[full(t.responses_total[1])] { (count(t.responses_total[1])) }
+            td.num title=[full(t.responses_total[3])] { (count(t.responses_total[3])) }
+            td.num title=[full(t.responses_total[4])] { (count(t.responses_total[4])) }
+            td.num title=[full(server.errors_total)] { (count(server.errors_total)) }
+            td.num { (span(server.since_seconds)) }
+            td.check { (check(server.check.as_ref())) (acts::buttons(scene, backend, server)) }
         }
     };
     Part::leaf(id, markup)
+}
+
+/// The whole number, where the cell shows a shortened one.
+fn full(n: u64) -> Option<u64> {
+    (n >= 10_000).then_some(n)
 }
 
 fn mean(rates: &ServerRates) -> String {
@@ -249,8 +256,8 @@ fn details(backend: &Backend, server: &Server) -> Markup {
         details {
             summary { span.server { (server.name) } span.address { (server.address) } }
             dl {
-                @for (word, text) in facts(backend, server) { div { dt { (word) } dd { (text) } } }
-                @if server.state == ServerState::Left { div { dt { "Kept" } dd { "this row goes ten minutes after it left" } } }
+                @for (word, text) in facts(backend, server) { dt { (word) } dd { (text) } }
+                @if server.state == ServerState::Left { dt { "Kept" } dd { "this row goes ten minutes after it left" } }
             }
         }
     }
