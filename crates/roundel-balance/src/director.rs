@@ -8,6 +8,7 @@ mod command;
 mod health;
 mod input;
 mod left;
+mod outliers;
 mod output;
 mod probe;
 mod record;
@@ -26,7 +27,7 @@ use std::time::{Duration, Instant};
 
 use roundel_model::{Name, ServerState};
 
-use crate::{Balancer, CheckSpec, ServerId};
+use crate::{Balancer, CheckSpec, OutlierSpec, ServerId};
 use left::{LeftRow, LeftRows};
 use record::Record;
 use weights::Weights;
@@ -46,6 +47,8 @@ pub struct DirectorConfig {
     /// The time over which a server that begins to serve reaches its weight; zero (the default)
     /// gives it the whole weight at once.
     pub slow_start: Duration,
+    /// When passive errors put a server out.
+    pub outlier: OutlierSpec,
 }
 
 impl Default for DirectorConfig {
@@ -54,6 +57,7 @@ impl Default for DirectorConfig {
             check: CheckSpec::default(),
             drain_timeout: Duration::from_secs(8),
             slow_start: Duration::ZERO,
+            outlier: OutlierSpec::default(),
         }
     }
 }
@@ -76,6 +80,10 @@ pub struct Director {
     left: LeftRows,
     output: VecDeque<DirectorOutput>,
     rng: fastrand::Rng,
+    /// When the workers' counts are looked at next; `None` while nothing puts servers out.
+    look_at: Option<Instant>,
+    /// When the window of error ratios began; `None` before the first look.
+    window_since: Option<Instant>,
     /// Whether something that a snapshot shows has changed since the last one.
     dirty: bool,
     rounded: bool,
@@ -94,6 +102,8 @@ impl Director {
             left: LeftRows::default(),
             output: VecDeque::new(),
             rng: fastrand::Rng::with_seed(seed),
+            look_at: None,
+            window_since: None,
             dirty: false,
             rounded: false,
         }
@@ -120,6 +130,7 @@ impl Director {
                 self.reconfigure_check(now, i);
             }
         }
+        self.reconfigure_outliers(now);
         self.dirty = true;
         self.finish(now);
     }
@@ -176,7 +187,10 @@ impl Director {
             record.warm_until = None;
         }
         let mut after = record.derive();
-        let begins = matches!(before, ServerState::Joining | ServerState::Down);
+        let begins = matches!(
+            before,
+            ServerState::Joining | ServerState::Down | ServerState::Ejected
+        );
         if after == ServerState::Up && begins && !slow_start.is_zero() {
             record.warm_until = Some(now + slow_start);
             after = ServerState::Warming;
@@ -250,6 +264,7 @@ impl Director {
 
     /// Ends every `handle_*`: publishes what changed.
     fn finish(&mut self, now: Instant) {
+        self.look_at = self.next_look(now);
         if std::mem::take(&mut self.dirty) {
             self.publish(now);
         }

@@ -28,6 +28,7 @@ mod hash;
 mod least_conn;
 mod live;
 mod maglev;
+mod outlier;
 mod p2c;
 mod pick;
 mod policy;
@@ -46,6 +47,7 @@ pub use director::{
 };
 pub use hash::hash_key;
 pub use live::{BackendCounters, ServerCounters, ServerId, ServerLive};
+pub use outlier::{EjectionCause, OutlierSpec};
 pub use pick::{Pick, PickContext, PickError};
 pub use policy::Policy;
 pub use round_robin::{MAX_SCHEDULE, Rounding};

@@ -32,6 +32,15 @@ pub struct ServerLive {
     pub workers: PerWorker<ServerCounters>,
     in_flight: CachePadded<AtomicU32>,
     latency: CachePadded<Latency>,
+    streaks: CachePadded<Streaks>,
+}
+
+/// Failures in a row. Read with every answer, written only when something failed, so the line
+/// stays shared among the workers while all is well.
+#[derive(Debug, Default)]
+struct Streaks {
+    unanswered: AtomicU32,
+    errors: AtomicU32,
 }
 
 impl ServerLive {
@@ -42,6 +51,7 @@ impl ServerLive {
             workers: PerWorker::new(workers),
             in_flight: CachePadded::default(),
             latency: CachePadded::default(),
+            streaks: CachePadded::default(),
         }
     }
 
@@ -73,10 +83,43 @@ impl ServerLive {
         self.latency.get(now)
     }
 
+    /// Notes the status of a final answer: ends a row of attempts without one, and one of 5xx.
+    pub fn note_answer(&self, status: u16) {
+        clear(&self.streaks.unanswered);
+        if (500..600).contains(&status) {
+            self.streaks.errors.fetch_add(1, Relaxed);
+        } else {
+            clear(&self.streaks.errors);
+        }
+    }
+
+    /// Notes an attempt that brought no answer, through no fault of the client.
+    pub fn note_failure(&self) {
+        self.streaks.unanswered.fetch_add(1, Relaxed);
+    }
+
+    /// Attempts in a row without an answer, and answers in a row with 5xx.
+    pub(crate) fn streaks(&self) -> (u32, u32) {
+        let Streaks { unanswered, errors } = &*self.streaks;
+        (unanswered.load(Relaxed), errors.load(Relaxed))
+    }
+
+    pub(crate) fn clear_streaks(&self) {
+        clear(&self.streaks.unanswered);
+        clear(&self.streaks.errors);
+    }
+
     /// Final answers of any status, on all workers.
     pub fn answers(&self) -> u64 {
         self.workers
             .sum(|w| w.responses[1..].iter().map(Counter::get).sum())
+    }
+}
+
+/// Writes only where there is something to clear.
+fn clear(streak: &AtomicU32) {
+    if streak.load(Relaxed) != 0 {
+        streak.store(0, Relaxed);
     }
 }
 

@@ -272,6 +272,8 @@ fn kind(kind: roundel_balance::EventKind) -> EventKind {
         Theirs::Drained => EventKind::Drained,
         Theirs::CheckUp => EventKind::CheckUp,
         Theirs::CheckDown => EventKind::CheckDown,
+        Theirs::Ejected => EventKind::Ejected,
+        Theirs::Returned => EventKind::Returned,
         Theirs::Weight => EventKind::Weight,
         Theirs::Admin => EventKind::Admin,
         Theirs::NoServer => EventKind::NoServer,

@@ -63,6 +63,7 @@ impl LeftRow {
             downtime: self.totals.downtime,
             check_failures: self.totals.check_failures,
             check_downs: self.totals.check_downs,
+            ejections: self.totals.ejections,
             check: None,
             cookie: String::new(),
         }

@@ -76,6 +76,10 @@ pub enum EventKind {
     CheckUp,
     /// A server was put down.
     CheckDown,
+    /// Passive errors put a server out for a while.
+    Ejected,
+    /// That while is over.
+    Returned,
     /// A weight changed.
     Weight,
     /// An operator ordered something.
@@ -99,6 +103,8 @@ impl EventKind {
             Self::Drained => "drained",
             Self::CheckUp => "check-up",
             Self::CheckDown => "check-down",
+            Self::Ejected => "ejected",
+            Self::Returned => "returned",
             Self::Weight => "weight",
             Self::Admin => "admin",
             Self::NoServer => "no-server",

@@ -6,11 +6,12 @@ use std::time::{Duration, Instant};
 use roundel_model::{AdminState, Presence, Server, ServerState};
 
 use super::health::Health;
+use super::outliers::Outlier;
 use super::probe::Probe;
 use super::weights::{Weights, shown};
 use super::words::{Span, result};
 use super::{CheckState, DirectorConfig, ServerStatus};
-use crate::{Placement, ServerLive};
+use crate::{EjectionCause, Placement, ServerLive};
 
 /// For how long a server that has never passed is probed at the fast pace.
 const BIRTH: Duration = Duration::from_secs(60);
@@ -37,6 +38,7 @@ pub(super) struct Record {
     pub(super) gossip_down: bool,
     pub(super) presence_since: Instant,
     pub(super) departure: Option<Departure>,
+    pub(super) outlier: Outlier,
     pub(super) state: ServerState,
     pub(super) since: Instant,
     pub(super) joined: Instant,
@@ -61,6 +63,8 @@ pub(super) struct Totals {
     pub(super) downtime: Duration,
     pub(super) check_failures: u64,
     pub(super) check_downs: u64,
+    /// In the order of [`EjectionCause::ALL`].
+    pub(super) ejections: [u64; 3],
 }
 
 impl Record {
@@ -76,6 +80,7 @@ impl Record {
             health.assume_up();
         }
         Self {
+            outlier: Outlier::new(now, &live),
             live,
             weights: Weights {
                 given: server.weight,
@@ -111,6 +116,8 @@ impl Record {
         self.slow = false;
         self.gossip_down = false;
         self.departure = None;
+        self.outlier = Outlier::new(now, &self.live);
+        self.live.clear_streaks();
         self.joined = now;
     }
 
@@ -124,6 +131,8 @@ impl Record {
             ServerState::Joining
         } else if self.gossip_down || !self.health.is_up() {
             ServerState::Down
+        } else if self.outlier.ejection.is_some() {
+            ServerState::Ejected
         } else if self.admin == AdminState::Drain || self.weights.fine() == 0 {
             ServerState::Draining
         } else if self.warm_until.is_some() {
@@ -150,6 +159,10 @@ impl Record {
     /// Whether one failed check is enough, because something else speaks against it too.
     pub(super) fn is_doubted(&self) -> bool {
         self.connect_doubt || self.server.presence != Presence::Present
+    }
+
+    pub(super) fn count_ejection(&mut self, cause: EjectionCause) {
+        self.totals.ejections[cause as usize] += 1;
     }
 
     pub(super) fn count_check_failure(&mut self) {
@@ -244,6 +257,7 @@ impl Record {
             downtime: totals.downtime,
             check_failures: totals.check_failures,
             check_downs: totals.check_downs,
+            ejections: totals.ejections,
             check: config.check.is_on().then(|| self.check_state()),
             cookie,
         }
@@ -267,6 +281,14 @@ impl Record {
         match self.state {
             ServerState::Joining => format!("first check: {}", result(&self.probe.last)),
             ServerState::Down => self.cause.clone(),
+            ServerState::Ejected => self
+                .outlier
+                .ejection
+                .as_ref()
+                .map_or_else(String::new, |e| {
+                    let left = e.until.saturating_duration_since(now);
+                    format!("{}; back in {}", e.text, Span(left))
+                }),
             ServerState::Maint => "ordered by operator".into(),
             ServerState::Draining if self.admin == AdminState::Drain => {
                 "ordered by operator".into()
@@ -288,6 +310,9 @@ impl Record {
             Presence::Suspect => format!("gossip silent for {for_how_long}, check passes"),
             Presence::Failed => format!("failed by gossip for {for_how_long}, check passes"),
             _ if self.slow => "slow: the check times out, requests are answered".into(),
+            _ if self.outlier.spared.is_some() => {
+                "fails requests; stays, since too many servers are out".into()
+            }
             _ if self.health.is_in_transition() => {
                 format!("check fails: {}", result(&self.probe.last))
             }

@@ -47,6 +47,8 @@ pub struct ServerStatus {
     pub check_failures: u64,
     /// Times it went down.
     pub check_downs: u64,
+    /// Times passive errors put it out, in the order of [`crate::EjectionCause::ALL`].
+    pub ejections: [u64; 3],
     /// Its check; `None` when checks are off.
     pub check: Option<CheckState>,
     /// The value of the sticky cookie that leads to it; empty for a row that has left.

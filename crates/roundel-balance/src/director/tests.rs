@@ -6,6 +6,7 @@ mod evidence;
 mod gossip;
 mod leaving;
 mod orders;
+mod outliers;
 mod publishing;
 
 use std::borrow::Cow;
@@ -54,6 +55,7 @@ fn off() -> DirectorConfig {
             kind: CheckKind::Off,
             ..CheckSpec::default()
         },
+        outlier: OutlierSpec::OFF,
         ..DirectorConfig::default()
     }
 }

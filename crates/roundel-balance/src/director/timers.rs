@@ -23,7 +23,10 @@ impl Director {
     /// When [`Self::handle_timeout`] is due next.
     pub fn poll_timeout(&self) -> Option<Instant> {
         let first = self.timers.first().map(|(at, _)| *at);
-        [first, self.left.expiry()].into_iter().flatten().min()
+        [first, self.left.expiry(), self.look_at]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     /// Does what is due at `now`.
@@ -42,11 +45,13 @@ impl Director {
             }
             self.start_check(now, i);
             self.lose_patience(now, i);
+            self.end_ejection(now, i);
             self.settle(now, i);
         }
         if !gone.is_empty() {
             self.remove(now, &gone);
         }
+        self.look(now);
         while let Some(row) = self.left.pop_expired(now) {
             self.balancer.forget(&row.live.name);
         }
@@ -69,7 +74,11 @@ impl Director {
             && !record.gossip_down;
         let patience = waits.then(|| (record.presence_since + GOSSIP_PATIENCE).max(now + RETHINK));
         let step = record.next_step(now, self.config.slow_start);
-        let due = [departs, check, patience, step].into_iter().flatten().min();
+        let back = record.outlier.ejection.as_ref().map(|e| e.until);
+        let due = [departs, check, patience, step, back]
+            .into_iter()
+            .flatten()
+            .min();
         let id = record.live.id;
         if let Some(old) = record.timer.take() {
             self.timers.remove(&(old, id));

@@ -150,7 +150,7 @@ fn server(
         since_seconds: now.saturating_duration_since(status.since).as_secs(),
         downtime_seconds: status.downtime.as_secs(),
         down_transitions_total: status.check_downs,
-        ejections_total: 0,
+        ejections_total: status.ejections.iter().sum(),
         state_changes_total: changes.into_iter().flatten().map(word).collect(),
         check: check(status, tally),
         idle_connections: 0,
