@@ -16,6 +16,7 @@ pub(crate) fn limits() -> Limits {
         fields: 40,
         extensions: 64,
         trailers: 256,
+        refuse_host_mismatch: false,
         ..Limits::default()
     }
 }

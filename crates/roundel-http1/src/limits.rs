@@ -16,8 +16,8 @@ pub struct Limits {
     /// Refuses every target byte that RFC 3986 does not allow. Default false: `[ ] \ ^ { | }`, the
     /// backtick and a lone `%` pass, because browsers send them.
     pub strict_target: bool,
-    /// Refuses (400) an absolute-form target whose authority differs from Host. Default false: the
-    /// target wins and Host is written from it (RFC 9112, 3.2.2).
+    /// Refuses (400) an absolute-form target whose authority differs from Host. Default true; else
+    /// the target wins and Host is written from it (RFC 9112, 3.2.2).
     pub refuse_host_mismatch: bool,
 }
 
@@ -35,7 +35,7 @@ impl Default for Limits {
             extensions: 4 * 1024,
             trailers: 8 * 1024,
             strict_target: false,
-            refuse_host_mismatch: false,
+            refuse_host_mismatch: true,
         }
     }
 }

@@ -34,6 +34,8 @@ reasons! {
     RequestLine => 400, "bad_request_line";
     /// The method is not a token.
     Method => 400, "bad_method";
+    /// The method is longer than any that exists (RFC 9112, 3).
+    MethodTooLong => 501, "method_too_long";
     /// The target has a form or a byte that it must not have.
     Target => 400, "bad_target";
     /// The target is longer than the limit.

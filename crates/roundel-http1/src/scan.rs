@@ -168,6 +168,9 @@ fn check_request_line(line: &[u8], limits: &Limits) -> Result<(), Reason> {
     if !syntax::is_token(method) {
         return Err(Reason::Method);
     }
+    if method.len() > syntax::MOST_METHOD {
+        return Err(Reason::MethodTooLong);
+    }
     check_target(target, limits)?;
     check_version(version)
 }

@@ -69,6 +69,9 @@ fn length(bytes: &[u8], class: u8) -> usize {
     at
 }
 
+/// Bytes of a method; the longest one registered has 17 (RFC 9110, 16.1).
+pub(crate) const MOST_METHOD: usize = 64;
+
 /// Counts the bytes at the front that may stand in a token.
 #[inline]
 pub(crate) fn token_length(bytes: &[u8]) -> usize {

@@ -35,7 +35,8 @@ pub(crate) struct StatusLine {
 #[inline]
 pub(crate) fn request_line(bytes: &[u8]) -> Option<RequestLine> {
     let method_end = syntax::token_length(bytes);
-    if method_end == 0 || bytes.get(method_end) != Some(&b' ') {
+    let is_long = method_end > syntax::MOST_METHOD;
+    if method_end == 0 || is_long || bytes.get(method_end) != Some(&b' ') {
         return None;
     }
     let target_end = method_end + 1 + syntax::target_length(&bytes[method_end + 1..]);

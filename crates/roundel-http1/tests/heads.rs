@@ -3,9 +3,9 @@
 #![allow(clippy::unwrap_used, reason = "helpers of tests")]
 
 use roundel_http1::{
-    Block, Edits, Form, Framing, Known, Limits, Method, Persist, Preface, Progress, Reason,
-    Remaining, RequestHead, RequestPlan, ResponseHead, ResponsePlan, Trailers, Version, chunk,
-    write_request, write_response,
+    Block, ChunkDecoder, Edits, Form, Framing, Known, Limits, Method, Persist, Preface, Progress,
+    Reason, Remaining, RequestHead, RequestPlan, ResponseHead, ResponsePlan, Trailers, Version,
+    chunk, write_request, write_response,
 };
 
 fn request(text: &str) -> RequestHead {
@@ -435,4 +435,16 @@ fn every_reason_has_its_own_word_and_a_status_of_an_error() {
             .iter()
             .all(|reason| (400..600).contains(&reason.status()))
     );
+}
+
+#[test]
+fn a_broken_chunk_stays_broken() {
+    let mut decoder = ChunkDecoder::new(&Limits::default());
+    let body = b"0\r\nX: y\n\r\n";
+    let first = decoder.decode(body).unwrap_err();
+    // What cannot be understood has no end, whatever is looked at next.
+    for rest in [&body[..], &b"\r\n"[..], &b""[..]] {
+        assert_eq!(decoder.decode(rest), Err(first));
+        assert!(!decoder.is_done());
+    }
 }

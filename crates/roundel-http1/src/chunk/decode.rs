@@ -63,6 +63,8 @@ enum State {
     Trailers,
     /// Behind the body.
     Done,
+    /// Something was wrong. Nothing behind it can be told apart, so this state is the last.
+    Broken(Reason),
 }
 
 /// Where in `*( BWS ";" BWS name [ BWS "=" BWS value ] )` the decoder is.
@@ -97,14 +99,23 @@ impl ChunkDecoder {
 
     /// Looks at `input`, the bytes that come next.
     ///
-    /// Errors: the first thing wrong; the connection is not to be used any more.
+    /// Errors: the first thing wrong, again and again; the connection is not to be used any more.
     pub fn decode(&mut self, input: &[u8]) -> Result<Decoded, Reason> {
+        let decoded = self.advance(input);
+        if let Err(reason) = decoded {
+            self.state = State::Broken(reason);
+        }
+        decoded
+    }
+
+    fn advance(&mut self, input: &[u8]) -> Result<Decoded, Reason> {
         let mut at = 0;
         loop {
             match self.state {
                 State::Data { left } => return Ok(data(left, at, input.len())),
                 State::Trailers => return self.trailer_section(input, at),
                 State::Done => return Ok(Decoded::End { skip: at }),
+                State::Broken(reason) => return Err(reason),
                 _ => {}
             }
             let Some(&byte) = input.get(at) else {
