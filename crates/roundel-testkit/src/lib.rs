@@ -2,7 +2,7 @@
 //!
 //! Owns: child processes that never outlive their test, waiting on a condition with a deadline,
 //! a blocking HTTP/1 client and origin that share no code with the product, a light load
-//! generator, and free loopback addresses. Does not own: any product logic; a helper that needs
+//! generator, free loopback addresses, and scripted cases on the wire ([`wire`]). Does not own: any product logic; a helper that needs
 //! a Roundel crate belongs beside that crate's tests.
 //!
 //! Start with [`Process`] and [`wait_for`].
@@ -16,6 +16,7 @@ mod network;
 mod origin;
 mod process;
 mod wait;
+pub mod wire;
 
 pub use http::{Connection, Response, get, request};
 pub use load::{Load, LoadReport, Reuse};

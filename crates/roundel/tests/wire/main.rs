@@ -27,7 +27,11 @@ fn play(cases: Vec<Case>) {
         })
         .collect();
     let (count, all) = (failed.len(), verdicts.len());
-    assert!(failed.is_empty(), "{count} of {all} failed:\n{}", failed.join("\n"));
+    assert!(
+        failed.is_empty(),
+        "{count} of {all} failed:\n{}",
+        failed.join("\n")
+    );
     println!("{all} cases");
 }
 

@@ -3,18 +3,18 @@
 use std::process::Command;
 use std::time::Duration;
 
-use roundel_testkit::wire::{Lane, Stage, Topology};
+use roundel_testkit::wire::{Stage, Topology};
 use roundel_testkit::{Process, free_address, wait_for};
 
 /// A running Roundel and the stage around it.
-pub struct Proxy {
-    pub stage: Stage,
+pub(crate) struct Proxy {
+    pub(crate) stage: Stage,
     _process: Process,
     _folder: tempfile::TempDir,
 }
 
 impl Proxy {
-    pub fn start() -> Self {
+    pub(crate) fn start() -> Self {
         let topology = Topology::new(4);
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("roundel.toml");
@@ -22,10 +22,9 @@ impl Proxy {
         let mut command = Command::new(env!("CARGO_BIN_EXE_roundel"));
         let mut process = Process::spawn(command.args(["serve", "-c"]).arg(&file));
         let stage = Stage::new(topology);
-        wait_for("listeners", Duration::from_secs(20), || {
+        wait_for("every lane", Duration::from_secs(30), || {
             assert!(process.try_exit().is_none(), "{process}");
-            let up = |lane| std::net::TcpStream::connect(stage.slots()[0].lane(lane)).is_ok();
-            Lane::ALL.into_iter().all(up).then_some(())
+            stage.serves().then_some(())
         });
         Self {
             stage,

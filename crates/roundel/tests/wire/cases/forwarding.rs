@@ -1,5 +1,5 @@
 use roundel_testkit::wire::Case;
 
-pub fn cases() -> Vec<Case> {
+pub(crate) fn cases() -> Vec<Case> {
     Vec::new()
 }

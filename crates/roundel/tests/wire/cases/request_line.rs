@@ -7,65 +7,237 @@ use super::{Refused, refused, section};
 const LINES: &[Refused] = &[
     ("line-no-version", "GET /\r\nHost: a\r\n\r\n", &[400, 505]),
     ("line-09-only", "GET /\r\n\r\n", &[400, 505]),
-    ("line-empty-method", " / HTTP/1.1\r\nHost: a\r\n\r\n", &[400]),
-    ("line-leading-space", " GET / HTTP/1.1\r\nHost: a\r\n\r\n", &[400]),
-    ("line-leading-tab", "\tGET / HTTP/1.1\r\nHost: a\r\n\r\n", &[400]),
-    ("line-two-spaces", "GET  / HTTP/1.1\r\nHost: a\r\n\r\n", &[400]),
-    ("line-two-spaces-before-version", "GET /  HTTP/1.1\r\nHost: a\r\n\r\n", &[400]),
-    ("line-tab-separators", "GET\t/\tHTTP/1.1\r\nHost: a\r\n\r\n", &[400]),
-    ("line-trailing-space", "GET / HTTP/1.1 \r\nHost: a\r\n\r\n", &[400]),
-    ("line-trailing-word", "GET / HTTP/1.1 x\r\nHost: a\r\n\r\n", &[400]),
+    (
+        "line-empty-method",
+        " / HTTP/1.1\r\nHost: a\r\n\r\n",
+        &[400],
+    ),
+    (
+        "line-leading-space",
+        " GET / HTTP/1.1\r\nHost: a\r\n\r\n",
+        &[400],
+    ),
+    (
+        "line-leading-tab",
+        "\tGET / HTTP/1.1\r\nHost: a\r\n\r\n",
+        &[400],
+    ),
+    (
+        "line-two-spaces",
+        "GET  / HTTP/1.1\r\nHost: a\r\n\r\n",
+        &[400],
+    ),
+    (
+        "line-two-spaces-before-version",
+        "GET /  HTTP/1.1\r\nHost: a\r\n\r\n",
+        &[400],
+    ),
+    (
+        "line-tab-separators",
+        "GET\t/\tHTTP/1.1\r\nHost: a\r\n\r\n",
+        &[400],
+    ),
+    (
+        "line-trailing-space",
+        "GET / HTTP/1.1 \r\nHost: a\r\n\r\n",
+        &[400],
+    ),
+    (
+        "line-trailing-word",
+        "GET / HTTP/1.1 x\r\nHost: a\r\n\r\n",
+        &[400],
+    ),
     ("line-no-target", "GET HTTP/1.1\r\nHost: a\r\n\r\n", &[400]),
     ("line-bare-lf", "GET / HTTP/1.1\nHost: a\r\n\r\n", &[400]),
     ("line-all-bare-lf", "GET / HTTP/1.1\nHost: a\n\n", &[400]),
-    ("line-bare-cr-end", "GET / HTTP/1.1\rHost: a\r\n\r\n", &[400]),
-    ("line-cr-in-target", "GET /a\rb HTTP/1.1\r\nHost: a\r\n\r\n", &[400]),
-    ("line-nul-in-target", "GET /a\0b HTTP/1.1\r\nHost: a\r\n\r\n", &[400]),
-    ("line-nul-in-method", "G\0T / HTTP/1.1\r\nHost: a\r\n\r\n", &[400]),
-    ("line-vt-separator", "GET\x0b/ HTTP/1.1\r\nHost: a\r\n\r\n", &[400]),
-    ("line-ff-separator", "GET\x0c/ HTTP/1.1\r\nHost: a\r\n\r\n", &[400]),
-    ("line-two-crcr", "GET / HTTP/1.1\r\r\nHost: a\r\n\r\n", &[400]),
+    (
+        "line-bare-cr-end",
+        "GET / HTTP/1.1\rHost: a\r\n\r\n",
+        &[400],
+    ),
+    (
+        "line-cr-in-target",
+        "GET /a\rb HTTP/1.1\r\nHost: a\r\n\r\n",
+        &[400],
+    ),
+    (
+        "line-nul-in-target",
+        "GET /a\0b HTTP/1.1\r\nHost: a\r\n\r\n",
+        &[400],
+    ),
+    (
+        "line-nul-in-method",
+        "G\0T / HTTP/1.1\r\nHost: a\r\n\r\n",
+        &[400],
+    ),
+    (
+        "line-vt-separator",
+        "GET\x0b/ HTTP/1.1\r\nHost: a\r\n\r\n",
+        &[400],
+    ),
+    (
+        "line-ff-separator",
+        "GET\x0c/ HTTP/1.1\r\nHost: a\r\n\r\n",
+        &[400],
+    ),
+    (
+        "line-two-crcr",
+        "GET / HTTP/1.1\r\r\nHost: a\r\n\r\n",
+        &[400],
+    ),
     ("method-slash", "GE/T / HTTP/1.1\r\nHost: a\r\n\r\n", &[400]),
     ("method-colon", "GET: / HTTP/1.1\r\nHost: a\r\n\r\n", &[400]),
-    ("method-quoted", "\"GET\" / HTTP/1.1\r\nHost: a\r\n\r\n", &[400]),
+    (
+        "method-quoted",
+        "\"GET\" / HTTP/1.1\r\nHost: a\r\n\r\n",
+        &[400],
+    ),
     ("method-at", "G@T / HTTP/1.1\r\nHost: a\r\n\r\n", &[400]),
-    ("method-braces", "{GET} / HTTP/1.1\r\nHost: a\r\n\r\n", &[400]),
+    (
+        "method-braces",
+        "{GET} / HTTP/1.1\r\nHost: a\r\n\r\n",
+        &[400],
+    ),
     ("method-del", "G\x7fT / HTTP/1.1\r\nHost: a\r\n\r\n", &[400]),
-    ("method-non-ascii", "G\u{c9}T / HTTP/1.1\r\nHost: a\r\n\r\n", &[400]),
-    ("version-2-0", "GET / HTTP/2.0\r\nHost: a\r\n\r\n", &[400, 505]),
-    ("version-3-0", "GET / HTTP/3.0\r\nHost: a\r\n\r\n", &[400, 505]),
-    ("version-0-9", "GET / HTTP/0.9\r\nHost: a\r\n\r\n", &[400, 505]),
+    (
+        "method-non-ascii",
+        "G\u{c9}T / HTTP/1.1\r\nHost: a\r\n\r\n",
+        &[400],
+    ),
+    (
+        "version-2-0",
+        "GET / HTTP/2.0\r\nHost: a\r\n\r\n",
+        &[400, 505],
+    ),
+    (
+        "version-3-0",
+        "GET / HTTP/3.0\r\nHost: a\r\n\r\n",
+        &[400, 505],
+    ),
+    (
+        "version-0-9",
+        "GET / HTTP/0.9\r\nHost: a\r\n\r\n",
+        &[400, 505],
+    ),
     ("version-1", "GET / HTTP/1\r\nHost: a\r\n\r\n", &[400]),
     ("version-1-dot", "GET / HTTP/1.\r\nHost: a\r\n\r\n", &[400]),
     ("version-01-1", "GET / HTTP/01.1\r\nHost: a\r\n\r\n", &[400]),
     ("version-1-01", "GET / HTTP/1.01\r\nHost: a\r\n\r\n", &[400]),
-    ("version-1-10", "GET / HTTP/1.10\r\nHost: a\r\n\r\n", &[400, 505]),
+    (
+        "version-1-10",
+        "GET / HTTP/1.10\r\nHost: a\r\n\r\n",
+        &[400, 505],
+    ),
     ("version-lower", "GET / http/1.1\r\nHost: a\r\n\r\n", &[400]),
     ("version-mixed", "GET / Http/1.1\r\nHost: a\r\n\r\n", &[400]),
     ("version-htp", "GET / HTP/1.1\r\nHost: a\r\n\r\n", &[400]),
-    ("version-httpx", "GET / HTTPX/1.1\r\nHost: a\r\n\r\n", &[400]),
-    ("version-space", "GET / HTTP/ 1.1\r\nHost: a\r\n\r\n", &[400]),
+    (
+        "version-httpx",
+        "GET / HTTPX/1.1\r\nHost: a\r\n\r\n",
+        &[400],
+    ),
+    (
+        "version-space",
+        "GET / HTTP/ 1.1\r\nHost: a\r\n\r\n",
+        &[400],
+    ),
     ("version-comma", "GET / HTTP/1,1\r\nHost: a\r\n\r\n", &[400]),
-    ("version-letter", "GET / HTTP/1.x\r\nHost: a\r\n\r\n", &[400]),
-    ("version-minus", "GET / HTTP/-1.1\r\nHost: a\r\n\r\n", &[400]),
+    (
+        "version-letter",
+        "GET / HTTP/1.x\r\nHost: a\r\n\r\n",
+        &[400],
+    ),
+    (
+        "version-minus",
+        "GET / HTTP/-1.1\r\nHost: a\r\n\r\n",
+        &[400],
+    ),
     ("version-icap", "GET / ICAP/1.0\r\nHost: a\r\n\r\n", &[400]),
-    ("target-no-slash", "GET abc HTTP/1.1\r\nHost: a\r\n\r\n", &[400]),
-    ("target-query-only", "GET ?q HTTP/1.1\r\nHost: a\r\n\r\n", &[400]),
-    ("target-fragment", "GET /a#b HTTP/1.1\r\nHost: a\r\n\r\n", &[400]),
-    ("target-space", "GET /a b HTTP/1.1\r\nHost: a\r\n\r\n", &[400]),
-    ("target-star-get", "GET * HTTP/1.1\r\nHost: a\r\n\r\n", &[400]),
-    ("target-star-plus", "OPTIONS *x HTTP/1.1\r\nHost: a\r\n\r\n", &[400]),
-    ("target-authority-get", "GET a:80 HTTP/1.1\r\nHost: a:80\r\n\r\n", &[400]),
-    ("target-absolute-empty-host", "GET http:///x HTTP/1.1\r\nHost: a\r\n\r\n", &[400]),
-    ("target-absolute-userinfo", "GET http://u:p@a/ HTTP/1.1\r\nHost: a\r\n\r\n", &[400]),
-    ("target-absolute-bad-port", "GET http://a:x/ HTTP/1.1\r\nHost: a\r\n\r\n", &[400]),
-    ("target-absolute-fragment", "GET http://a/x#y HTTP/1.1\r\nHost: a\r\n\r\n", &[400]),
-    ("target-absolute-comma-host", "GET http://a,b/ HTTP/1.1\r\nHost: a,b\r\n\r\n", &[400]),
-    ("target-del", "GET /a\x7fb HTTP/1.1\r\nHost: a\r\n\r\n", &[400]),
-    ("target-quote", "GET /a\"b HTTP/1.1\r\nHost: a\r\n\r\n", &[400]),
-    ("target-less", "GET /a<b HTTP/1.1\r\nHost: a\r\n\r\n", &[400]),
-    ("preface-in-1-0", "PRI * HTTP/1.1\r\nHost: a\r\n\r\n", &[400, 501, 505]),
-    ("garbage", "\x16\x03\x01\x02\0\x01\0\x01\u{fc}\x03\x03\r\n\r\n", &[400]),
+    (
+        "target-no-slash",
+        "GET abc HTTP/1.1\r\nHost: a\r\n\r\n",
+        &[400],
+    ),
+    (
+        "target-query-only",
+        "GET ?q HTTP/1.1\r\nHost: a\r\n\r\n",
+        &[400],
+    ),
+    (
+        "target-fragment",
+        "GET /a#b HTTP/1.1\r\nHost: a\r\n\r\n",
+        &[400],
+    ),
+    (
+        "target-space",
+        "GET /a b HTTP/1.1\r\nHost: a\r\n\r\n",
+        &[400],
+    ),
+    (
+        "target-star-get",
+        "GET * HTTP/1.1\r\nHost: a\r\n\r\n",
+        &[400],
+    ),
+    (
+        "target-star-plus",
+        "OPTIONS *x HTTP/1.1\r\nHost: a\r\n\r\n",
+        &[400],
+    ),
+    (
+        "target-authority-get",
+        "GET a:80 HTTP/1.1\r\nHost: a:80\r\n\r\n",
+        &[400],
+    ),
+    (
+        "target-absolute-empty-host",
+        "GET http:///x HTTP/1.1\r\nHost: a\r\n\r\n",
+        &[400],
+    ),
+    (
+        "target-absolute-userinfo",
+        "GET http://u:p@a/ HTTP/1.1\r\nHost: a\r\n\r\n",
+        &[400],
+    ),
+    (
+        "target-absolute-bad-port",
+        "GET http://a:x/ HTTP/1.1\r\nHost: a\r\n\r\n",
+        &[400],
+    ),
+    (
+        "target-absolute-fragment",
+        "GET http://a/x#y HTTP/1.1\r\nHost: a\r\n\r\n",
+        &[400],
+    ),
+    (
+        "target-absolute-comma-host",
+        "GET http://a,b/ HTTP/1.1\r\nHost: a,b\r\n\r\n",
+        &[400],
+    ),
+    (
+        "target-del",
+        "GET /a\x7fb HTTP/1.1\r\nHost: a\r\n\r\n",
+        &[400],
+    ),
+    (
+        "target-quote",
+        "GET /a\"b HTTP/1.1\r\nHost: a\r\n\r\n",
+        &[400],
+    ),
+    (
+        "target-less",
+        "GET /a<b HTTP/1.1\r\nHost: a\r\n\r\n",
+        &[400],
+    ),
+    (
+        "preface-in-1-0",
+        "PRI * HTTP/1.1\r\nHost: a\r\n\r\n",
+        &[400, 501, 505],
+    ),
+    (
+        "garbage",
+        "\x16\x03\x01\x02\0\x01\0\x01\u{fc}\x03\x03\r\n\r\n",
+        &[400],
+    ),
     ("garbage-text", "hello\r\n\r\n", &[400]),
     ("garbage-json", "{\"method\": \"GET\"}\r\n\r\n", &[400]),
 ];
@@ -112,9 +284,17 @@ fn sizes() -> Vec<Case> {
     let long = |n: usize| format!("GET /{} HTTP/1.1\r\nHost: a\r\n\r\n", "x".repeat(n));
     let method = "M".repeat(300);
     vec![
-        Case::new("target-8000").send(long(8000)).status(&[200]).kept(),
-        Case::new("target-100k").send(long(100_000)).refused(&[414, 400]),
-        Case::new("target-17k").own().send(long(17_000)).refused(&[414]),
+        Case::new("target-8000")
+            .send(long(8000))
+            .status(&[200])
+            .kept(),
+        Case::new("target-100k")
+            .send(long(100_000))
+            .refused(&[414, 400]),
+        Case::new("target-17k")
+            .own()
+            .send(long(17_000))
+            .refused(&[414]),
         Case::new("target-endless")
             .send(format!("GET /{}", "x".repeat(300_000)))
             .refused(&[414, 400]),
@@ -233,7 +413,7 @@ fn absolute() -> Vec<Case> {
     ]
 }
 
-pub fn cases() -> Vec<Case> {
+pub(crate) fn cases() -> Vec<Case> {
     let mut all = refused("RFC 9112 3", LINES);
     let targets = TARGETS.iter().map(|(n, t)| passes(n, t)).collect();
     all.extend(section("RFC 9112 3.2.1", targets));

@@ -1,0 +1,265 @@
+//! Where cases are played: slots of lanes and servers, one case at a time in each.
+
+use std::net::SocketAddr;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+use std::time::Instant;
+
+use super::case::{Case, Ends, Lane, Outcome, Step};
+use super::client::Link;
+use super::judge::{self, Played, Verdict};
+use super::origin::{Site, State};
+use super::{DEADLINE, message};
+use crate::network::{free_port, loopback};
+
+/// One set of addresses of the proxy under test with servers of its own.
+#[derive(Debug)]
+pub struct Slot {
+    /// The servers.
+    pub site: Site,
+    /// Where the proxy listens, by the order of [`Lane::ALL`].
+    pub lanes: Vec<(Lane, SocketAddr)>,
+}
+
+/// What a proxy under test must be configured to do; it is rendered for each kind of proxy.
+#[derive(Debug)]
+pub struct Topology {
+    /// The slots.
+    pub slots: Vec<Slot>,
+}
+
+/// A running proxy under test.
+#[derive(Debug)]
+pub struct Stage {
+    topology: Topology,
+}
+
+impl Topology {
+    /// Milliseconds of the quick lane's timeouts: request head, client, server.
+    pub const QUICK: u64 = 400;
+
+    /// Starts the servers of `slots` slots and finds free ports for the lanes.
+    pub fn new(slots: usize) -> Self {
+        let slot = |_| {
+            let ip = loopback();
+            let mut lanes: Vec<(Lane, SocketAddr)> = Vec::new();
+            for lane in Lane::ALL {
+                let fresh = |_: &()| {
+                    let port = free_port(ip);
+                    let taken = lanes.iter().any(|(_, a)| a.port() == port);
+                    (!taken).then_some(port)
+                };
+                let port = std::iter::repeat(()).find_map(|()| fresh(&()));
+                lanes.push((lane, (ip, port.expect("a free port")).into()));
+            }
+            Slot {
+                site: Site::start(),
+                lanes,
+            }
+        };
+        Self {
+            slots: (0..slots).map(slot).collect(),
+        }
+    }
+
+    /// The servers behind a lane, by name.
+    pub fn servers(slot: &Slot, lane: Lane) -> Vec<(&'static str, SocketAddr)> {
+        let site = &slot.site;
+        match lane {
+            Lane::One | Lane::Trusted | Lane::Quick => vec![("a", site.a)],
+            Lane::Pair | Lane::Sticky => vec![("a", site.a), ("b", site.b)],
+            Lane::Dead => vec![("dead", site.dead), ("a", site.a)],
+            Lane::None => vec![("dead", site.dead)],
+        }
+    }
+}
+
+impl Slot {
+    /// The address of a lane.
+    pub fn lane(&self, lane: Lane) -> SocketAddr {
+        let found = self.lanes.iter().find(|(l, _)| *l == lane);
+        found.expect("every lane has an address").1
+    }
+}
+
+impl Stage {
+    /// Takes a topology that a proxy serves.
+    pub fn new(topology: Topology) -> Self {
+        Self { topology }
+    }
+
+    /// The slots.
+    pub fn slots(&self) -> &[Slot] {
+        &self.topology.slots
+    }
+
+    /// Whether every lane with a server answers.
+    pub fn serves(&self) -> bool {
+        let slots = self.topology.slots.iter();
+        let mut lanes = slots.flat_map(|slot| slot.lanes.iter().map(move |lane| (slot, lane)));
+        lanes.all(|(slot, (lane, at))| {
+            slot.site.begin(&[]);
+            let answers = *lane == Lane::None || answers(*at);
+            slot.site.end();
+            answers
+        })
+    }
+
+    /// Plays the cases, one at a time per slot, and judges them; in the order of the cases.
+    pub fn run(&self, cases: &[Case]) -> Vec<Verdict> {
+        let next = AtomicUsize::new(0);
+        let verdicts: Mutex<Vec<Option<Verdict>>> = Mutex::new(vec![None; cases.len()]);
+        thread::scope(|scope| {
+            for slot in &self.topology.slots {
+                let (next, verdicts) = (&next, &verdicts);
+                scope.spawn(move || {
+                    loop {
+                        let at = next.fetch_add(1, Ordering::Relaxed);
+                        let Some(case) = cases.get(at) else { return };
+                        let verdict = play(slot, case);
+                        verdicts.lock().expect("no panic while held")[at] = Some(verdict);
+                    }
+                });
+            }
+        });
+        let verdicts = verdicts.into_inner().expect("no panic while held");
+        verdicts.into_iter().flatten().collect()
+    }
+}
+
+/// Whether a request is answered by a server.
+fn answers(at: SocketAddr) -> bool {
+    let Ok(mut link) = Link::open(at, Instant::now() + DEADLINE) else {
+        return false;
+    };
+    link.probe().is_ok() && link.probe_answered()
+}
+
+/// Plays one case in a slot.
+fn play(slot: &Slot, case: &Case) -> Verdict {
+    slot.site.begin(&case.script);
+    let deadline = Instant::now() + DEADLINE;
+    let mut links = Vec::new();
+    let mut failed = client(slot, case, deadline, &mut links).err();
+    if failed.is_none() && case.outcomes.iter().any(|o| o.cancelled) {
+        let cancelled = |s: &State| s.ends.iter().any(Option::is_some);
+        if !slot.site.shared.wait(deadline, cancelled) {
+            failed = Some("the proxy goes on with the origin".to_owned());
+        }
+    }
+    let state = slot.site.end();
+    let played = Played {
+        links: &links,
+        state: &state,
+        failed,
+    };
+    judge::judge(case, &played)
+}
+
+/// Plays the client's part. Errors: it hangs, or what comes is not HTTP.
+fn client(
+    slot: &Slot,
+    case: &Case,
+    deadline: Instant,
+    links: &mut Vec<Link>,
+) -> Result<(), String> {
+    let open = |links: &mut Vec<Link>| {
+        let link = Link::open(slot.lane(case.lane), deadline);
+        links.push(link.map_err(|e| format!("cannot connect: {e}"))?);
+        Ok::<(), String>(())
+    };
+    let mut methods = case.methods.iter();
+    open(links)?;
+    for step in &case.steps {
+        if matches!(step, Step::Open) {
+            open(links)?;
+            continue;
+        }
+        let link = links.last_mut().expect("one is open");
+        if matches!(step, Step::Send(_) | Step::Cut(_) | Step::Drip(..)) && link.is_fresh() {
+            match case.methods.is_empty() {
+                true => link.method(&first_word(step)),
+                false => methods.by_ref().for_each(|m| link.method(m)),
+            }
+        }
+        take_step(slot, step, link, deadline)?;
+    }
+    let link = links.last_mut().expect("one is open");
+    finish(case, link)
+}
+
+fn first_word(step: &Step) -> String {
+    let (Step::Send(bytes) | Step::Cut(bytes) | Step::Drip(bytes, _)) = step else {
+        return "GET".to_owned();
+    };
+    let line = message::text(bytes);
+    line.trim_start()
+        .split(' ')
+        .next()
+        .unwrap_or_default()
+        .to_owned()
+}
+
+fn take_step(slot: &Slot, step: &Step, link: &mut Link, deadline: Instant) -> Result<(), String> {
+    let shared = &slot.site.shared;
+    match step {
+        Step::Send(bytes) => link.send(bytes),
+        Step::Cut(bytes) => {
+            link.send(bytes);
+            link.taken()?;
+        }
+        Step::Drip(bytes, pause) => {
+            link.drip(bytes, std::time::Duration::from_millis(*pause))?;
+        }
+        Step::Answer => {
+            if !link.answer()? {
+                return Err("the connection ends without an answer".to_owned());
+            }
+        }
+        Step::Until(needle) => link.until(needle)?,
+        Step::HalfClose => link.half_close(),
+        Step::Reset => link.reset(),
+        Step::End => link.end()?,
+        Step::Signal(word) => shared.signal(word),
+        Step::Await(word) => {
+            if !shared.wait(deadline, |s| s.signals.contains(word)) {
+                return Err(format!("the origin never came to {word:?}"));
+            }
+        }
+        Step::OriginClosed => {
+            if !shared.wait(deadline, State::is_quiet) {
+                return Err("a connection to the origin stays open".to_owned());
+            }
+        }
+        Step::Open => {}
+    }
+    Ok(())
+}
+
+/// Reads what is still to come, as far as the outcomes need it.
+fn finish(case: &Case, link: &mut Link) -> Result<(), String> {
+    link.settle()?;
+    let outcomes = &case.outcomes;
+    let wants = |ends: Ends| outcomes.iter().any(|o| o.ends == ends);
+    let breaks = |o: &Outcome| o.answers.iter().flatten().any(|w| w.broken);
+    if outcomes.iter().all(|o| o.ends == Ends::Closed) || outcomes.iter().any(breaks) {
+        return link.end();
+    }
+    let most = outcomes
+        .iter()
+        .map(|o| o.answers.as_ref().map_or(0, Vec::len));
+    let most = most.max().unwrap_or(0);
+    while link.answers.len() < most && link.end.is_none() && link.answer()? {}
+    if wants(Ends::Kept) && link.end.is_none() {
+        link.probe()?;
+    }
+    let refused = link
+        .answers
+        .last()
+        .is_some_and(|a| a.message.status() >= 400);
+    if wants(Ends::Closed) && refused {
+        return link.end();
+    }
+    Ok(())
+}
