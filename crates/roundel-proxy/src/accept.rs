@@ -39,6 +39,7 @@ pub(crate) async fn run(
             return;
         }
     };
+    let mut exhausted = false;
     loop {
         tokio::select! {
             biased;
@@ -49,11 +50,17 @@ pub(crate) async fn run(
             ready = listener.readable() => {
                 let Ok(mut ready) = ready else { return };
                 match burst(&worker, &slot, door, listener.get_ref()) {
-                    Ok(()) => tokio::task::yield_now().await,
+                    Ok(()) => {
+                        exhausted = false;
+                        tokio::task::yield_now().await;
+                    }
                     Err(e) if e.kind() == io::ErrorKind::WouldBlock => ready.clear_ready(),
                     Err(e) => {
                         slot.counters(worker.index).connections_rejected.add(1);
-                        tracing::warn!(error = %e, "cannot accept; connections wait in the queue");
+                        // Once per shortage, not twenty times a second.
+                        if !std::mem::replace(&mut exhausted, true) {
+                            tracing::warn!(error = %e, "cannot accept; connections wait in the queue");
+                        }
                         tokio::time::sleep(EXHAUSTED_PAUSE).await;
                     }
                 }

@@ -11,6 +11,8 @@ const KEPT: usize = 64;
 
 /// Free buffers of one worker.
 #[derive(Debug, Default)]
+// Heads are boxed because they move from task to task; the boxes are what is kept.
+#[expect(clippy::vec_box)]
 pub(crate) struct Blocks {
     blocks: RefCell<Vec<Block>>,
     requests: RefCell<Vec<Box<RequestHead>>>,

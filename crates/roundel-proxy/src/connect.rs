@@ -208,7 +208,10 @@ async fn race(
         };
         failed(worker, slot, search, &done, &error);
         let added = add(worker, slot, search, &mut open, limit);
-        if added.is_none() && open.is_empty() {
+        if added.is_some() {
+            done.pick.counters().retries.add(1);
+            done.pick.counters().redispatches.add(1);
+        } else if open.is_empty() {
             return Err(match error.kind() {
                 io::ErrorKind::TimedOut => NoLink::TimedOut,
                 _ => NoLink::Refused,
@@ -255,10 +258,7 @@ fn failed(
     opening: &Opening,
     error: &io::Error,
 ) {
-    let counters = opening.pick.counters();
-    counters.connect_errors.add(1);
-    counters.retries.add(1);
-    counters.redispatches.add(1);
+    opening.pick.counters().connect_errors.add(1);
     if !search.tried.contains(&opening.pick.id()) {
         search.tried.push(opening.pick.id());
     }
@@ -271,6 +271,7 @@ fn failed(
         // Descriptors or ports of our own ran out: says nothing about the server.
         _ => return,
     };
+    opening.pick.server().note_failure();
     tell(worker, slot, &opening.pick, kind);
 }
 

@@ -136,7 +136,14 @@ impl Control {
                 listeners.push(Ok(*bound));
                 continue;
             }
-            let (local, sockets) = listener::bind_all(listen.address, self.workers())?;
+            // Another frontend, or this one with another setting, may hold the address until
+            // the reload is through; the port is shared meanwhile.
+            let ours = state
+                .frontends
+                .iter()
+                .flat_map(|f| &f.listeners)
+                .any(|b| b.local == listen.address);
+            let (local, sockets) = listener::bind_all(listen.address, self.workers(), ours)?;
             state.next_listener += 1;
             let bound = Bound {
                 asked: *listen,

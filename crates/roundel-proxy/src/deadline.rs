@@ -20,46 +20,34 @@ pub(crate) struct Deadlines {
 /// The worker's time: exact when read, else as of the last reading, at most one sweep old.
 #[derive(Debug)]
 pub(crate) struct Clock {
-    start: Instant,
-    /// Microseconds since `start`.
-    last: Cell<u64>,
+    last: Cell<Instant>,
 }
 
 #[derive(Debug)]
 struct Entry {
-    /// Microseconds since the clock's start; `NEVER` for none.
-    at: Cell<u64>,
+    at: Cell<Option<Instant>>,
     waker: RefCell<Option<Waker>>,
 }
 
-const NEVER: u64 = u64::MAX;
-
 impl Clock {
-    fn new(start: Instant) -> Self {
-        Self {
-            start,
-            last: Cell::new(0),
-        }
-    }
-
     /// Reads the system's clock.
     pub(crate) fn now(&self) -> Instant {
         let now = Instant::now();
-        self.last
-            .set(now.saturating_duration_since(self.start).as_micros() as u64);
+        self.last.set(now);
         now
     }
 
     /// The time of the last reading.
     pub(crate) fn recent(&self) -> Instant {
-        self.start + Duration::from_micros(self.last.get())
+        self.last.get()
     }
 }
 
 impl Deadlines {
     pub(crate) fn new(start: Instant) -> Self {
+        let last = Cell::new(start);
         Self {
-            clock: Rc::new(Clock::new(start)),
+            clock: Rc::new(Clock { last }),
             entries: Rc::default(),
         }
     }
@@ -71,7 +59,7 @@ impl Deadlines {
     /// Makes a deadline that is not set. It wakes the task that polled it last.
     pub(crate) fn register(&self) -> Deadline {
         let entry = Rc::new(Entry {
-            at: Cell::new(NEVER),
+            at: Cell::new(None),
             waker: RefCell::new(None),
         });
         let key = self.entries.borrow_mut().insert(entry.clone());
@@ -85,10 +73,9 @@ impl Deadlines {
 
     /// Wakes every task whose deadline has passed.
     pub(crate) fn sweep(&self) {
-        self.clock.now();
-        let now = self.clock.last.get();
+        let now = self.clock.now();
         for (_, entry) in self.entries.borrow().iter() {
-            if entry.at.get() <= now {
+            if entry.at.get().is_some_and(|at| at <= now) {
                 entry.wake();
             }
         }
@@ -120,22 +107,20 @@ pub(crate) struct Deadline {
 }
 
 impl Deadline {
-    /// Fires `after` the clock's recent time.
+    /// Fires `after` the clock's recent time; never, if that is beyond the end of time.
     pub(crate) fn set(&self, after: Duration) {
-        let after = u64::try_from(after.as_micros()).unwrap_or(NEVER);
-        self.entry
-            .at
-            .set(self.clock.last.get().saturating_add(after));
+        self.entry.at.set(self.clock.recent().checked_add(after));
     }
 
     /// Never fires.
     pub(crate) fn clear(&self) {
-        self.entry.at.set(NEVER);
+        self.entry.at.set(None);
     }
 
     /// Whether it has fired; if not, the task of `cx` is woken when it does.
     pub(crate) fn poll_fired(&self, cx: &Context<'_>) -> bool {
-        if self.entry.at.get() <= self.clock.last.get() {
+        let now = self.clock.recent();
+        if self.entry.at.get().is_some_and(|at| at <= now) {
             return true;
         }
         let mut waker = self.entry.waker.borrow_mut();

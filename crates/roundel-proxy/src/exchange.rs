@@ -4,25 +4,26 @@
 //! What is decided on the way is decided by functions elsewhere that return data.
 
 use std::future::poll_fn;
+use std::rc::Rc;
 
-use roundel_balance::{Pick, PickError, ServerId, StickyVerdict};
-use roundel_http1::{Edits, Method, Persist, RequestHead, RequestPlan, write_request};
+use roundel_balance::{Pick, ServerId, StickyVerdict};
+use roundel_http1::{Edits, Method, RequestHead};
 
-use crate::connect::{NoLink, Search, StickyServer, connect};
+use crate::connect::{Search, StickyServer};
 use crate::deadline::Deadline;
-use crate::retry::{self, Failure, Verdict};
 use crate::rules::BackendSlot;
 use crate::sides::{Downstream, SourceError};
 use crate::story::{Scene, Story, conclude};
 use crate::term::{Phase, Term};
-use crate::upstream::{H1Server, HeadError};
+use crate::upstream::H1Server;
 use crate::{headers, route, sticky};
 
+mod attempt;
 mod own;
 mod pump;
 mod replay;
 
-use pump::{BodyEnd, HeadEnd, Pump, Side};
+use pump::{BodyEnd, Pump, Side};
 use replay::Replay;
 
 pub(crate) use own::refuse;
@@ -39,6 +40,7 @@ pub(crate) enum Outcome {
 
 /// The server's side of a switched connection; in flight as long as it lives.
 pub(crate) struct Tunnelled {
+    pub(crate) slot: Rc<BackendSlot>,
     pub(crate) server: H1Server,
     pub(crate) pick: Pick,
 }
@@ -47,7 +49,6 @@ pub(crate) struct Tunnelled {
 struct Begun {
     pick: Pick,
     server: H1Server,
-    replay: Replay,
     /// The whole request was sent.
     sent: bool,
     request_bytes: u64,
@@ -124,169 +125,44 @@ fn refused(head: &RequestHead) -> Option<(u16, &'static str)> {
 /// One request on its way through a backend.
 struct Course<'x> {
     scene: Scene<'x>,
-    slot: &'x BackendSlot,
+    slot: &'x Rc<BackendSlot>,
     search: Search,
     /// The server that the client's cookie names and that serves.
     cookie: Option<ServerId>,
     edits: Edits,
+    replay: Replay,
+    /// A connection of this server was stale; it is asked again on a fresh one.
+    again: Option<Pick>,
+    stale_seen: bool,
     /// The server that was asked last.
     last: Option<Pick>,
 }
 
 impl<'x> Course<'x> {
-    fn new(scene: Scene<'x>, slot: &'x BackendSlot, head: &RequestHead, story: &mut Story) -> Self {
+    fn new(
+        scene: Scene<'x>,
+        slot: &'x Rc<BackendSlot>,
+        head: &RequestHead,
+        story: &mut Story,
+    ) -> Self {
         let counters = &slot.backend.balancer.counters()[scene.worker.index];
         counters.requests.add(1);
-        counters
-            .last_request
-            .set(scene.worker.unix(story.started).as_secs());
-        let mut search = Search::default();
-        search.sticky = find_sticky(slot, head, story);
+        counters.last_request.set(scene.worker.unix_second());
+        let search = Search {
+            sticky: find_sticky(slot, head, story),
+            ..Search::default()
+        };
         Self {
             scene,
             slot,
             cookie: search.sticky.map(|s| s.id),
             search,
             edits: request_edits(scene, slot, head),
+            replay: Replay::new(head),
+            again: None,
+            stale_seen: false,
             last: None,
         }
-    }
-
-    /// Tries servers until one begins a final answer.
-    async fn attempts<D: Downstream>(
-        &mut self,
-        client: &mut D,
-        deadline: &Deadline,
-        story: &mut Story,
-    ) -> Result<Begun, Failed> {
-        let method = client.head().method();
-        let careful = !method.is_idempotent();
-        let mut replay = Replay::new(client.head());
-        let mut stale_seen = false;
-        let mut again: Option<Pick> = None;
-        loop {
-            story.phase = Phase::Connect;
-            let fresh = again.is_some();
-            let pick = match again.take() {
-                Some(pick) => pick,
-                None => self
-                    .search
-                    .pick(self.scene.worker, self.slot)
-                    .map_err(|e| self.no_server(e, story))?,
-            };
-            deadline.clear();
-            let link = connect(
-                self.scene.worker,
-                self.slot,
-                &mut self.search,
-                pick,
-                fresh,
-                careful,
-            )
-            .await
-            .map_err(|e| no_link(e, story))?;
-            let counters = link.pick.counters();
-            counters.requests.add(1);
-            if link.reused {
-                counters.reuses.add(1);
-            }
-            story.connect = Some(link.took);
-            story.connected_at = Some(match link.reused {
-                true => story.head_at,
-                false => self.scene.worker.clock().recent(),
-            });
-            story.phase = Phase::Head;
-            let (blocks, limits) = (&self.scene.worker.blocks, &self.scene.rules.limits);
-            let mut server = H1Server::new(link.stream, link.reused, blocks, limits);
-            self.write_head(client.head(), &link.pick, &mut server);
-            replay.rewind();
-            let mut pump = Pump::new(
-                self.scene,
-                self.slot,
-                client,
-                &mut server,
-                &mut replay,
-                deadline,
-            );
-            let end = poll_fn(|cx| pump.poll_head(cx)).await;
-            let (sent, request_bytes) = (pump.is_sent(), pump.request_bytes());
-            story.request_bytes = request_bytes + client.head().size() as u64;
-            let error = match end {
-                HeadEnd::Head => {
-                    story.answered_at = Some(self.scene.worker.clock().now());
-                    return Ok(Begun {
-                        pick: link.pick,
-                        server,
-                        replay,
-                        sent,
-                        request_bytes,
-                    });
-                }
-                HeadEnd::Failed(error) => error,
-                end => {
-                    self.last = Some(link.pick);
-                    return Err(self.client_or_timeout(end, story));
-                }
-            };
-            let verdict = retry::decide(
-                failure(error, server.reused),
-                retry::Attempt {
-                    method,
-                    sent: server.has_sent(),
-                    replayable: replay.is_whole(),
-                    retries: self.search.retries,
-                    stale_seen,
-                },
-                self.slot.backend.retries,
-            );
-            match verdict {
-                Verdict::Again => {
-                    stale_seen = true;
-                    again = Some(link.pick);
-                }
-                Verdict::Elsewhere if self.may_go_elsewhere(&link.pick) => {}
-                _ => {
-                    self.last = Some(link.pick);
-                    return Err(no_answer(error));
-                }
-            }
-        }
-    }
-
-    /// Leaves a server that gave no answer, if another one can be asked.
-    fn may_go_elsewhere(&mut self, failed: &Pick) -> bool {
-        self.search.leave(failed);
-        let current = self.slot.current();
-        let is_left = |e: &roundel_balance::Entry| {
-            e.state.takes_new() && !self.search.tried.contains(&e.live.id)
-        };
-        if !current.servers().iter().any(is_left) {
-            return false;
-        }
-        let counters = failed.counters();
-        counters.response_errors.add(1);
-        counters.retries.add(1);
-        counters.redispatches.add(1);
-        self.search.retries += 1;
-        self.search.redispatched = true;
-        true
-    }
-
-    fn write_head(&self, head: &RequestHead, pick: &Pick, server: &mut H1Server) {
-        let mut plan = RequestPlan::new(head);
-        if head.upgrade().is_some() && head.framing().is_empty() {
-            plan.persist = Persist::Upgrade;
-        }
-        plan.te_trailers = head.takes_trailers();
-        let address;
-        if head.host().is_none() {
-            address = pick.address().to_string();
-            plan.fallback_host = address.as_bytes();
-            let framing = write_request(head, &plan, &self.edits, &mut server.writer.out);
-            return server.writer.begin(framing);
-        }
-        let framing = write_request(head, &plan, &self.edits, &mut server.writer.out);
-        server.writer.begin(framing);
     }
 
     /// Passes an answer on that has begun.
@@ -295,15 +171,14 @@ impl<'x> Course<'x> {
         client: &mut D,
         deadline: &Deadline,
         story: &mut Story,
-        begun: Begun,
+        begun: Box<Begun>,
     ) -> Outcome {
         let Begun {
             pick,
             mut server,
-            mut replay,
             sent,
             request_bytes,
-        } = begun;
+        } = *begun;
         let switching = server.head.is_switching();
         if switching && (client.head().upgrade().is_none() || !sent) {
             // RFC 9110 15.2.2: only what was asked for can be switched to.
@@ -319,14 +194,18 @@ impl<'x> Course<'x> {
         story.phase = Phase::Data;
         story.response_bytes = server.head.size() as u64;
         if switching {
-            return Outcome::Tunnel(Box::new(Tunnelled { server, pick }));
+            return Outcome::Tunnel(Box::new(Tunnelled {
+                slot: self.slot.clone(),
+                server,
+                pick,
+            }));
         }
         let mut pump = Pump::new(
             self.scene,
             self.slot,
             client,
             &mut server,
-            &mut replay,
+            &mut self.replay,
             deadline,
         );
         pump.resume(sent, request_bytes);
@@ -399,30 +278,6 @@ impl<'x> Course<'x> {
             }
         }
     }
-
-    fn no_server(&self, error: PickError, story: &mut Story) -> Failed {
-        no_link(NoLink::NoServer(error), story)
-    }
-
-    fn client_or_timeout(&self, end: HeadEnd, story: &mut Story) -> Failed {
-        match end {
-            HeadEnd::Client(SourceError::Malformed(reason)) => {
-                story.phase = Phase::Request;
-                Failed::Answer(
-                    reason.status(),
-                    Term::BadRequest,
-                    crate::answer::sentence(reason.status()),
-                )
-            }
-            HeadEnd::TimedOut(Side::Client) => {
-                Failed::Answer(408, Term::ClientTimeout, crate::answer::sentence(408))
-            }
-            HeadEnd::TimedOut(Side::Server) => {
-                Failed::Answer(504, Term::ServerTimeout, crate::answer::sentence(504))
-            }
-            _ => Failed::Client(Term::ClientAbort),
-        }
-    }
 }
 
 fn find_sticky(slot: &BackendSlot, head: &RequestHead, story: &mut Story) -> Option<StickyServer> {
@@ -473,38 +328,4 @@ fn request_edits(scene: Scene<'_>, slot: &BackendSlot, head: &RequestHead) -> Ed
         sticky::hide(fields, text, &mut edits);
     }
     edits
-}
-
-fn failure(error: HeadError, reused: bool) -> Failure {
-    match error {
-        HeadError::Empty => Failure::Empty { reused },
-        HeadError::Cut | HeadError::Malformed(_) => Failure::Late,
-    }
-}
-
-fn no_answer(error: HeadError) -> Failed {
-    match error {
-        HeadError::Malformed(_) => {
-            Failed::Answer(502, Term::BadResponse, crate::answer::sentence(502))
-        }
-        HeadError::Empty | HeadError::Cut => Failed::Answer(
-            502,
-            Term::ServerAbort,
-            "The application server closed the connection before it answered.",
-        ),
-    }
-}
-
-fn no_link(error: NoLink, story: &mut Story) -> Failed {
-    story.phase = Phase::Connect;
-    match error {
-        NoLink::NoServer(PickError::Empty) => Failed::Answer(
-            503,
-            Term::NoServer,
-            "No application server has joined yet. Try again in a second.",
-        ),
-        NoLink::NoServer(_) => Failed::Answer(503, Term::NoServer, crate::answer::sentence(503)),
-        NoLink::Refused => Failed::Answer(503, Term::ConnectError, crate::answer::sentence(503)),
-        NoLink::TimedOut => Failed::Answer(504, Term::ConnectTimeout, crate::answer::sentence(504)),
-    }
 }

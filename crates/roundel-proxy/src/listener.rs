@@ -13,13 +13,17 @@ const BACKLOG: i32 = 4096;
 /// Binds `workers` sockets to one address.
 ///
 /// Shape: all share one port; with port 0 the first takes a free one and the others join it.
+/// `ours` says that this process listens there already and is about to stop.
 /// Errors: the first failure; sockets bound before it are closed.
 pub(crate) fn bind_all(
     address: SocketAddr,
     workers: usize,
+    ours: bool,
 ) -> Result<(SocketAddr, Vec<TcpListener>), StartError> {
     let failed = |source| StartError::Bind { address, source };
-    refuse_taken(address).map_err(failed)?;
+    if !ours {
+        refuse_taken(address).map_err(failed)?;
+    }
     let first = bind(address).map_err(failed)?;
     let local = first.local_addr().map_err(failed)?;
     let mut all = vec![first];
@@ -75,21 +79,21 @@ mod tests {
 
     #[test]
     fn all_workers_share_the_port_that_the_first_took() {
-        let (local, all) = bind_all("127.0.0.1:0".parse().unwrap(), 3).unwrap();
+        let (local, all) = bind_all("127.0.0.1:0".parse().unwrap(), 3, false).unwrap();
         assert_ne!(local.port(), 0);
         assert!(all.iter().all(|l| l.local_addr().unwrap() == local));
     }
 
     #[test]
     fn a_port_of_another_balancer_is_not_shared() {
-        let (local, _all) = bind_all("127.0.0.1:0".parse().unwrap(), 2).unwrap();
-        let error = bind_all(local, 2).unwrap_err();
+        let (local, _all) = bind_all("127.0.0.1:0".parse().unwrap(), 2, false).unwrap();
+        let error = bind_all(local, 2, false).unwrap_err();
         assert!(error.to_string().contains("taken"), "{error}");
     }
 
     #[test]
     fn the_unspecified_address_takes_both_families() {
-        let Ok((local, all)) = bind_all("[::]:0".parse().unwrap(), 1) else {
+        let Ok((local, all)) = bind_all("[::]:0".parse().unwrap(), 1, false) else {
             return; // A machine without IPv6 has nothing to show here.
         };
         let four = SocketAddr::from(([127, 0, 0, 1], local.port()));

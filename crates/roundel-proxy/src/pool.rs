@@ -108,10 +108,21 @@ impl Pool {
         self.idle.borrow_mut().entry(key).or_default().push(idle);
     }
 
-    /// Closes what was idle for too long; shares what this worker did not need of late.
-    pub(crate) fn sweep(&self, now: Instant) {
+    /// Whether there is nothing to sweep, here or where any worker finds it.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.idle.borrow().is_empty() && self.shared.spare_count.load(Relaxed) == 0
+    }
+
+    /// Closes what was idle for too long or leads to a server that takes no request any more;
+    /// shares what this worker did not need of late.
+    ///
+    /// A server that leaves waits for its last connection to end: an idle one would hold it up.
+    pub(crate) fn sweep(&self, now: Instant, takes_requests: impl Fn(&PoolKey) -> bool) {
         let mut idle = self.idle.borrow_mut();
         idle.retain(|key, list| {
+            if !takes_requests(key) {
+                return false;
+            }
             list.retain(|idle| idle.until > now);
             // The oldest come first, for the last used is taken first.
             let rested = list
@@ -125,7 +136,7 @@ impl Pool {
         });
         drop(idle);
         if self.shared.spare_count.load(Relaxed) > 0 {
-            self.sweep_spares(now);
+            self.sweep_spares(now, takes_requests);
         }
     }
 
@@ -141,11 +152,11 @@ impl Pool {
         self.shared.spare_count.fetch_add(1, Relaxed);
     }
 
-    fn sweep_spares(&self, now: Instant) {
+    fn sweep_spares(&self, now: Instant, takes_requests: impl Fn(&PoolKey) -> bool) {
         let mut left = 0;
         let mut spares = self.spares();
-        spares.retain(|_, list| {
-            list.retain(|spare| spare.idle_until > now);
+        spares.retain(|key, list| {
+            list.retain(|spare| spare.idle_until > now && takes_requests(key));
             left += list.len() as u32;
             !list.is_empty()
         });

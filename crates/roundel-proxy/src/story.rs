@@ -177,9 +177,7 @@ fn count_server(scene: Scene<'_>, pick: &Pick, story: &Story, total: Duration) {
     counters.response_us_max.raise(micros(first));
     counters.total_us.add(micros(total));
     counters.total_us_max.raise(micros(total));
-    counters
-        .last_request
-        .set(scene.worker.unix(answered_at).as_secs());
+    counters.last_request.set(scene.worker.unix_second());
     pick.server().record_latency(answered_at, first);
 }
 

@@ -3,6 +3,7 @@
 use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
+use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
 use roundel_balance::Pick;
@@ -15,6 +16,7 @@ use crate::body::{Writer, poll_fill};
 use crate::connection::Connection;
 use crate::deadline::Deadline;
 use crate::exchange::Tunnelled;
+use crate::rules::BackendSlot;
 use crate::story::{Scene, Story, conclude};
 use crate::term::Term;
 use crate::upstream::H1Server;
@@ -22,6 +24,7 @@ use crate::worker::InFlight;
 
 /// Everything that a switched connection takes over from its exchange.
 pub(crate) struct Tunnel {
+    slot: Rc<BackendSlot>,
     server: H1Server,
     pick: Pick,
     head: Box<RequestHead>,
@@ -39,8 +42,9 @@ impl Tunnel {
         story: Story,
         in_flight: InFlight,
     ) -> Self {
-        let Tunnelled { server, pick } = tunnelled;
+        let Tunnelled { slot, server, pick } = tunnelled;
         Self {
+            slot,
             server,
             pick,
             head,
@@ -106,7 +110,13 @@ pub(crate) async fn run(connection: Connection, deadline: &Deadline, tunnel: Box
         rules: &rules,
         peer: &peer,
     };
-    conclude(scene, None, Some(&tunnel.pick), &tunnel.head, &tunnel.story);
+    conclude(
+        scene,
+        Some(&tunnel.slot),
+        Some(&tunnel.pick),
+        &tunnel.head,
+        &tunnel.story,
+    );
 }
 
 impl Direction {

@@ -1,7 +1,7 @@
 //! One worker: a thread, its runtime, and everything that only this thread touches.
 
 use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -20,7 +20,7 @@ use crate::deadline::{Clock, Deadlines, SWEEP};
 use crate::log::LogBuffer;
 use crate::pool::Pool;
 use crate::rules::{FrontendSlot, Rules};
-use crate::shared::{Order, Shared, WorkerCell};
+use crate::shared::{Order, PoolKey, Shared, WorkerCell};
 
 /// Events handled between two looks at the sockets. Tokio's own 61 suits multi-threaded work;
 /// this thread has nothing but sockets.
@@ -69,7 +69,10 @@ pub(crate) fn spawn(
         .spawn(move || {
             let tasks = LocalSet::new();
             let worker = Rc::new(Worker::new(index, shared));
-            tasks.block_on(&runtime, run(worker, orders));
+            // As a task of its own, so that a turn for a connection does not poll it too.
+            let main = tasks.spawn_local(run(worker, orders));
+            // It ends by itself; a panic in it was reported by the panic hook.
+            let _ = tasks.block_on(&runtime, main);
         })
 }
 
@@ -119,7 +122,7 @@ impl Worker {
 
     /// Lends the value of a Date field for the present second.
     pub(crate) fn with_date<T>(&self, read: impl FnOnce(&str) -> T) -> T {
-        let second = self.unix(self.clock().recent()).as_secs();
+        let second = self.unix_second();
         let mut date = self.date.borrow_mut();
         if date.0 != second {
             *date = (second, imf_fixdate(Duration::from_secs(second)));
@@ -139,6 +142,11 @@ impl Worker {
         } else {
             unix.saturating_sub(anchor - at)
         }
+    }
+
+    /// Seconds since the Unix epoch as of the last sweep: at most one sweep late.
+    pub(crate) fn unix_second(&self) -> u64 {
+        self.wall.get().1.as_secs()
     }
 
     /// Whether each connection is to end after its next answer.
@@ -161,8 +169,24 @@ impl Worker {
         if self.closes_idle() {
             self.deadlines.wake_all();
         }
-        self.pool.sweep(now);
+        if !self.pool.is_empty() {
+            let servers = self.servers();
+            self.pool.sweep(now, |key| servers.contains(key));
+        }
         self.log.borrow_mut().hand_over();
+    }
+
+    /// Every server that a request may go to by now, as the pool names it.
+    fn servers(&self) -> HashSet<PoolKey> {
+        let mut servers = HashSet::new();
+        for slot in self.frontends.borrow().values() {
+            for backend in &slot.rules().backends {
+                let current = backend.current();
+                let usable = current.servers().iter().filter(|s| s.state.takes_sticky());
+                servers.extend(usable.map(|server| (backend.key(), server.live.id.0)));
+            }
+        }
+        servers
     }
 
     fn carry_out(self: &Rc<Self>, order: Order) {

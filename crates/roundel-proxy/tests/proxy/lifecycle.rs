@@ -157,3 +157,21 @@ fn a_drain_does_not_wait_for_ever() {
     );
     assert_eq!(left, 1);
 }
+
+#[test]
+fn an_address_may_move_to_another_frontend() {
+    let server = Server::always(HELLO);
+    let stage = Stage::new(&[server.address]);
+    let mut routes = routes(&stage.balancer, |_| {}, |_| {});
+    routes.frontends[0].name = name("other");
+    routes.frontends[0].listen = vec![Listen::new(stage.address)];
+    stage.proxy.reload(routes).unwrap();
+    let counters = stage.proxy.frontends()[0].counters.clone();
+    for _ in 0..10 {
+        assert!(stage.once(GET_CLOSE).ends_with("hello"));
+    }
+    roundel_testkit::wait_for("the new frontend to answer", PATIENCE, || {
+        stage.once(GET_CLOSE);
+        (counters.sum(|c| c.requests.get()) > 0).then_some(())
+    });
+}

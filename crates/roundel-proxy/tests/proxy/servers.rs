@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use roundel_balance::EvidenceKind;
+use roundel_model::ServerState;
 
 use crate::stage::*;
 
@@ -198,4 +199,24 @@ fn an_upgrade_that_is_not_granted_is_an_ordinary_answer() {
             .send("GET / HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n");
         assert_eq!(client.read_answer().1, "hello");
     }
+}
+
+#[test]
+fn an_idle_connection_to_a_server_that_leaves_is_closed_within_moments() {
+    let (told, ended) = std::sync::mpsc::channel();
+    let told = std::sync::Mutex::new(told);
+    let server = Server::new(move |_, peer| {
+        while peer.request().is_some() {
+            peer.client.send(HELLO);
+        }
+        let _ = told.lock().expect("no panic while held").send(());
+    });
+    let stage = Stage::new(&[server.address]);
+    let mut client = stage.client();
+    client.send(GET);
+    assert_eq!(client.read_answer().1, "hello");
+    assert!(ended.recv_timeout(Duration::from_millis(500)).is_err());
+    publish(&stage.balancer, &[server.address], ServerState::Leaving);
+    // The idle limit alone would keep it for four seconds.
+    assert!(ended.recv_timeout(Duration::from_secs(2)).is_ok());
 }
