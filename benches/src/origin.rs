@@ -15,7 +15,7 @@ pub(crate) struct Options {
     listen: Vec<SocketAddr>,
 }
 
-/// Answers in the order of [`pick`]: 128 B, 10 KiB, 1 MiB.
+/// Answers in the order of `pick`: 128 B, 10 KiB, 1 MiB.
 type Answers = [Vec<u8>; 3];
 
 pub(crate) fn run(options: &Options) -> Result<()> {

@@ -1,6 +1,6 @@
 //! The page at `/`: rendered whole on this side, kept fresh by the stream.
 //!
-//! [`parts`] renders everything that changes, [`document`] puts it into a page. The stream
+//! [`parts`] renders everything that changes, [`document()`] puts it into a page. The stream
 //! sends the same parts, so a page that was loaded a minute ago and one loaded just now show
 //! the same thing. Every text goes through maud, which escapes it; colours, sizes and script
 //! are in one inline style and one inline script whose hashes are in the policy.

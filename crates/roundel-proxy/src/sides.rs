@@ -1,7 +1,7 @@
 //! The two narrow seams of the exchange: where a body comes from, and where it goes.
 //!
 //! Both sides of an exchange implement both: a request's body flows from the client to the
-//! server, an answer's the other way, through the same [`poll_relay`].
+//! server, an answer's the other way, through the same relay.
 
 use std::io;
 use std::task::{Context, Poll, ready};
