@@ -25,6 +25,7 @@ pub use origin::{Origin, Received, Reply};
 pub use process::{Process, Signal, descendants, send_signal, wait_gone};
 pub use wait::{poll, wait_for};
 
+use std::io::Write as _;
 use std::path::PathBuf;
 
 /// Finds an external program that a test needs, or says loudly that the test is skipped.
@@ -52,5 +53,6 @@ pub fn skip(why: &str) {
         std::env::var_os("ROUNDEL_REQUIRE_EXTERNALS").is_none_or(|v| v != "1"),
         "SKIPPED: {why}"
     );
-    eprintln!("SKIPPED: {why}");
+    // Not `eprintln!`: the test runner hides what passing tests print that way.
+    let _ = writeln!(std::io::stderr(), "SKIPPED: {why}");
 }
