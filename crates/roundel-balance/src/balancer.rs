@@ -9,6 +9,7 @@ use arc_swap::ArcSwap;
 use roundel_model::{Name, ServerState};
 use roundel_stats::PerWorker;
 
+use crate::queue::Queue;
 use crate::{BackendCounters, Policy, ServerId, ServerLive, Snapshot, StickyKey};
 
 /// The part of a backend's configuration that picking depends on.
@@ -54,6 +55,7 @@ pub struct Balancer {
     generation: AtomicU64,
     snapshot: ArcSwap<Snapshot>,
     publisher: Mutex<Publisher>,
+    queue: Arc<Queue>,
 }
 
 /// What only the publishing side touches.
@@ -68,6 +70,7 @@ struct Publisher {
 impl Balancer {
     /// Makes a balancer without servers; `workers` is the number of worker threads, at least 1.
     pub fn new(config: BackendConfig, workers: usize) -> Arc<Self> {
+        let queue = Arc::<Queue>::default();
         let empty = Snapshot::build(
             0,
             Vec::new(),
@@ -75,6 +78,7 @@ impl Balancer {
             &config.sticky_key,
             &config.name,
             None,
+            Arc::clone(&queue),
         );
         Arc::new(Self {
             name: config.name.clone(),
@@ -82,6 +86,7 @@ impl Balancer {
             counters: PerWorker::new(workers),
             generation: AtomicU64::new(0),
             snapshot: ArcSwap::from_pointee(empty),
+            queue,
             publisher: Mutex::new(Publisher {
                 config,
                 configured: false,
@@ -162,6 +167,8 @@ impl Balancer {
         let mut publisher = self.publisher();
         let before = self.snapshot.load_full();
         if !publisher.configured && is_same(&before, &placements) {
+            // A limit may have been raised.
+            self.queue.look_at(&before);
             return None;
         }
         publisher.configured = false;
@@ -174,10 +181,17 @@ impl Balancer {
             &config.sticky_key,
             &self.name,
             before.turn(),
+            Arc::clone(&self.queue),
         ));
+        snapshot.open_servers(&before);
         self.snapshot.store(Arc::clone(&snapshot));
         self.generation.store(generation, Ordering::Release);
+        self.queue.look_at(&snapshot);
         Some(snapshot)
+    }
+
+    pub(crate) fn queue(&self) -> &Arc<Queue> {
+        &self.queue
     }
 
     /// A panic between lock and unlock leaves nothing half done, so a poisoned lock is fine.

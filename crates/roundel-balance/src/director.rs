@@ -49,6 +49,10 @@ pub struct DirectorConfig {
     pub slow_start: Duration,
     /// When passive errors put a server out.
     pub outlier: OutlierSpec,
+    /// The most requests in flight on one server; 0 (the default) for any number.
+    pub maxconn: u32,
+    /// The same for some of the servers, by name.
+    pub maxconns: BTreeMap<Name, u32>,
 }
 
 impl Default for DirectorConfig {
@@ -58,6 +62,8 @@ impl Default for DirectorConfig {
             drain_timeout: Duration::from_secs(8),
             slow_start: Duration::ZERO,
             outlier: OutlierSpec::default(),
+            maxconn: 0,
+            maxconns: BTreeMap::new(),
         }
     }
 }

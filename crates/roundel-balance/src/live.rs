@@ -2,7 +2,8 @@
 
 use std::fmt;
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64};
+use std::sync::atomic::{Ordering::Relaxed, Ordering::SeqCst};
 use std::time::{Duration, Instant};
 
 use crossbeam_utils::CachePadded;
@@ -30,9 +31,27 @@ pub struct ServerLive {
     pub name: Name,
     /// Counters by worker.
     pub workers: PerWorker<ServerCounters>,
-    in_flight: CachePadded<AtomicU32>,
+    flight: CachePadded<Flight>,
     latency: CachePadded<Latency>,
     streaks: CachePadded<Streaks>,
+}
+
+/// Requests in flight and how many there may be, side by side: a pick reads and writes both.
+#[derive(Debug, Default)]
+struct Flight {
+    now: AtomicU32,
+    /// 0 for no limit.
+    most: AtomicU32,
+    opening: AtomicU8,
+}
+
+/// Whom a server takes, as of the newest snapshot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Opening {
+    Closed,
+    /// Only those whose cookie names it.
+    Sticky,
+    All,
 }
 
 /// Failures in a row. Read with every answer, written only when something failed, so the line
@@ -49,7 +68,7 @@ impl ServerLive {
             id,
             name,
             workers: PerWorker::new(workers),
-            in_flight: CachePadded::default(),
+            flight: CachePadded::default(),
             latency: CachePadded::default(),
             streaks: CachePadded::default(),
         }
@@ -57,17 +76,55 @@ impl ServerLive {
 
     /// Requests picked and not yet ended, on all workers.
     pub fn in_flight(&self) -> u32 {
-        self.in_flight.load(Relaxed)
+        self.flight.now.load(Relaxed)
     }
 
-    /// Adds one request in flight and returns the count with it.
-    pub(crate) fn enter(&self) -> u32 {
-        self.in_flight.fetch_add(1, Relaxed) + 1
+    /// The most requests in flight at the same time; 0 for any number.
+    pub fn limit(&self) -> u32 {
+        self.flight.most.load(Relaxed)
+    }
+
+    /// Limits the requests in flight; 0 for no limit. Those in flight stay.
+    pub fn set_limit(&self, most: u32) {
+        self.flight.most.store(most, SeqCst);
+    }
+
+    /// Whether no more requests may come at this moment.
+    pub(crate) fn is_full(&self) -> bool {
+        let most = self.limit();
+        most > 0 && self.in_flight() >= most
+    }
+
+    /// Adds one request in flight and returns the count with it; `None` when it is full.
+    ///
+    /// Never counts one too many, not even for a moment: whoever looks meanwhile would see a
+    /// full server and wait for nobody.
+    pub(crate) fn try_enter(&self) -> Option<u32> {
+        let now = &self.flight.now;
+        match self.flight.most.load(SeqCst) {
+            0 => Some(now.fetch_add(1, SeqCst) + 1),
+            most => now
+                .fetch_update(SeqCst, SeqCst, |n| (n < most).then_some(n + 1))
+                .ok()
+                .map(|before| before + 1),
+        }
+    }
+
+    pub(crate) fn opening(&self) -> Opening {
+        match self.flight.opening.load(SeqCst) {
+            0 => Opening::Closed,
+            1 => Opening::Sticky,
+            _ => Opening::All,
+        }
+    }
+
+    pub(crate) fn open(&self, opening: Opening) {
+        self.flight.opening.store(opening as u8, SeqCst);
     }
 
     /// Ends one request in flight.
     pub(crate) fn leave(&self) {
-        let before = self.in_flight.fetch_sub(1, Relaxed);
+        let before = self.flight.now.fetch_sub(1, SeqCst);
         debug_assert_ne!(before, 0, "a pick is dropped once");
     }
 
@@ -215,7 +272,7 @@ pub struct ServerCounters {
     pub reuses: Counter,
     /// Exchanges whose times are in the sums below.
     pub timed: Counter,
-    /// Time waited in a queue.
+    /// Time waited in the queue.
     pub queue_us: Counter,
     /// Time to connect.
     pub connect_us: Counter,
@@ -248,6 +305,10 @@ pub struct BackendCounters {
     pub responses: [Counter; 6],
     /// Requests for which no server was usable.
     pub no_server: Counter,
+    /// Requests that waited in the queue for too long.
+    pub queue_timeouts: Counter,
+    /// Requests that found the queue full.
+    pub queue_refusals: Counter,
     /// Requests refused by a rule.
     pub denied: Counter,
     /// Exchanges ended by the client.
@@ -258,6 +319,8 @@ pub struct BackendCounters {
     pub last_request: Counter,
     /// From the first byte of a request to the last byte of its answer.
     pub total: Histogram,
+    /// Time waited in the queue, of those that had to wait.
+    pub queue: Histogram,
     /// From the request sent to the head of the answer.
     pub response: Histogram,
     /// Time to connect.

@@ -29,6 +29,10 @@ pub enum PickError {
     /// There are servers and none takes new requests.
     #[error("no server is usable")]
     NoneUsable,
+    /// Every usable server that is left has as many requests in flight as it may, or others
+    /// wait already: join the queue by [`crate::Balancer::wait`].
+    #[error("every usable server is full")]
+    Full,
     /// Every usable server was tried for this request.
     #[error("every usable server was tried")]
     AllTried,
@@ -45,10 +49,15 @@ pub struct Pick {
 }
 
 impl Pick {
-    pub(crate) fn new(current: Current, index: usize, worker: usize) -> Self {
-        let live = &current.servers()[index].live;
-        let in_flight = live.enter();
-        live.workers[worker]
+    /// Enters the server at `index`; `None` when it is full.
+    pub(crate) fn new(current: Current, index: usize, worker: usize) -> Option<Self> {
+        let in_flight = current.servers()[index].live.try_enter()?;
+        Some(Self::entered(current, index, worker, in_flight))
+    }
+
+    /// A pick of a server that was entered before.
+    pub(crate) fn entered(current: Current, index: usize, worker: usize, in_flight: u32) -> Self {
+        current.servers()[index].live.workers[worker]
             .in_flight_max
             .raise(u64::from(in_flight));
         Self {
@@ -96,6 +105,8 @@ impl Pick {
 
 impl Drop for Pick {
     fn drop(&mut self) {
-        self.server().leave();
+        let live = &self.current.servers()[self.index].live;
+        live.leave();
+        self.current.queue().hand_on(live);
     }
 }

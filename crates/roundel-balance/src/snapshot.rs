@@ -1,5 +1,6 @@
 //! The servers of a backend at one moment, as requests read them.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -7,7 +8,9 @@ use roundel_model::ServerState;
 
 use crate::hash::{Load, Place, Ring};
 use crate::least_conn::LeastConn;
+use crate::live::Opening;
 use crate::maglev::Table;
+use crate::queue::Queue;
 use crate::round_robin::Schedule;
 use crate::sticky::is_cookie_value;
 use crate::turn::Turn;
@@ -26,6 +29,7 @@ pub struct Snapshot {
     rotation: Rotation,
     turn_before: Option<Turn>,
     cookies: Vec<u32>,
+    queue: Arc<Queue>,
 }
 
 /// One server of a snapshot.
@@ -61,6 +65,7 @@ impl Snapshot {
         key: &StickyKey,
         backend: &roundel_model::Name,
         turn_before: Option<Turn>,
+        queue: Arc<Queue>,
     ) -> Self {
         let servers: Vec<Entry> = placements
             .into_iter()
@@ -87,6 +92,7 @@ impl Snapshot {
             usable,
             turn_before,
             cookies,
+            queue,
         };
         snapshot.resume();
         snapshot
@@ -152,6 +158,27 @@ impl Snapshot {
         &self.servers
     }
 
+    /// Tells each server whom it takes from here on; those of `before` that are gone, nobody.
+    pub(crate) fn open_servers(&self, before: &Self) {
+        let here: BTreeSet<ServerId> = self.servers.iter().map(|e| e.live.id).collect();
+        for entry in before.servers.iter().filter(|e| !here.contains(&e.live.id)) {
+            entry.live.open(Opening::Closed);
+        }
+        for entry in &self.servers {
+            entry.live.open(match entry.state.takes_sticky() {
+                true => Opening::Sticky,
+                false => Opening::Closed,
+            });
+        }
+        for i in &self.usable {
+            self.servers[*i as usize].live.open(Opening::All);
+        }
+    }
+
+    pub(crate) fn queue(&self) -> &Arc<Queue> {
+        &self.queue
+    }
+
     /// How many servers take new requests: the active ones, or the backups when none is.
     pub fn usable(&self) -> usize {
         self.usable.len()
@@ -180,7 +207,8 @@ impl Snapshot {
                 false => PickError::NoneUsable,
             });
         }
-        let skip = |p: usize| context.tried.contains(&self.entry(p).live.id);
+        let tried = |p: usize| context.tried.contains(&self.entry(p).live.id);
+        let skip = |p: usize| tried(p) || self.entry(p).live.is_full();
         let position = match &self.rotation {
             Rotation::RoundRobin(schedule) => schedule.next(skip),
             Rotation::LeastConn(least) => least.next(n, |p| {
@@ -207,8 +235,11 @@ impl Snapshot {
             }),
             Rotation::Maglev(table) => table.find(n, key(context, rng), skip),
         };
-        let position = position.ok_or(PickError::AllTried)?;
-        Ok(self.usable[position] as usize)
+        match position {
+            Some(position) => Ok(self.usable[position] as usize),
+            None if (0..n).all(tried) => Err(PickError::AllTried),
+            None => Err(PickError::Full),
+        }
     }
 
     /// Judges the value of a client's sticky cookie.

@@ -4,7 +4,7 @@ use std::ops::Deref;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use crate::{Balancer, Pick, PickContext, PickError, Snapshot};
+use crate::{Balancer, Grant, Pick, PickContext, PickError, Snapshot};
 
 /// One worker's view of one balancer: reloads only after something was published.
 ///
@@ -53,17 +53,52 @@ impl Current {
         context: &PickContext<'_>,
         rng: &mut fastrand::Rng,
     ) -> Result<Pick, PickError> {
-        let index = self.choose(context, rng)?;
-        let pick = Pick::new(self.clone(), index, context.worker);
-        pick.counters().lb_total.add(1);
-        Ok(pick)
+        if self.queue().waits_anywhere() {
+            return Err(PickError::Full);
+        }
+        // Another worker may fill the server chosen before it is entered; a few more turns find
+        // the next one, and the queue finds any that is left.
+        for _ in 0..4 {
+            let index = self.choose(context, rng)?;
+            if let Some(pick) = Pick::new(self.clone(), index, context.worker) {
+                pick.counters().lb_total.add(1);
+                return Ok(pick);
+            }
+        }
+        Err(PickError::Full)
     }
 
     /// Takes the server at `index`, as a sticky verdict names it.
     ///
+    /// Errors: [`PickError::Full`] when it is full, or somebody waits already.
     /// Panics: when `index` is not below the number of servers of this snapshot.
-    pub fn take(&self, index: usize, worker: usize) -> Pick {
-        Pick::new(self.clone(), index, worker)
+    pub fn take(&self, index: usize, worker: usize) -> Result<Pick, PickError> {
+        if self.servers()[index].live.limit() > 0 && self.queue().waits() {
+            return Err(PickError::Full);
+        }
+        Pick::new(self.clone(), index, worker).ok_or(PickError::Full)
+    }
+
+    /// Turns a place that was waited for into a pick. With `sticky` a server that is drained
+    /// will do.
+    ///
+    /// Errors: [`PickError::NoneUsable`] when the server serves no longer; the place is given
+    /// back then.
+    pub fn redeem(&self, grant: Grant, worker: usize, sticky: bool) -> Result<Pick, PickError> {
+        let takes = |e: &crate::Entry| match sticky {
+            true => e.state.takes_sticky(),
+            false => e.state.takes_new(),
+        };
+        let found = self.servers().iter().position(|e| e.live.id == grant.id());
+        let index = found.filter(|i| takes(&self.servers()[*i]));
+        let index = index.ok_or(PickError::NoneUsable)?;
+        let in_flight = self.servers()[index].live.in_flight();
+        grant.redeem();
+        let pick = Pick::entered(self.clone(), index, worker, in_flight);
+        if !sticky {
+            pick.counters().lb_total.add(1);
+        }
+        Ok(pick)
     }
 }
 

@@ -152,7 +152,7 @@ fn a_sticky_take_counts_as_in_flight_and_not_as_chosen() {
     let StickyVerdict::Valid(index) = current.sticky(value.as_bytes()) else {
         panic!("the value is the server's own");
     };
-    let pick = current.take(index, 0);
+    let pick = current.take(index, 0).expect("nothing is limited");
     assert_eq!(
         (pick.server().in_flight(), pick.cookie_value()),
         (1, &*value)

@@ -66,7 +66,7 @@ impl Search {
         if let Some(sticky) = self.sticky.take()
             && let Some(index) = sticky.locate(&current)
         {
-            return Ok(current.take(index, worker.index));
+            return current.take(index, worker.index);
         }
         let context = PickContext {
             tried: &self.tried,

@@ -205,6 +205,8 @@ impl Record {
     }
 
     pub(super) fn placement(&self, now: Instant, config: &DirectorConfig) -> Placement {
+        let own = config.maxconns.get(&self.server.name);
+        self.live.set_limit(own.copied().unwrap_or(config.maxconn));
         Placement {
             live: Arc::clone(&self.live),
             address: self.server.address,
