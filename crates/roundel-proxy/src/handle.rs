@@ -52,7 +52,8 @@ impl Proxy {
     /// Swaps the routes, keeping every connection.
     ///
     /// New addresses are bound before anything changes; addresses that are gone answer what is
-    /// queued on them, then close. Connections get the new rules with their next request.
+    /// queued on them, then close. Open connections get the new rules with their next request, a
+    /// moment after this returns: the workers are told, not waited for.
     /// Errors: an address that cannot be bound; nothing has changed then.
     pub fn reload(&self, routes: Routes) -> Result<(), StartError> {
         self.control.reload(routes)

@@ -24,9 +24,13 @@ const OWN: usize = 2;
 const RESTED: Duration = Duration::from_millis(100);
 /// Idle time from which on a connection is looked at before use: shorter ones were just used.
 const FRESH: Duration = Duration::from_millis(1);
+/// How long ago the loop may have looked at all sockets for that look to count. A request that
+/// can be sent twice is saved by a retry if the end came since; others are `careful`.
+const SEEN: Duration = Duration::from_millis(5);
 
 /// One worker's idle connections.
 pub(crate) struct Pool {
+    worker: usize,
     shared: Arc<Shared>,
     idle: RefCell<HashMap<PoolKey, Vec<Idle>, BuildHasherDefault<Mix>>>,
 }
@@ -39,8 +43,9 @@ struct Idle {
 }
 
 impl Pool {
-    pub(crate) fn new(shared: Arc<Shared>) -> Self {
+    pub(crate) fn new(worker: usize, shared: Arc<Shared>) -> Self {
         Self {
+            worker,
             shared,
             idle: RefCell::default(),
         }
@@ -59,7 +64,9 @@ impl Pool {
     ) -> Option<TcpStream> {
         if let Some(list) = self.idle.borrow_mut().get_mut(&key) {
             while let Some(idle) = list.pop() {
-                let look = careful || now.saturating_duration_since(idle.since) >= FRESH;
+                let look = careful
+                    || (now.saturating_duration_since(idle.since) >= FRESH
+                        && self.shared.since_turn(self.worker, now) >= SEEN);
                 if idle.address == address && idle.until > now && is_quiet(&idle.stream, look) {
                     return Some(idle.stream);
                 }

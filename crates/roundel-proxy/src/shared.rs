@@ -72,7 +72,7 @@ pub(crate) struct WorkerCell {
     pub(crate) connections: AtomicU32,
     /// Requests being answered.
     pub(crate) in_flight: AtomicU32,
-    /// Milliseconds since the start when the loop last turned.
+    /// Microseconds since the start when the loop last looked at its sockets.
     turned: AtomicU64,
 }
 
@@ -135,17 +135,27 @@ impl Shared {
             .sum(|cell| u64::from(cell.in_flight.load(Relaxed)))
     }
 
-    /// Notes that a worker's loop turned.
+    /// Notes that a worker's loop looked at its sockets.
     pub(crate) fn turn(&self, worker: usize, now: Instant) {
-        let ms = now.saturating_duration_since(self.started).as_millis() as u64;
-        self.workers[worker].turned.store(ms, Relaxed);
+        self.workers[worker].turned.store(self.micros(now), Relaxed);
+    }
+
+    /// How long before `now` a worker's loop last looked at its sockets.
+    pub(crate) fn since_turn(&self, worker: usize, now: Instant) -> Duration {
+        let turned = self.workers[worker].turned.load(Relaxed);
+        Duration::from_micros(self.micros(now).saturating_sub(turned))
+    }
+
+    fn micros(&self, now: Instant) -> u64 {
+        now.saturating_duration_since(self.started).as_micros() as u64
     }
 
     /// How long ago the slowest worker turned.
     pub(crate) fn stalled_for(&self, now: Instant) -> Duration {
-        let ms = now.saturating_duration_since(self.started).as_millis() as u64;
-        let oldest = self.workers.iter().map(|cell| cell.turned.load(Relaxed));
-        Duration::from_millis(ms.saturating_sub(oldest.min().unwrap_or(ms)))
+        (0..self.orders.len())
+            .map(|worker| self.since_turn(worker, now))
+            .max()
+            .unwrap_or_default()
     }
 
     /// The worker to which `worker` should give a new connection, if it holds clearly more than

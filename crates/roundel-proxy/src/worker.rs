@@ -63,6 +63,10 @@ pub(crate) fn spawn(
         .enable_io()
         .enable_time()
         .event_interval(EVENT_INTERVAL)
+        .on_thread_unpark({
+            let shared = shared.clone();
+            move || shared.turn(index, Instant::now())
+        })
         .build()?;
     std::thread::Builder::new()
         .name(format!("worker-{index}"))
@@ -97,7 +101,7 @@ impl Worker {
             index,
             deadlines: Deadlines::new(now),
             blocks: Blocks::default(),
-            pool: Pool::new(shared.clone()),
+            pool: Pool::new(index, shared.clone()),
             log: RefCell::new(LogBuffer::new(shared.log.clone())),
             rng: RefCell::new(fastrand::Rng::new()),
             frontends: RefCell::default(),
@@ -163,7 +167,6 @@ impl Worker {
 
     fn sweep(&self) {
         let now = self.clock().now();
-        self.shared.turn(self.index, now);
         self.wall.set((now, unix_now()));
         self.deadlines.sweep();
         if self.closes_idle() {
