@@ -53,6 +53,12 @@ pub struct Timings {
     pub gossip_interval: Duration,
     /// How many members get a packet in each round. Default 3.
     pub gossip_nodes: usize,
+    /// Whether news is first sent when it comes instead of in the next round. Default true;
+    /// memberlist waits.
+    pub gossip_at_once: bool,
+    /// Whether all senders of a broadcast share out its receivers, so that nobody is left out.
+    /// Default true; memberlist's senders each draw at random.
+    pub gossip_in_rings: bool,
     /// Failed members hear gossip for this long, so that they can refute; after it they are
     /// dropped from the probe list. Default 30 s.
     pub gossip_to_the_dead: Duration,
@@ -93,6 +99,8 @@ impl Timings {
             suspicion_max_mult: 6,
             gossip_interval: Duration::from_millis(200),
             gossip_nodes: 3,
+            gossip_at_once: true,
+            gossip_in_rings: true,
             gossip_to_the_dead: Duration::from_secs(30),
             retransmit_mult: 4,
             push_pull_interval: Duration::from_secs(30),
@@ -105,6 +113,16 @@ impl Timings {
             leave_timeout: Duration::from_secs(1),
             watch_interval: Duration::from_millis(250),
             watch_fresh: Duration::from_millis(200),
+        }
+    }
+
+    /// The profile for one data centre with memberlist's own ways where the protocol leaves a
+    /// choice, for comparison: news waits for the next round and goes to random members.
+    pub fn memberlist() -> Self {
+        Self {
+            gossip_at_once: false,
+            gossip_in_rings: false,
+            ..Self::lan()
         }
     }
 

@@ -13,6 +13,8 @@ mod probe;
 mod queue;
 mod record;
 mod relay;
+mod ring;
+mod roster;
 mod rotation;
 mod seen;
 mod serf;
@@ -36,6 +38,7 @@ use self::outbound::Seal;
 use self::probe::{Pings, Probe};
 use self::queue::Queue;
 use self::record::{Record, Swim};
+use self::roster::Roster;
 use self::rotation::Rotation;
 use self::seen::Seen;
 use self::streams::Stream;
@@ -103,13 +106,11 @@ pub struct Node {
     name: Arc<str>,
     rng: fastrand::Rng,
     seal: Seal,
-    members: BTreeMap<Arc<str>, Record>,
+    members: Roster,
     /// Raised with each change of a member.
     revision: u64,
     /// Members that are known to the SWIM level, ourselves left out, in probing order.
     to_probe: Rotation,
-    /// The same members in gossiping order.
-    to_gossip: Rotation,
     /// How many members the SWIM level knows, ourselves included.
     known: usize,
     queue: Queue,
@@ -151,14 +152,15 @@ impl Node {
         let seal = Seal::new(&config)?;
         let name: Arc<str> = config.name.as_str().into();
         let own = Record::new(own_member(&config, now), meta, now);
+        let mut members = Roster::default();
+        members.insert(name.clone(), own);
         let mut node = Self {
             rng: fastrand::Rng::with_seed(config.seed),
             seal,
-            members: BTreeMap::from([(name.clone(), own)]),
+            members,
             name,
             revision: 1,
             to_probe: Rotation::default(),
-            to_gossip: Rotation::default(),
             known: 1,
             queue: Queue::new(config.limits.broadcasts),
             gossip_soon: gossip::Soon::default(),
@@ -372,7 +374,7 @@ impl Node {
         let known = self.members.values().filter(|r| r.swim != Swim::Gone);
         assert_eq!(known.count(), self.known, "the count of known members");
         assert_eq!(self.to_probe.len() + 1, self.known, "who is probed");
-        assert_eq!(self.to_gossip.len() + 1, self.known, "who gets gossip");
+        self.members.check_invariants();
         assert!(self.members.contains_key(&self.name), "we know ourselves");
         for record in self.members.values() {
             record.check_invariants();

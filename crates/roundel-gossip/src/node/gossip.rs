@@ -1,9 +1,12 @@
 //! Rounds of gossip: what is new goes out at once, then again in a steady rhythm.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::Node;
+use super::queue::Head;
 use super::record::{Record, Swim};
+use super::ring::Ring;
 use super::timers::Timer;
 
 /// Rounds out of turn are at least this far apart, so that a burst shares its packets.
@@ -45,7 +48,8 @@ impl Node {
 
     /// Sends what was queued since the last round without waiting for the next one.
     pub(super) fn gossip_fresh(&mut self, now: Instant) {
-        if !self.gossip_soon.fresh || self.gossip_soon.pending {
+        let at_once = self.config.timings.gossip_at_once;
+        if !at_once || !self.gossip_soon.fresh || self.gossip_soon.pending {
             return;
         }
         match self.gossip_soon.earliest {
@@ -61,17 +65,18 @@ impl Node {
     fn gossip_round(&mut self, now: Instant) {
         self.gossip_soon.fresh = false;
         self.gossip_soon.earliest = Some(now + SOON);
-        let keep = self.config.timings.gossip_to_the_dead;
-        let mut reached: Vec<std::sync::Arc<str>> = Vec::new();
+        let mut reached: Vec<Arc<str>> = Vec::new();
         for _ in 0..self.config.timings.gossip_nodes {
-            if self.queue.is_empty() {
+            let Some(head) = self.queue.head() else {
                 return;
-            }
-            let members = &self.members;
-            let target = self.to_gossip.next(&mut self.rng, |name| {
-                let fits = |r: &Record| hears_gossip(r, now, keep);
-                !reached.iter().any(|r| **r == *name) && members.get(name).is_some_and(fits)
-            });
+            };
+            let target = match self.members.ring_rank(&self.name) {
+                Some(rank) if self.config.timings.gossip_in_rings => {
+                    self.next_in_ring(now, head, rank, &reached)
+                }
+                // Once we have left we stand outside.
+                _ => self.any_in_ring(now, &reached),
+            };
             let Some(name) = target else {
                 return;
             };
@@ -81,13 +86,47 @@ impl Node {
             self.send_broadcasts(to, crc);
         }
     }
-}
 
-/// The living hear gossip, and the dead for a while, so that they can contradict.
-fn hears_gossip(record: &Record, now: Instant, keep: Duration) -> bool {
-    match record.swim {
-        Swim::Alive | Swim::Suspect => true,
-        Swim::Dead => now < record.changed + keep,
-        Swim::Left | Swim::Gone => false,
+    /// Whom the broadcast goes to by its rings, in which we have the place `rank`.
+    fn next_in_ring(
+        &self,
+        now: Instant,
+        head: Head,
+        rank: usize,
+        reached: &[Arc<str>],
+    ) -> Option<Arc<str>> {
+        let ring = Ring::new(head.print, head.sent, self.members.ring_len());
+        ring.receivers(rank).find_map(|rank| {
+            let (name, record) = self.members.ring_nth(rank)?;
+            let may = self.may_gossip_to(now, name, record, reached);
+            may.then(|| name.clone())
+        })
+    }
+
+    /// Draws a member as memberlist does, whoever was drawn before by anyone.
+    fn any_in_ring(&mut self, now: Instant, reached: &[Arc<str>]) -> Option<Arc<str>> {
+        let len = self.members.ring_len();
+        for _ in 0..3 * len {
+            let rank = self.rng.usize(..len);
+            let (name, record) = self.members.ring_nth(rank)?;
+            if self.may_gossip_to(now, name, record, reached) {
+                return Some(name.clone());
+            }
+        }
+        None
+    }
+
+    /// The living hear gossip, and the dead for a while, so that they can contradict; each once in
+    /// a round.
+    fn may_gossip_to(
+        &self,
+        now: Instant,
+        name: &Arc<str>,
+        record: &Record,
+        reached: &[Arc<str>],
+    ) -> bool {
+        let keep = self.config.timings.gossip_to_the_dead;
+        let hears = record.swim != Swim::Dead || now < record.changed + keep;
+        hears && *name != self.name && !reached.contains(name)
     }
 }

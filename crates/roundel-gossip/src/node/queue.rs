@@ -46,7 +46,17 @@ struct Entry {
     tier: Tier,
     subject: Option<Arc<str>>,
     message: Arc<[u8]>,
+    print: u64,
     sent: u32,
+}
+
+/// The broadcast that is taken next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Head {
+    /// A number that all who pass the same news on agree on.
+    pub(super) print: u64,
+    /// How often we sent it.
+    pub(super) sent: u32,
 }
 
 impl Entry {
@@ -77,7 +87,10 @@ impl Queue {
         if let Some(old) = self.by_subject.get(&subject) {
             self.remove(*old);
         }
-        self.insert(Tier::Swim, Some(subject), message)
+        // The accusers of one member differ, but the news is the same.
+        let kind = message.first().map_or(0, |kind| u64::from(*kind));
+        let print = kind << 32 | u64::from(crc32fast::hash(subject.as_bytes()));
+        self.insert(Tier::Swim, Some(subject), message, print)
     }
 
     /// Queues a message of Serf's layer.
@@ -88,16 +101,24 @@ impl Queue {
                 self.remove(id);
             }
         }
-        self.insert(tier, None, message)
+        let print = u64::from(crc32fast::hash(&message));
+        self.insert(tier, None, message, print)
     }
 
-    fn insert(&mut self, tier: Tier, subject: Option<Arc<str>>, message: Vec<u8>) -> BroadcastId {
+    fn insert(
+        &mut self,
+        tier: Tier,
+        subject: Option<Arc<str>>,
+        message: Vec<u8>,
+        print: u64,
+    ) -> BroadcastId {
         let id = self.next;
         self.next += 1;
         let entry = Entry {
             tier,
             subject: subject.clone(),
             message: message.into(),
+            print,
             sent: 0,
         };
         self.ranks.insert(entry.rank(id));
@@ -157,6 +178,16 @@ impl Queue {
         Some(message)
     }
 
+    /// The broadcast that the next packet carries first, if it fits.
+    pub(super) fn head(&self) -> Option<Head> {
+        let rank = self.ranks.first()?;
+        let entry = self.entries.get(&rank.3.0)?;
+        Some(Head {
+            print: entry.print,
+            sent: entry.sent,
+        })
+    }
+
     /// Whether a broadcast still waits to be sent again.
     pub(super) fn contains(&self, id: BroadcastId) -> bool {
         self.entries.contains_key(&id)
@@ -166,6 +197,7 @@ impl Queue {
         self.entries.len()
     }
 
+    #[cfg(test)]
     pub(super) fn is_empty(&self) -> bool {
         self.entries.is_empty()
     }
@@ -228,6 +260,18 @@ mod tests {
         queue.push_about("a".into(), b"swim".to_vec());
         assert_eq!(texts(queue.take(12, 2, 10, 9)), ["swim", "ev"]);
         assert_eq!(queue.take(1000, 2, 1, 9).len(), 1);
+    }
+
+    #[test]
+    fn word_about_one_member_has_one_print_whoever_says_it() {
+        let print = |subject: &str, message: &[u8]| {
+            let mut queue = Queue::new(10);
+            queue.push_about(subject.into(), message.to_vec());
+            queue.head().unwrap().print
+        };
+        assert_eq!(print("a", b"\x03from b"), print("a", b"\x03from c"));
+        assert_ne!(print("a", b"\x03from b"), print("a", b"\x05from b"));
+        assert_ne!(print("a", b"\x03from b"), print("c", b"\x03from b"));
     }
 
     #[test]

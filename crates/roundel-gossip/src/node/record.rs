@@ -25,7 +25,7 @@ pub(super) enum Swim {
 /// One member.
 ///
 /// Invariant: a suspicion runs exactly while `swim` is `Suspect`, and `member.suspect` says so.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Record {
     pub(super) member: Member,
     pub(super) swim: Swim,

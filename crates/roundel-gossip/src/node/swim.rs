@@ -152,8 +152,7 @@ impl Node {
     /// Lets a member take part in probing and gossip.
     fn enlist(&mut self, name: Arc<str>) {
         self.known += 1;
-        self.to_probe.insert(&mut self.rng, name.clone());
-        self.to_gossip.insert(&mut self.rng, name);
+        self.to_probe.insert(&mut self.rng, name);
     }
 
     /// Drops a dead member from this level; Serf's level remembers it.
@@ -161,7 +160,6 @@ impl Node {
         self.set_swim(now, name, Swim::Gone);
         self.known -= 1;
         self.to_probe.remove(name);
-        self.to_gossip.remove(name);
     }
 
     /// Changes the state and keeps what hangs on it in step.
@@ -175,10 +173,10 @@ impl Node {
         }
         record.member.suspect = false;
         let was_up = record.is_up();
-        record.swim = swim;
-        if was_up != record.is_up() {
+        if was_up != matches!(swim, Swim::Alive | Swim::Suspect) {
             record.changed = now;
         }
+        self.members.set_swim(name, swim);
     }
 
     /// Somebody got no answer from a member.
