@@ -160,16 +160,14 @@ impl Known {
 
     /// Says whether a Connection option of this name is ignored: removing such a field would
     /// change whom, what or whose the message is, which is a known attack.
+    ///
+    /// Everything else that Connection names goes, as RFC 9110, 7.6.1 demands.
     pub(crate) const fn is_protected(self) -> bool {
         const SET: u64 = Known::Host.bit()
             | Known::ContentLength.bit()
             | Known::TransferEncoding.bit()
             | Known::Cookie.bit()
             | Known::SetCookie.bit()
-            | Known::Authorization.bit()
-            | Known::ContentType.bit()
-            | Known::ContentEncoding.bit()
-            | Known::ContentRange.bit()
             | Known::Forwarded.bit()
             | Known::XForwardedFor.bit()
             | Known::XForwardedProto.bit()
@@ -185,6 +183,10 @@ impl Known {
     /// routing, authentication, request modifiers, response controls, content format.
     pub(crate) const fn is_barred_from_trailers(self) -> bool {
         const SET: u64 = Known::Expect.bit()
+            | Known::Authorization.bit()
+            | Known::ContentType.bit()
+            | Known::ContentEncoding.bit()
+            | Known::ContentRange.bit()
             | Known::Trailer.bit()
             | Known::ProxyAuthorization.bit()
             | Known::CacheControl.bit()
