@@ -61,6 +61,8 @@ impl Lane {
 pub enum Step {
     /// Sends bytes.
     Send(Vec<u8>),
+    /// Sends bytes with `{}` replaced by this cookie's pair as the last answer that set it said.
+    SendCookie(&'static str, Vec<u8>),
     /// Sends bytes and waits until the proxy has read them.
     Cut(Vec<u8>),
     /// Sends bytes one by one, this many milliseconds apart, until all are sent or an answer comes.

@@ -74,6 +74,15 @@ impl Link {
         }
     }
 
+    /// The pair of a cookie as the last answer that set it said.
+    pub(super) fn cookie(&self, name: &str) -> Option<String> {
+        let fields = self.answers.iter().rev().map(|a| &a.message);
+        let mut pairs = fields.flat_map(|m| m.all("set-cookie"));
+        let is_named = |v: &&str| v.split('=').next() == Some(name);
+        let set = pairs.find(is_named)?;
+        set.split(';').next().map(String::from)
+    }
+
     /// Sends bytes one by one with pauses; stops when an answer or an end comes.
     pub fn drip(&mut self, bytes: &[u8], pause: Duration) -> Result<(), String> {
         for byte in bytes {
@@ -86,7 +95,7 @@ impl Link {
     }
 
     /// Looks for an answer or an end for as long as `pause`.
-    fn poll(&mut self, pause: Duration) -> Result<bool, String> {
+    pub(super) fn poll(&mut self, pause: Duration) -> Result<bool, String> {
         let end = Instant::now() + pause;
         while self.end.is_none() {
             let left = end.saturating_duration_since(Instant::now());

@@ -125,7 +125,7 @@ enum Framing {
 
 fn read(bytes: &[u8], judge: impl Fn(&Message) -> Result<Framing, String>) -> Parsed {
     let Some(end) = find(bytes, b"\r\n\r\n") else {
-        return match bytes.iter().any(|b| *b == 0) {
+        return match bytes.contains(&0) {
             true => Parsed::Bad("NUL in a head".to_owned()),
             false => Parsed::Little,
         };

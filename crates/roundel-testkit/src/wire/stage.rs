@@ -4,14 +4,17 @@ use std::net::SocketAddr;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use super::case::{Case, Ends, Lane, Outcome, Step};
+use super::case::{Case, Ends, Lane, Step};
 use super::client::Link;
 use super::judge::{self, Played, Verdict};
 use super::origin::{Site, State};
 use super::{DEADLINE, message};
 use crate::network::{free_port, loopback};
+
+/// Time for a close that is allowed but not demanded.
+const SOON: Duration = Duration::from_millis(500);
 
 /// One set of addresses of the proxy under test with servers of its own.
 #[derive(Debug)]
@@ -185,8 +188,8 @@ fn client(
         }
         take_step(slot, step, link, deadline)?;
     }
-    let link = links.last_mut().expect("one is open");
-    finish(case, link)
+    let (link, earlier) = links.split_last_mut().expect("one is open");
+    finish(case, link, earlier.iter().map(|l| l.answers.len()).sum())
 }
 
 fn first_word(step: &Step) -> String {
@@ -205,12 +208,16 @@ fn take_step(slot: &Slot, step: &Step, link: &mut Link, deadline: Instant) -> Re
     let shared = &slot.site.shared;
     match step {
         Step::Send(bytes) => link.send(bytes),
+        Step::SendCookie(name, bytes) => {
+            let pair = link.cookie(name).ok_or("no answer sets the cookie")?;
+            link.send(message::text(bytes).replace("{}", &pair).as_bytes());
+        }
         Step::Cut(bytes) => {
             link.send(bytes);
             link.taken()?;
         }
         Step::Drip(bytes, pause) => {
-            link.drip(bytes, std::time::Duration::from_millis(*pause))?;
+            link.drip(bytes, Duration::from_millis(*pause))?;
         }
         Step::Answer => {
             if !link.answer()? {
@@ -237,29 +244,26 @@ fn take_step(slot: &Slot, step: &Step, link: &mut Link, deadline: Instant) -> Re
     Ok(())
 }
 
-/// Reads what is still to come, as far as the outcomes need it.
-fn finish(case: &Case, link: &mut Link) -> Result<(), String> {
+/// Reads what is still to come, as far as the outcomes need it; `earlier` answers came on other
+/// connections.
+fn finish(case: &Case, link: &mut Link, earlier: usize) -> Result<(), String> {
     link.settle()?;
     let outcomes = &case.outcomes;
     let wants = |ends: Ends| outcomes.iter().any(|o| o.ends == ends);
-    let breaks = |o: &Outcome| o.answers.iter().flatten().any(|w| w.broken);
-    if outcomes.iter().all(|o| o.ends == Ends::Closed) || outcomes.iter().any(breaks) {
+    if outcomes.iter().all(|o| o.ends == Ends::Closed) {
         return link.end();
     }
     let most = outcomes
         .iter()
         .map(|o| o.answers.as_ref().map_or(0, Vec::len));
-    let most = most.max().unwrap_or(0);
+    let most = most.max().unwrap_or(0).saturating_sub(earlier);
     while link.answers.len() < most && link.end.is_none() && link.answer()? {}
     if wants(Ends::Kept) && link.end.is_none() {
         link.probe()?;
     }
-    let refused = link
-        .answers
-        .last()
-        .is_some_and(|a| a.message.status() >= 400);
-    if wants(Ends::Closed) && refused {
-        return link.end();
+    // Where either is right, a proxy that means to close does so at once.
+    if wants(Ends::Closed) && link.end.is_none() {
+        link.poll(SOON)?;
     }
     Ok(())
 }

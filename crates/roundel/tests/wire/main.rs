@@ -50,7 +50,7 @@ macro_rules! groups {
             names.sort();
             names.dedup();
             assert_eq!(names.len(), all);
-            assert!(all >= 300, "{all} cases");
+            assert!(all >= 500, "{all} cases");
         }
     };
 }

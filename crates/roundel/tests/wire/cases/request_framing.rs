@@ -253,6 +253,16 @@ const OTHER: &[Refused] = &[
     ),
 ];
 
+/// Sends a text in small pieces, each read by the proxy before the next.
+fn cuts(text: &str) -> impl Iterator<Item = Step> + use<> {
+    let pieces: Vec<Step> = text
+        .as_bytes()
+        .chunks(5)
+        .map(|c| Step::Cut(c.to_vec()))
+        .collect();
+    pieces.into_iter()
+}
+
 fn right() -> Vec<Case> {
     let post =
         |fields: &str, body: &str| format!("POST /x HTTP/1.1\r\nHost: a\r\n{fields}\r\n\r\n{body}");
@@ -311,27 +321,19 @@ fn right() -> Vec<Case> {
             .kept()
             .saw(Saw::line("POST /x").body("y".repeat(200_000))),
         Case::new("head-cut-everywhere")
-            .steps("POST /x HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhello".bytes().map(|b| Step::Cut(vec![b])))
+            .steps(cuts("POST /x HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhello"))
             .methods(["POST"])
             .status(&[200])
             .kept()
             .saw(Saw::line("POST /x").body("hello")),
         Case::new("chunks-cut-everywhere")
-            .steps(
-                "POST /x HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n3;a=\"b\"\r\nabc\r\n2\r\nde\r\n0\r\nT: 1\r\n\r\n"
-                    .bytes()
-                    .map(|b| Step::Cut(vec![b])),
-            )
+            .steps(cuts("POST /x HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n3;a=\"b\"\r\nabc\r\n2\r\nde\r\n0\r\nT: 1\r\n\r\n"))
             .methods(["POST"])
             .status(&[200])
             .kept()
             .saw(Saw::line("POST /x").body("abcde")),
         Case::new("smuggling-cut-everywhere")
-            .steps(
-                "POST /x HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n"
-                    .bytes()
-                    .map(|b| Step::Cut(vec![b])),
-            )
+            .steps(cuts("POST /x HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n"))
             .methods(["POST"])
             .refused(&[400]),
         Case::new("body-short-then-fin")
