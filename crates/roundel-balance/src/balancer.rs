@@ -9,6 +9,7 @@ use arc_swap::ArcSwap;
 use roundel_model::{Name, ServerState};
 use roundel_stats::PerWorker;
 
+use crate::budget::Spent;
 use crate::queue::Queue;
 use crate::{BackendCounters, Policy, ServerId, ServerLive, Snapshot, StickyKey};
 
@@ -56,6 +57,7 @@ pub struct Balancer {
     snapshot: ArcSwap<Snapshot>,
     publisher: Mutex<Publisher>,
     queue: Arc<Queue>,
+    spent: Spent,
 }
 
 /// What only the publishing side touches.
@@ -87,6 +89,7 @@ impl Balancer {
             generation: AtomicU64::new(0),
             snapshot: ArcSwap::from_pointee(empty),
             queue,
+            spent: Spent::default(),
             publisher: Mutex::new(Publisher {
                 config,
                 configured: false,
@@ -188,6 +191,10 @@ impl Balancer {
         self.generation.store(generation, Ordering::Release);
         self.queue.look_at(&snapshot);
         Some(snapshot)
+    }
+
+    pub(crate) fn spent(&self) -> &Spent {
+        &self.spent
     }
 
     pub(crate) fn queue(&self) -> &Arc<Queue> {

@@ -86,7 +86,7 @@ pub struct Director {
     left: LeftRows,
     output: VecDeque<DirectorOutput>,
     rng: fastrand::Rng,
-    /// When the workers' counts are looked at next; `None` while nothing puts servers out.
+    /// When the workers' counts are looked at next; `None` without servers.
     look_at: Option<Instant>,
     /// When the window of error ratios began; `None` before the first look.
     window_since: Option<Instant>,

@@ -22,6 +22,7 @@
 )]
 
 mod balancer;
+mod budget;
 mod check;
 mod director;
 mod hash;
@@ -40,6 +41,7 @@ mod turn;
 mod view;
 
 pub use balancer::{BackendConfig, Balancer, Placement};
+pub use budget::RetryBudget;
 pub use check::{CheckKind, CheckReport, CheckSpec, CheckStatus};
 pub use director::{
     CheckState, CheckTicket, CommandError, Director, DirectorConfig, DirectorEvent, DirectorOutput,

@@ -309,6 +309,8 @@ pub struct BackendCounters {
     pub queue_timeouts: Counter,
     /// Requests that found the queue full.
     pub queue_refusals: Counter,
+    /// Requests that failed safely and were not repeated, since the retry budget was spent.
+    pub retries_exhausted: Counter,
     /// Requests refused by a rule.
     pub denied: Counter,
     /// Exchanges ended by the client.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ipnet::IpNet;
-use roundel_balance::Balancer;
+use roundel_balance::{Balancer, RetryBudget};
 use roundel_model::Name;
 
 /// What is fixed while the process runs.
@@ -112,6 +112,10 @@ pub struct Backend {
     pub timeouts: ServerTimeouts,
     /// How often a request that failed safely is tried again.
     pub retries: u32,
+    /// How many requests in all may be sent a second time.
+    pub retry_budget: RetryBudget,
+    /// What the balancer's policy picks by, if it picks by a key; not read otherwise.
+    pub hash_on: Option<HashOn>,
     /// The sticky cookie; `None` for no stickiness.
     pub sticky: Option<Sticky>,
 }
@@ -123,9 +127,24 @@ impl Backend {
             balancer,
             timeouts: ServerTimeouts::default(),
             retries: 3,
+            retry_budget: RetryBudget::default(),
+            hash_on: None,
             sticky: None,
         }
     }
+}
+
+/// The part of a request by which a server is picked. Requests without it go anywhere.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum HashOn {
+    /// The address of the client's connection.
+    Source,
+    /// The path without the query.
+    Path,
+    /// The value of the first field of this name, compared without case.
+    Header(String),
+    /// The value of the first cookie of this name, compared with case.
+    Cookie(String),
 }
 
 /// The cookie that keeps a client on its server: inserted, hidden from servers, never cached.

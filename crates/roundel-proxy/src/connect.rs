@@ -7,7 +7,9 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use roundel_balance::{Current, Evidence, EvidenceKind, Pick, PickContext, PickError, ServerId};
+use roundel_balance::{
+    Current, Evidence, EvidenceKind, Pick, PickContext, PickError, ServerId, Want,
+};
 use smallvec::SmallVec;
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::Sleep;
@@ -32,6 +34,8 @@ pub(crate) struct Link {
 pub(crate) struct Search {
     /// The server that the sticky cookie names, until it was tried.
     pub(crate) sticky: Option<StickyServer>,
+    /// The hash of the request's key, where the policy picks by key.
+    pub(crate) hash: Option<u64>,
     pub(crate) tried: SmallVec<[ServerId; 4]>,
     pub(crate) retries: u32,
     pub(crate) redispatched: bool,
@@ -60,21 +64,35 @@ pub(crate) enum NoLink {
 
 impl Search {
     /// Picks the sticky server if it still serves, else one by the policy.
+    ///
+    /// Errors: [`PickError::Full`] when the request has to wait; see [`Self::want`].
     pub(crate) fn pick(&mut self, worker: &Worker, slot: &BackendSlot) -> Result<Pick, PickError> {
         let current = slot.current();
         self.set_version = current.generation();
         if let Some(sticky) = self.sticky.take()
             && let Some(index) = sticky.locate(&current)
         {
-            return current.take(index, worker.index);
+            let taken = current.take(index, worker.index);
+            if taken.is_err() {
+                self.sticky = Some(sticky);
+            }
+            return taken;
         }
         let context = PickContext {
             tried: &self.tried,
             worker: worker.index,
             now: worker.clock().recent(),
-            hash: None,
+            hash: self.hash,
         };
         current.pick(&context, &mut worker.rng.borrow_mut())
+    }
+
+    /// What to wait for after [`PickError::Full`].
+    pub(crate) fn want(&self) -> Want {
+        Want {
+            only: self.sticky.map(|s| s.id),
+            tried: self.tried.to_vec(),
+        }
     }
 
     /// Notes that `pick` failed, so that the next pick is another server.
@@ -196,7 +214,7 @@ async fn race(
                 search.tried.push(silent.pick.id());
                 tell(worker, slot, &silent.pick, EvidenceKind::Unanswered);
             }
-            others_left = add(worker, slot, search, &mut open, limit).is_some();
+            others_left = add(worker, slot, search, &mut open, limit).is_ok();
             next.as_mut()
                 .reset(tokio::time::Instant::now() + NEXT_AFTER);
             continue;
@@ -208,11 +226,12 @@ async fn race(
         };
         failed(worker, slot, search, &done, &error);
         let added = add(worker, slot, search, &mut open, limit);
-        if added.is_some() {
+        if added.is_ok() {
             done.pick.counters().retries.add(1);
             done.pick.counters().redispatches.add(1);
         } else if open.is_empty() {
             return Err(match error.kind() {
+                _ if added == Err(PickError::Full) => NoLink::NoServer(PickError::Full),
                 io::ErrorKind::TimedOut => NoLink::TimedOut,
                 _ => NoLink::Refused,
             });
@@ -227,14 +246,14 @@ fn add(
     search: &mut Search,
     open: &mut SmallVec<[Opening; 2]>,
     limit: Duration,
-) -> Option<()> {
+) -> Result<(), PickError> {
     if search.retries >= slot.backend.retries {
-        return None;
+        return Err(PickError::AllTried);
     }
-    let pick = search.pick(worker, slot).ok()?;
+    let pick = search.pick(worker, slot)?;
     search.retries += 1;
     open.push(Opening::new(pick, limit, worker.clock().now()));
-    Some(())
+    Ok(())
 }
 
 fn won(worker: &Worker, search: &mut Search, opening: Opening, stream: TcpStream) -> Link {

@@ -16,12 +16,13 @@ use crate::sides::{Downstream, SourceError};
 use crate::story::{Scene, Story, conclude};
 use crate::term::{Phase, Term};
 use crate::upstream::H1Server;
-use crate::{headers, route, sticky};
+use crate::{headers, key, route, sticky};
 
 mod attempt;
 mod own;
 mod pump;
 mod replay;
+mod wait;
 
 use pump::{BodyEnd, Pump, Side};
 use replay::Replay;
@@ -150,6 +151,7 @@ impl<'x> Course<'x> {
         counters.last_request.set(scene.worker.unix_second());
         let search = Search {
             sticky: find_sticky(slot, head, story),
+            hash: find_hash(scene, slot, head),
             ..Search::default()
         };
         Self {
@@ -300,6 +302,11 @@ fn find_sticky(slot: &BackendSlot, head: &RequestHead, story: &mut Story) -> Opt
         story.sticky = StickyVerdict::label(verdict);
     }
     found
+}
+
+fn find_hash(scene: Scene<'_>, slot: &BackendSlot, head: &RequestHead) -> Option<u64> {
+    let on = slot.backend.hash_on.as_ref()?;
+    key::hash(on, head, scene.peer.address.ip())
 }
 
 fn request_edits(scene: Scene<'_>, slot: &BackendSlot, head: &RequestHead) -> Edits {

@@ -31,6 +31,7 @@ mod error;
 mod exchange;
 mod handle;
 mod headers;
+mod key;
 mod listener;
 mod log;
 mod pool;
@@ -47,8 +48,8 @@ mod upstream;
 mod worker;
 
 pub use config::{
-    Backend, ClientTimeouts, Config, Frontend, Limits, Listen, Route, Routes, ServerTimeouts,
-    Sticky,
+    Backend, ClientTimeouts, Config, Frontend, HashOn, Limits, Listen, Route, Routes,
+    ServerTimeouts, Sticky,
 };
 pub use counters::{FrontendCounters, METHODS, RequestError};
 pub use error::StartError;

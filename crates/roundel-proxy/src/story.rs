@@ -19,6 +19,8 @@ pub(crate) struct Story {
     pub(crate) started: Instant,
     /// The head was whole.
     pub(crate) head_at: Instant,
+    /// Spent in the queue of a full backend.
+    pub(crate) queue: Duration,
     /// Spent connecting in the attempt that counted; zero on a used connection.
     pub(crate) connect: Option<Duration>,
     /// The connection of the attempt that counted was there.
@@ -46,6 +48,7 @@ impl Story {
         Self {
             started,
             head_at,
+            queue: Duration::ZERO,
             connect: None,
             connected_at: None,
             answered_at: None,
@@ -170,6 +173,8 @@ fn count_server(scene: Scene<'_>, pick: &Pick, story: &Story, total: Duration) {
     let first = story.first().unwrap_or_default();
     counters.responses[class(story.status)].add(1);
     counters.timed.add(1);
+    counters.queue_us.add(micros(story.queue));
+    counters.queue_us_max.raise(micros(story.queue));
     let connect = micros(story.connect.unwrap_or_default());
     counters.connect_us.add(connect);
     counters.connect_us_max.raise(connect);
@@ -219,7 +224,7 @@ fn write_line(
         response_bytes: story.response_bytes,
         total,
         wait: Some(story.head_at.saturating_duration_since(story.started)),
-        queue: story.connected_at.map(|_| Duration::ZERO),
+        queue: (story.connected_at.is_some() || !story.queue.is_zero()).then_some(story.queue),
         connect: story.connect,
         first: story.first(),
         retries: story.retries,

@@ -15,6 +15,10 @@ pub(crate) enum Term {
     ClientTimeout,
     /// No server was usable.
     NoServer,
+    /// Every server was full for too long.
+    QueueTimeout,
+    /// Every server was full, and as many waited as may.
+    QueueFull,
     /// No server took the connection.
     ConnectError,
     /// Servers were slow to take the connection.
@@ -33,6 +37,8 @@ pub(crate) enum Phase {
     /// Reading the request head.
     #[default]
     Request,
+    /// Waiting for a place on a server.
+    Queue,
     /// Connecting.
     Connect,
     /// Waiting for the head of the answer.
@@ -53,6 +59,8 @@ impl Term {
             Self::ClientAbort => "client_abort",
             Self::ClientTimeout => "client_timeout",
             Self::NoServer => "no_server",
+            Self::QueueTimeout => "queue_timeout",
+            Self::QueueFull => "queue_full",
             Self::ConnectError => "connect_error",
             Self::ConnectTimeout => "connect_timeout",
             Self::ServerAbort => "server_abort",
@@ -68,11 +76,11 @@ impl Term {
         let cause = match self {
             Self::Ok => return *b"--",
             Self::BadRequest => return *b"PR",
-            Self::NoServer => return *b"SC",
+            Self::NoServer | Self::QueueFull => return *b"SC",
             Self::RequestTimeout | Self::ClientTimeout => b'c',
             Self::ClientAbort => b'C',
             Self::ConnectError | Self::ServerAbort => b'S',
-            Self::ConnectTimeout | Self::ServerTimeout => b's',
+            Self::QueueTimeout | Self::ConnectTimeout | Self::ServerTimeout => b's',
             Self::BadResponse => b'P',
         };
         [cause, phase.letter()]
@@ -83,6 +91,7 @@ impl Phase {
     fn letter(self) -> u8 {
         match self {
             Self::Request => b'R',
+            Self::Queue => b'Q',
             Self::Connect => b'C',
             Self::Head => b'H',
             Self::Data => b'D',
@@ -104,6 +113,8 @@ mod tests {
         check(Term::BadRequest, Phase::Request, b"PR");
         check(Term::RequestTimeout, Phase::Request, b"cR");
         check(Term::NoServer, Phase::Connect, b"SC");
+        check(Term::QueueTimeout, Phase::Queue, b"sQ");
+        check(Term::ClientAbort, Phase::Queue, b"CQ");
         check(Term::ConnectTimeout, Phase::Connect, b"sC");
         check(Term::ServerTimeout, Phase::Head, b"sH");
         check(Term::ServerAbort, Phase::Data, b"SD");

@@ -97,8 +97,8 @@ impl Attempts {
 impl Director {
     /// When the counts are due to be looked at.
     pub(super) fn next_look(&self, now: Instant) -> Option<Instant> {
-        let on = self.config.outlier.is_on() && !self.records.is_empty();
-        on.then(|| self.look_at.unwrap_or(now + LOOK))
+        let any = !self.records.is_empty();
+        any.then(|| self.look_at.unwrap_or(now + LOOK))
     }
 
     /// Judges every server by what the workers counted, if that is due.
@@ -107,7 +107,11 @@ impl Director {
             return;
         }
         self.look_at = Some(now + LOOK);
+        self.balancer.note_traffic(now);
         let spec = self.config.outlier;
+        if !spec.is_on() {
+            return;
+        }
         let total = self.window_total(&spec);
         for i in 0..self.records.len() {
             if !self.records[i].state.takes_sticky() {
@@ -188,7 +192,6 @@ impl Director {
         if self.config.outlier.is_on() {
             return;
         }
-        self.look_at = None;
         for i in 0..self.records.len() {
             self.records[i].outlier.spared = None;
             if self.records[i].outlier.ejection.take().is_some() {

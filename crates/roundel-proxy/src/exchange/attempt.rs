@@ -37,7 +37,7 @@ impl Course<'_> {
         deadline.clear();
         let careful = !client.head().method().is_idempotent();
         loop {
-            let link = self.link(careful, story).await?;
+            let link = self.link(client, deadline, careful, story).await?;
             match self.ask(client, link, deadline, story).await {
                 Asked::Begun(begun) => return Ok(begun),
                 Asked::Failed(failed) => return Err(failed),
@@ -47,19 +47,34 @@ impl Course<'_> {
     }
 
     /// Gets a connection: to the server met on a stale one, else to one picked.
-    async fn link(&mut self, careful: bool, story: &mut Story) -> Result<Link, Failed> {
+    async fn link<D: Downstream>(
+        &mut self,
+        client: &mut D,
+        deadline: &Deadline,
+        careful: bool,
+        story: &mut Story,
+    ) -> Result<Link, Failed> {
         story.phase = Phase::Connect;
         let worker = self.scene.worker;
-        let (pick, fresh) = match self.again.take() {
-            Some(pick) => (pick, true),
-            None => match self.search.pick(worker, self.slot) {
-                Ok(pick) => (pick, false),
-                Err(error) => return Err(no_link(NoLink::NoServer(error))),
-            },
+        let again = self.again.take();
+        let fresh = again.is_some();
+        let mut picked = again.map_or_else(|| self.search.pick(worker, self.slot), Ok);
+        let link = loop {
+            let pick = match picked {
+                Ok(pick) => pick,
+                Err(PickError::Full) => Box::pin(self.wait(client, deadline, story)).await?,
+                Err(error) => return Err(no_server(error)),
+            };
+            match connect(worker, self.slot, &mut self.search, pick, fresh, careful).await {
+                Ok(link) => break link,
+                // Those asked refused, and all others are full.
+                Err(NoLink::NoServer(PickError::Full)) => {
+                    self.search.retries += 1;
+                    picked = Err(PickError::Full);
+                }
+                Err(error) => return Err(no_link(error)),
+            }
         };
-        let link = connect(worker, self.slot, &mut self.search, pick, fresh, careful)
-            .await
-            .map_err(no_link)?;
         let counters = link.pick.counters();
         counters.requests.add(1);
         story.connected_at = Some(if link.reused {
@@ -153,6 +168,11 @@ impl Course<'_> {
         if !current.servers().iter().any(is_left) {
             return false;
         }
+        let (balancer, worker) = (&self.slot.backend.balancer, self.scene.worker);
+        if !balancer.may_retry(worker.clock().recent(), self.slot.backend.retry_budget) {
+            balancer.counters()[worker.index].retries_exhausted.add(1);
+            return false;
+        }
         let counters = failed.counters();
         counters.response_errors.add(1);
         counters.retries.add(1);
@@ -216,6 +236,10 @@ fn no_answer(error: HeadError) -> Failed {
             "The application server closed the connection before it answered.",
         ),
     }
+}
+
+pub(super) fn no_server(error: PickError) -> Failed {
+    no_link(NoLink::NoServer(error))
 }
 
 fn no_link(error: NoLink) -> Failed {

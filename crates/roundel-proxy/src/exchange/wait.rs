@@ -63,7 +63,8 @@ impl Course<'_> {
         let counters = &balancer.counters()[self.scene.worker.index];
         let Ok(mut ticket) = balancer.wait(self.search.want()) else {
             counters.queue_refusals.add(1);
-            let sentence = "Too many requests wait for an application server. Try again in a second.";
+            let sentence =
+                "Too many requests wait for an application server. Try again in a second.";
             return Err(Failed::Answer(503, Term::QueueFull, sentence));
         };
         let watch = client.head().framing().is_empty();
@@ -83,7 +84,11 @@ impl Course<'_> {
             End::Turn(turn) => Ok(turn),
             End::TimedOut => {
                 counters.queue_timeouts.add(1);
-                Err(Failed::Answer(503, Term::QueueTimeout, answer::sentence(503)))
+                Err(Failed::Answer(
+                    503,
+                    Term::QueueTimeout,
+                    answer::sentence(503),
+                ))
             }
             End::ClientGone => Err(Failed::Client(Term::ClientAbort)),
         }

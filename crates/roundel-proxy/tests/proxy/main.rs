@@ -1,9 +1,13 @@
 //! The proxy from outside: raw clients, raw servers, real sockets on loopback.
 
+// Every function here is part of a test, which is where unwrap belongs.
+#![allow(clippy::unwrap_used)]
+
 mod bodies;
 mod connections;
 mod http2;
 mod lifecycle;
+mod policy;
 mod refusals;
 mod rewriting;
 mod servers;
