@@ -1,43 +1,83 @@
 //! A worker's store of buffers: taken while a request lives, given back when it ends.
+//!
+//! What was not needed between two sweeps is let go by halves, so that a burst costs no memory
+//! for long and steady load no allocation.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 
 use roundel_http1::{Block, Edits, RequestHead, ResponseHead};
 
 /// Bytes of a block: a browser's head and a small body fit, as does one read of a large body.
 pub(crate) const BLOCK: usize = 16 * 1024;
-/// Free ones kept of each kind; 3 MiB per worker.
-const KEPT: usize = 64;
+/// Free ones kept of each kind at most.
+const KEPT: usize = 1024;
 
 /// Free buffers of one worker.
 #[derive(Debug, Default)]
-// Heads are boxed because they move from task to task; the boxes are what is kept.
-#[expect(clippy::vec_box)]
 pub(crate) struct Blocks {
-    blocks: RefCell<Vec<Block>>,
-    requests: RefCell<Vec<Box<RequestHead>>>,
-    responses: RefCell<Vec<Box<ResponseHead>>>,
-    edits: RefCell<Vec<Edits>>,
+    blocks: Store<Block>,
+    requests: Store<Box<RequestHead>>,
+    responses: Store<Box<ResponseHead>>,
+    edits: Store<Edits>,
+}
+
+/// Free ones of one kind.
+#[derive(Debug)]
+struct Store<T> {
+    free: RefCell<Vec<T>>,
+    /// The fewest that were free since the last sweep.
+    fewest: Cell<usize>,
+}
+
+impl<T> Default for Store<T> {
+    fn default() -> Self {
+        Self {
+            free: RefCell::default(),
+            fewest: Cell::new(0),
+        }
+    }
+}
+
+impl<T> Store<T> {
+    fn take(&self) -> Option<T> {
+        let mut free = self.free.borrow_mut();
+        let one = free.pop();
+        self.fewest.set(self.fewest.get().min(free.len()));
+        one
+    }
+
+    fn give(&self, one: T) {
+        let mut free = self.free.borrow_mut();
+        if free.len() < KEPT {
+            free.push(one);
+        }
+    }
+
+    fn sweep(&self) {
+        let mut free = self.free.borrow_mut();
+        let keep = free.len() - self.fewest.get().div_ceil(2);
+        free.truncate(keep);
+        self.fewest.set(free.len());
+    }
 }
 
 impl Blocks {
     /// Takes an empty block of [`BLOCK`] bytes.
     pub(crate) fn take(&self) -> Block {
-        let free = self.blocks.borrow_mut().pop();
+        let free = self.blocks.take();
         free.unwrap_or_else(|| Block::with_capacity(BLOCK))
     }
 
     /// Gives a block back.
     pub(crate) fn give(&self, mut block: Block) {
         if tidy(&mut block) {
-            keep(&self.blocks, block);
+            self.blocks.give(block);
         }
     }
 
     /// Takes an empty head whose block has [`BLOCK`] bytes.
     pub(crate) fn take_request(&self) -> Box<RequestHead> {
-        let free = self.requests.borrow_mut().pop();
-        free.unwrap_or_else(|| {
+        self.requests.take().unwrap_or_else(|| {
             let mut head = Box::new(RequestHead::new());
             head.block = Block::with_capacity(BLOCK);
             head
@@ -48,14 +88,13 @@ impl Blocks {
     pub(crate) fn give_request(&self, mut head: Box<RequestHead>) {
         head.reset();
         if tidy(&mut head.block) {
-            keep(&self.requests, head);
+            self.requests.give(head);
         }
     }
 
     /// Takes an empty head whose block has [`BLOCK`] bytes.
     pub(crate) fn take_response(&self) -> Box<ResponseHead> {
-        let free = self.responses.borrow_mut().pop();
-        free.unwrap_or_else(|| {
+        self.responses.take().unwrap_or_else(|| {
             let mut head = Box::new(ResponseHead::new());
             head.block = Block::with_capacity(BLOCK);
             head
@@ -66,19 +105,27 @@ impl Blocks {
     pub(crate) fn give_response(&self, mut head: Box<ResponseHead>) {
         head.reset();
         if tidy(&mut head.block) {
-            keep(&self.responses, head);
+            self.responses.give(head);
         }
     }
 
     /// Takes an empty list of edits.
     pub(crate) fn take_edits(&self) -> Edits {
-        self.edits.borrow_mut().pop().unwrap_or_default()
+        self.edits.take().unwrap_or_default()
     }
 
     /// Gives a list of edits back.
     pub(crate) fn give_edits(&self, mut edits: Edits) {
         edits.clear();
-        keep(&self.edits, edits);
+        self.edits.give(edits);
+    }
+
+    /// Lets half of what was not needed since the last sweep go.
+    pub(crate) fn sweep(&self) {
+        self.blocks.sweep();
+        self.requests.sweep();
+        self.responses.sweep();
+        self.edits.sweep();
     }
 }
 
@@ -89,9 +136,26 @@ fn tidy(block: &mut Block) -> bool {
     block.capacity() >= BLOCK
 }
 
-fn keep<T>(store: &RefCell<Vec<T>>, one: T) {
-    let mut store = store.borrow_mut();
-    if store.len() < KEPT {
-        store.push(one);
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_not_needed_goes_by_halves_and_what_is_needed_stays() {
+        let blocks = Blocks::default();
+        let taken: Vec<_> = (0..16).map(|_| blocks.take()).collect();
+        taken.into_iter().for_each(|block| blocks.give(block));
+        let free = || blocks.blocks.free.borrow().len();
+        // Just used: the fewest since the last sweep were none.
+        blocks.sweep();
+        assert_eq!(free(), 16);
+        let twelve: Vec<_> = (0..12).map(|_| blocks.take()).collect();
+        twelve.into_iter().for_each(|block| blocks.give(block));
+        blocks.sweep();
+        assert_eq!(free(), 14);
+        for expected in [7, 3, 1, 0, 0] {
+            blocks.sweep();
+            assert_eq!(free(), expected);
+        }
     }
 }

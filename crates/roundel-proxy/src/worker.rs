@@ -169,6 +169,7 @@ impl Worker {
         let now = self.clock().now();
         self.wall.set((now, unix_now()));
         self.deadlines.sweep();
+        self.blocks.sweep();
         if self.closes_idle() {
             self.deadlines.wake_all();
         }
