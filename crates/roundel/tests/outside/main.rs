@@ -2,6 +2,11 @@
 //!
 //! One test target, so that the heavy tests can take turns: see [`turns`].
 
+#![allow(
+    clippy::unwrap_used,
+    reason = "helpers of tests: a panic is the failure and names its place"
+)]
+
 mod agent;
 mod balancer;
 mod browser;
