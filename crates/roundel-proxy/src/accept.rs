@@ -1,5 +1,6 @@
 //! Accepting: from the queue of a listener to a connection's task on the right worker.
 
+use std::cell::RefCell;
 use std::io;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::rc::Rc;
@@ -21,11 +22,13 @@ const BURST: usize = 64;
 /// The pause after descriptors or memory ran out; connections wait in the kernel's queue meanwhile.
 const EXHAUSTED_PAUSE: Duration = Duration::from_millis(50);
 
+/// Where the connections of a listener go. An order may change it while it listens.
+pub(crate) type Gate = Rc<RefCell<(Rc<FrontendSlot>, Door)>>;
+
 /// Accepts until the order to close, then takes what is still queued and ends.
 pub(crate) async fn run(
     worker: Rc<Worker>,
-    slot: Rc<FrontendSlot>,
-    door: Door,
+    gate: Gate,
     listener: TcpListener,
     mut closed: oneshot::Receiver<()>,
 ) {
@@ -44,19 +47,19 @@ pub(crate) async fn run(
         tokio::select! {
             biased;
             _ = &mut closed => {
-                while burst(&worker, &slot, door, listener.get_ref()).is_ok() {}
+                while burst(&worker, &gate, listener.get_ref()).is_ok() {}
                 return;
             }
             ready = listener.readable() => {
                 let Ok(mut ready) = ready else { return };
-                match burst(&worker, &slot, door, listener.get_ref()) {
+                match burst(&worker, &gate, listener.get_ref()) {
                     Ok(()) => {
                         exhausted = false;
                         tokio::task::yield_now().await;
                     }
                     Err(e) if e.kind() == io::ErrorKind::WouldBlock => ready.clear_ready(),
                     Err(e) => {
-                        slot.counters(worker.index).connections_rejected.add(1);
+                        gate.borrow().0.counters(worker.index).connections_rejected.add(1);
                         // Once per shortage, not twenty times a second.
                         if !std::mem::replace(&mut exhausted, true) {
                             tracing::warn!(error = %e, "cannot accept; connections wait in the queue");
@@ -70,15 +73,11 @@ pub(crate) async fn run(
 }
 
 /// Accepts up to [`BURST`] connections. Errors: what stopped it before, `WouldBlock` when none waits.
-fn burst(
-    worker: &Rc<Worker>,
-    slot: &Rc<FrontendSlot>,
-    door: Door,
-    listener: &TcpListener,
-) -> io::Result<()> {
+fn burst(worker: &Rc<Worker>, gate: &Gate, listener: &TcpListener) -> io::Result<()> {
+    let (slot, door) = gate.borrow().clone();
     for _ in 0..BURST {
         match accept(listener) {
-            Ok((stream, peer)) => place(worker, slot, door, stream, peer),
+            Ok((stream, peer)) => place(worker, &slot, door, stream, peer),
             // The client gave up while it was queued; the next one may be fine.
             Err(e) if is_of_one_connection(&e) => {}
             Err(e) => return Err(e),

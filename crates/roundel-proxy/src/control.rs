@@ -54,10 +54,24 @@ struct Bound {
     id: u64,
 }
 
-/// A listener that is bound and that no worker has yet.
-struct Fresh {
-    bound: Bound,
-    sockets: Vec<std::net::TcpListener>,
+impl Bound {
+    fn door(&self) -> Door {
+        Door {
+            port: self.local.port(),
+            h2c: self.asked.h2c,
+        }
+    }
+}
+
+/// How a frontend of a new configuration comes by one of its listeners.
+enum Found {
+    /// It has it already.
+    Kept(Bound),
+    /// It runs with another frontend or another setting. The sockets stay, so that no
+    /// connection that is being made is lost.
+    Moved(Bound),
+    /// It was bound just now, and no worker has it yet.
+    Fresh(Bound, Vec<std::net::TcpListener>),
 }
 
 impl Control {
@@ -99,8 +113,9 @@ impl Control {
             return Err(StartError::ShuttingDown);
         }
         let mut plan = Vec::with_capacity(routes.frontends.len());
+        let mut taken = Vec::new();
         for frontend in &routes.frontends {
-            plan.push(self.bind_missing(&mut state, frontend)?);
+            plan.push(self.find_listeners(&mut state, frontend, &mut taken)?);
         }
         let old = std::mem::take(&mut state.frontends);
         let mut kept = Vec::new();
@@ -123,45 +138,46 @@ impl Control {
     }
 
     /// Finds or binds each address of a frontend; what is bound here closes again on an error.
-    fn bind_missing(
+    ///
+    /// `taken` holds the running listeners that the new configuration uses already.
+    fn find_listeners(
         &self,
         state: &mut State,
         frontend: &Frontend,
-    ) -> Result<Vec<Result<Bound, Fresh>>, StartError> {
-        let running = state.frontends.iter().find(|f| f.name == frontend.name);
-        let known: Vec<Bound> = running.map_or_else(Vec::new, |f| f.listeners.clone());
+        taken: &mut Vec<u64>,
+    ) -> Result<Vec<Found>, StartError> {
         let mut listeners = Vec::with_capacity(frontend.listen.len());
         for listen in &frontend.listen {
-            if let Some(bound) = known.iter().find(|b| b.asked == *listen) {
-                listeners.push(Ok(*bound));
-                continue;
-            }
-            // Another frontend, or this one with another setting, may hold the address until
-            // the reload is through; the port is shared meanwhile.
-            let ours = state
-                .frontends
-                .iter()
-                .flat_map(|f| &f.listeners)
-                .any(|b| b.local == listen.address);
-            let (local, sockets) = listener::bind_all(listen.address, self.workers(), ours)?;
-            state.next_listener += 1;
-            let bound = Bound {
-                asked: *listen,
-                local,
-                id: state.next_listener,
+            let free = |b: &&Bound| !taken.contains(&b.id);
+            let own = state.frontends.iter().find(|f| f.name == frontend.name);
+            let mut own = own.into_iter().flat_map(|f| &f.listeners).filter(free);
+            let kept = own.find(|b| b.asked == *listen);
+            let mut all = state.frontends.iter().flat_map(|f| &f.listeners);
+            let moved = all.find(|b| free(b) && b.local == listen.address);
+            let found = match (kept, moved) {
+                (Some(bound), _) => Found::Kept(*bound),
+                (None, Some(bound)) => Found::Moved(Bound {
+                    asked: *listen,
+                    ..*bound
+                }),
+                (None, None) => {
+                    let (local, sockets) = listener::bind_all(listen.address, self.workers())?;
+                    state.next_listener += 1;
+                    let id = state.next_listener;
+                    let asked = *listen;
+                    Found::Fresh(Bound { asked, local, id }, sockets)
+                }
             };
-            listeners.push(Err(Fresh { bound, sockets }));
+            if let Found::Kept(bound) | Found::Moved(bound) = &found {
+                taken.push(bound.id);
+            }
+            listeners.push(found);
         }
         Ok(listeners)
     }
 
-    /// Gives a frontend and its fresh listeners to every worker.
-    fn install(
-        &self,
-        state: &mut State,
-        frontend: Frontend,
-        listeners: Vec<Result<Bound, Fresh>>,
-    ) -> Running {
+    /// Gives a frontend and its listeners to every worker.
+    fn install(&self, state: &mut State, frontend: Frontend, listeners: Vec<Found>) -> Running {
         let name = frontend.name.clone();
         let counters = state
             .counters
@@ -175,13 +191,22 @@ impl Control {
         });
         let mut bounds = Vec::with_capacity(listeners.len());
         for listener in listeners {
-            match listener {
-                Ok(bound) => bounds.push(bound),
-                Err(fresh) => {
-                    bounds.push(fresh.bound);
-                    self.open(&name, fresh);
+            let bound = match listener {
+                Found::Kept(bound) => bound,
+                Found::Moved(bound) => {
+                    self.shared.order_all(|_| Order::Move {
+                        id: bound.id,
+                        frontend: name.clone(),
+                        door: bound.door(),
+                    });
+                    bound
                 }
-            }
+                Found::Fresh(bound, sockets) => {
+                    self.open(&name, bound, sockets);
+                    bound
+                }
+            };
+            bounds.push(bound);
         }
         Running {
             name,
@@ -190,17 +215,14 @@ impl Control {
         }
     }
 
-    fn open(&self, frontend: &Name, fresh: Fresh) {
-        for (worker, listener) in fresh.sockets.into_iter().enumerate() {
+    fn open(&self, frontend: &Name, bound: Bound, sockets: Vec<std::net::TcpListener>) {
+        for (worker, listener) in sockets.into_iter().enumerate() {
             self.shared.order(
                 worker,
                 Order::Open {
-                    id: fresh.bound.id,
+                    id: bound.id,
                     frontend: frontend.clone(),
-                    door: Door {
-                        port: fresh.bound.local.port(),
-                        h2c: fresh.bound.asked.h2c,
-                    },
+                    door: bound.door(),
                     listener,
                 },
             );

@@ -1,8 +1,9 @@
 //! Listening sockets: one per worker and address, sharing the port.
 
 use std::io;
-use std::net::{IpAddr, Ipv6Addr, SocketAddr, TcpListener};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 
+use rustix::io::Errno;
 use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::StartError;
@@ -12,23 +13,34 @@ const BACKLOG: i32 = 4096;
 
 /// Binds `workers` sockets to one address.
 ///
-/// Shape: all share one port; with port 0 the first takes a free one and the others join it.
-/// `ours` says that this process listens there already and is about to stop.
+/// Shape: all share one port; with port 0 the first takes a free one and the others join it. On
+/// a machine without IPv6, `[::]` means `0.0.0.0`.
 /// Errors: the first failure; sockets bound before it are closed.
 pub(crate) fn bind_all(
     address: SocketAddr,
     workers: usize,
-    ours: bool,
 ) -> Result<(SocketAddr, Vec<TcpListener>), StartError> {
-    let failed = |source| StartError::Bind { address, source };
-    if !ours {
-        refuse_taken(address).map_err(failed)?;
-    }
-    let first = bind(address).map_err(failed)?;
-    let local = first.local_addr().map_err(failed)?;
+    let bound = match try_all(address, workers) {
+        Err(error) if address.ip() == IpAddr::V6(Ipv6Addr::UNSPECIFIED) && lacks_ipv6(&error) => {
+            try_all((Ipv4Addr::UNSPECIFIED, address.port()).into(), workers)
+        }
+        bound => bound,
+    };
+    bound.map_err(|source| StartError::Bind { address, source })
+}
+
+fn lacks_ipv6(error: &io::Error) -> bool {
+    let code = error.raw_os_error().map(Errno::from_raw_os_error);
+    matches!(code, Some(Errno::AFNOSUPPORT | Errno::ADDRNOTAVAIL))
+}
+
+fn try_all(address: SocketAddr, workers: usize) -> io::Result<(SocketAddr, Vec<TcpListener>)> {
+    refuse_taken(address)?;
+    let first = bind(address)?;
+    let local = first.local_addr()?;
     let mut all = vec![first];
     for _ in 1..workers {
-        all.push(bind(local).map_err(failed)?);
+        all.push(bind(local)?);
     }
     Ok((local, all))
 }
@@ -79,21 +91,28 @@ mod tests {
 
     #[test]
     fn all_workers_share_the_port_that_the_first_took() {
-        let (local, all) = bind_all("127.0.0.1:0".parse().unwrap(), 3, false).unwrap();
+        let (local, all) = bind_all("127.0.0.1:0".parse().unwrap(), 3).unwrap();
         assert_ne!(local.port(), 0);
         assert!(all.iter().all(|l| l.local_addr().unwrap() == local));
     }
 
     #[test]
     fn a_port_of_another_balancer_is_not_shared() {
-        let (local, _all) = bind_all("127.0.0.1:0".parse().unwrap(), 2, false).unwrap();
-        let error = bind_all(local, 2, false).unwrap_err();
+        let (local, _all) = bind_all("127.0.0.1:0".parse().unwrap(), 2).unwrap();
+        let error = bind_all(local, 2).unwrap_err();
         assert!(error.to_string().contains("taken"), "{error}");
     }
 
     #[test]
+    fn only_a_lack_of_ipv6_is_made_up_for() {
+        let code = |errno: Errno| lacks_ipv6(&io::Error::from_raw_os_error(errno.raw_os_error()));
+        assert!(code(Errno::AFNOSUPPORT) && code(Errno::ADDRNOTAVAIL));
+        assert!(!code(Errno::ADDRINUSE) && !code(Errno::ACCESS));
+    }
+
+    #[test]
     fn the_unspecified_address_takes_both_families() {
-        let Ok((local, all)) = bind_all("[::]:0".parse().unwrap(), 1, false) else {
+        let Ok((local, all)) = bind_all("[::]:0".parse().unwrap(), 1) else {
             return; // A machine without IPv6 has nothing to show here.
         };
         let four = SocketAddr::from(([127, 0, 0, 1], local.port()));

@@ -31,6 +31,8 @@ pub(crate) enum Order {
         door: Door,
         listener: std::net::TcpListener,
     },
+    /// Connections of this listener belong to another frontend, or come in another way.
+    Move { id: u64, frontend: Name, door: Door },
     /// Accept what waits on this listener, then close it.
     Close { id: u64 },
     /// Another worker holds clearly more connections and gives this one away.

@@ -10,11 +10,14 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime};
 
 use roundel_model::Name;
+use roundel_stats::PerWorker;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::LocalSet;
 
-use crate::accept;
+use crate::FrontendCounters;
+use crate::accept::{self, Gate};
 use crate::blocks::Blocks;
+use crate::config::Frontend;
 use crate::date::imf_fixdate;
 use crate::deadline::{Clock, Deadlines, SWEEP};
 use crate::log::LogBuffer;
@@ -36,7 +39,7 @@ pub(crate) struct Worker {
     pub(crate) log: RefCell<LogBuffer>,
     pub(crate) rng: RefCell<fastrand::Rng>,
     frontends: RefCell<HashMap<Name, Rc<FrontendSlot>>>,
-    listeners: RefCell<HashMap<u64, oneshot::Sender<()>>>,
+    listeners: RefCell<HashMap<u64, Listening>>,
     draining: Cell<bool>,
     close_idle_at: Cell<Option<Instant>>,
     /// The wall clock at `anchor`, renewed with each sweep.
@@ -51,6 +54,12 @@ impl Drop for InFlight {
     fn drop(&mut self) {
         self.0.cell().in_flight.fetch_sub(1, Relaxed);
     }
+}
+
+/// A listener of this worker; it closes when this is dropped.
+struct Listening {
+    gate: Gate,
+    _close: oneshot::Sender<()>,
 }
 
 /// Starts the thread of one worker.
@@ -195,18 +204,7 @@ impl Worker {
 
     fn carry_out(self: &Rc<Self>, order: Order) {
         match order {
-            Order::Frontend { frontend, counters } => {
-                let name = frontend.name.clone();
-                let rules = Rules::new(frontend);
-                let mut frontends = self.frontends.borrow_mut();
-                match frontends.get(&name) {
-                    Some(slot) => slot.replace(rules),
-                    None => {
-                        let slot = FrontendSlot::new(rules, counters);
-                        frontends.insert(name, Rc::new(slot));
-                    }
-                }
-            }
+            Order::Frontend { frontend, counters } => self.install(frontend, counters),
             Order::Forget(name) => {
                 self.frontends.borrow_mut().remove(&name);
             }
@@ -220,8 +218,20 @@ impl Worker {
                     return;
                 };
                 let (close, closed) = oneshot::channel();
-                self.listeners.borrow_mut().insert(id, close);
-                tokio::task::spawn_local(accept::run(self.clone(), slot, door, listener, closed));
+                let gate = Gate::new(RefCell::new((slot, door)));
+                let listening = Listening {
+                    gate: gate.clone(),
+                    _close: close,
+                };
+                self.listeners.borrow_mut().insert(id, listening);
+                tokio::task::spawn_local(accept::run(self.clone(), gate, listener, closed));
+            }
+            Order::Move { id, frontend, door } => {
+                if let Some(slot) = self.frontend(&frontend)
+                    && let Some(listening) = self.listeners.borrow().get(&id)
+                {
+                    *listening.gate.borrow_mut() = (slot, door);
+                }
             }
             Order::Close { id } => {
                 self.listeners.borrow_mut().remove(&id);
@@ -245,6 +255,19 @@ impl Worker {
             }
             // Handled by the loop.
             Order::Stop => {}
+        }
+    }
+
+    fn install(&self, frontend: Arc<Frontend>, counters: Arc<PerWorker<FrontendCounters>>) {
+        let name = frontend.name.clone();
+        let rules = Rules::new(frontend);
+        let mut frontends = self.frontends.borrow_mut();
+        match frontends.get(&name) {
+            Some(slot) => slot.replace(rules),
+            None => {
+                let slot = FrontendSlot::new(rules, counters);
+                frontends.insert(name, Rc::new(slot));
+            }
         }
     }
 
