@@ -146,7 +146,7 @@ pub struct BackendArgs {
     /// Server that needs no discovery
     #[arg(long = "static", value_name = "NAME=ADDR", env = "ROUNDEL_STATIC", value_delimiter = ',', value_parser = static_server)]
     pub static_servers: Vec<(Name, String)>,
-    /// How servers are chosen: roundrobin, leastconn, p2c [default: roundrobin]
+    /// How servers are chosen: roundrobin, leastconn, p2c, hash, maglev [default: roundrobin]
     #[arg(long, value_name = "NAME", env = "ROUNDEL_BALANCE", value_parser = policy)]
     pub balance: Option<Policy>,
     /// Name of the sticky cookie [default: SERVERID]

@@ -21,7 +21,7 @@ use tokio::task::JoinSet;
 use tokio::time::MissedTickBehavior;
 
 use crate::collector::{Collector, GossipView, Sight};
-use crate::config::{Backend, Settings};
+use crate::config::{Backend, Discover, Settings};
 use crate::event_log::EventLog;
 use crate::loader::Loader;
 use crate::managed::Managed;
@@ -236,8 +236,22 @@ fn director_config(backend: &Backend, settings: &Settings) -> DirectorConfig {
     DirectorConfig {
         check: backend.check.clone(),
         drain_timeout: settings.process.drain_timeout,
-        ..DirectorConfig::default()
+        slow_start: backend.slow_start,
+        outlier: backend.outlier,
+        maxconn: backend.maxconn,
+        maxconns: own_limits(backend),
     }
+}
+
+/// The limits of servers that have one of their own.
+fn own_limits(backend: &Backend) -> BTreeMap<Name, u32> {
+    let servers = backend.discover.iter().flat_map(|source| match source {
+        Discover::Static(servers) => servers.as_slice(),
+        _ => &[],
+    });
+    servers
+        .filter_map(|s| Some((s.name.clone(), s.maxconn?)))
+        .collect()
 }
 
 fn start(

@@ -21,7 +21,11 @@ pub(crate) fn balancers(settings: &Settings, known: &Balancers, workers: usize) 
             .unwrap_or_else(|| Balancer::new(balance_config(backend), workers));
         (backend.name.clone(), balancer)
     };
-    settings.backends.iter().map(balancer).collect()
+    let made: Balancers = settings.backends.iter().map(balancer).collect();
+    for backend in &settings.backends {
+        made[&backend.name].limit_queue(backend.max_queue);
+    }
+    made
 }
 
 fn balance_config(backend: &Backend) -> BackendConfig {
@@ -68,6 +72,8 @@ fn backend(backend: &Backend, balancers: &Balancers) -> roundel_proxy::Backend {
     let mut made = roundel_proxy::Backend::new(Arc::clone(balancer));
     made.timeouts = backend.timeouts;
     made.retries = backend.retries;
+    made.retry_budget = backend.retry_budget;
+    made.hash_on = backend.balance.needs_key().then(|| backend.hash_on.clone());
     made.sticky.clone_from(&backend.sticky);
     made
 }

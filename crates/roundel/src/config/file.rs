@@ -15,6 +15,7 @@ use crate::value;
 
 mod backend;
 mod frontend;
+mod policy;
 
 use backend::check_kind;
 pub(crate) use backend::cookie_name;
@@ -286,12 +287,6 @@ fn networks(item: &Item<'_>) -> Option<Vec<IpNet>> {
 
 /// The word of a policy, or a fault that tells which ones there are.
 pub(crate) fn policy(text: &str) -> Result<Policy, value::Fault> {
-    if matches!(text, "hash" | "maglev") {
-        return Err(value::Fault::new(
-            format!("this version cannot balance by `{text}` yet"),
-            "use roundrobin, leastconn or p2c",
-        ));
-    }
     super::reader::choose(text, &Policy::ALL.map(|p| (p.as_str(), p)))
 }
 

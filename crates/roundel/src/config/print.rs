@@ -3,8 +3,8 @@
 use std::fmt::{self, Display, Write};
 use std::time::Duration;
 
-use roundel_balance::{CheckKind, CheckSpec};
-use roundel_proxy::{Listen, Sticky};
+use roundel_balance::{CheckKind, CheckSpec, OutlierSpec};
+use roundel_proxy::{HashOn, Listen, Sticky};
 
 use super::{Backend, Discover, Frontend, Origins, Settings, StaticServer};
 use crate::value::{show_duration, show_listen, show_size};
@@ -112,11 +112,19 @@ impl Printer<'_> {
         self.table("[[backend]]", &format!("backend.{}", b.name));
         let _ = writeln!(self.text, "name = {}", quote(&b.name));
         self.line("balance", quote(b.balance));
+        if b.balance.needs_key() {
+            self.line("hash_on", show_hash_on(&b.hash_on));
+        }
         let sources = b.discover.iter().filter_map(show_discover);
         self.line("discover", list(sources));
         self.line("server_port", b.server_port);
         self.line("sticky", show_sticky(b.sticky.as_ref()));
         self.line("check", show_check(&b.check));
+        self.line("outlier", show_outlier(&b.outlier));
+        self.line("slow_start", quote(show_duration(b.slow_start)));
+        self.line("maxconn", b.maxconn);
+        self.line("max_queue", b.max_queue);
+        self.line("retry_budget", show_percent(b.retry_budget.percent));
         self.line("retries", b.retries);
         self.time("connect", b.timeouts.connect);
         self.time("server", b.timeouts.server);
@@ -225,10 +233,42 @@ fn show_check(spec: &CheckSpec) -> String {
     )
 }
 
+fn show_hash_on(on: &HashOn) -> String {
+    match on {
+        HashOn::Source => quote("source"),
+        HashOn::Path => quote("path"),
+        HashOn::Header(name) => format!("{{ header = {} }}", quote(name)),
+        HashOn::Cookie(name) => format!("{{ cookie = {} }}", quote(name)),
+    }
+}
+
+fn show_outlier(spec: &OutlierSpec) -> String {
+    if !spec.is_on() {
+        return quote("off");
+    }
+    format!(
+        "{{ consecutive = {}, consecutive_5xx = {}, error_ratio = {}, min_requests = {}, interval = {}, base_ejection = {}, max_ejected = {} }}",
+        spec.consecutive,
+        spec.consecutive_5xx,
+        show_percent(spec.error_percent),
+        spec.min_requests,
+        quote(show_duration(spec.interval)),
+        quote(show_duration(spec.base_ejection)),
+        show_percent(spec.max_ejected_percent),
+    )
+}
+
+/// A share from 0.00 to 1.00.
+fn show_percent(percent: u8) -> String {
+    format!("{}.{:02}", percent / 100, percent % 100)
+}
+
 fn show_server(server: &StaticServer) -> String {
     let backup = if server.backup { ", backup = true" } else { "" };
+    let maxconn = server.maxconn.map(|n| format!(", maxconn = {n}"));
+    let maxconn = maxconn.unwrap_or_default();
     format!(
-        "{{ name = {}, address = {}, weight = {}{backup} }}",
+        "{{ name = {}, address = {}, weight = {}{backup}{maxconn} }}",
         quote(&server.name),
         quote(server.address),
         server.weight

@@ -281,6 +281,23 @@ impl<'a> Item<'a> {
         }
     }
 
+    /// A share from 0 to 1, in per cent.
+    pub(super) fn ratio(&self) -> Option<u8> {
+        let number: Option<f64> = match self.value.get_ref() {
+            DeValue::Float(n) => n.as_str().replace('_', "").parse().ok(),
+            DeValue::Integer(n) => n.as_str().parse().ok(),
+            DeValue::String(raw) if raw.contains('$') => self.text()?.trim().parse().ok(),
+            _ => return self.wrong_type("a share", "0.5"),
+        };
+        match number.filter(|n| (0.0..=1.0).contains(n)) {
+            Some(n) => Some((n * 100.0).round() as u8),
+            None => self.fail(Fault::new(
+                format!("`{}` is out of range", self.path),
+                "use 0.0 to 1.0",
+            )),
+        }
+    }
+
     /// `true` or `false`; a string counts when a variable may stand in it.
     pub(super) fn boolean(&self) -> Option<bool> {
         match self.value.get_ref() {

@@ -7,9 +7,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use ipnet::IpNet;
-use roundel_balance::{CheckSpec, Policy, StickyKey};
+use roundel_balance::{CheckSpec, OutlierSpec, Policy, RetryBudget, StickyKey};
 use roundel_model::{Name, Weight};
-use roundel_proxy::{ClientTimeouts, Limits, Listen, ServerTimeouts, Sticky};
+use roundel_proxy::{ClientTimeouts, HashOn, Limits, Listen, ServerTimeouts, Sticky};
 
 /// Everything that `serve` needs to know.
 ///
@@ -168,6 +168,8 @@ pub struct Backend {
     pub name: Name,
     /// How servers are chosen.
     pub balance: Policy,
+    /// What a policy that needs a key picks by.
+    pub hash_on: HashOn,
     /// Where servers come from, in order of precedence. At least one.
     pub discover: Vec<Discover>,
     /// The port of servers that say none.
@@ -178,6 +180,16 @@ pub struct Backend {
     pub sticky_key: StickyKey,
     /// The active check.
     pub check: CheckSpec,
+    /// When passive errors put a server out.
+    pub outlier: OutlierSpec,
+    /// The time over which a server that is new or back reaches its weight.
+    pub slow_start: Duration,
+    /// The most requests in flight on one server; 0 for any number.
+    pub maxconn: u32,
+    /// The most requests that wait for a full backend; 0 for any number.
+    pub max_queue: u32,
+    /// How many requests in all may be sent a second time.
+    pub retry_budget: RetryBudget,
     /// How often a request that failed safely is tried again.
     pub retries: u32,
     /// How long servers may take.
@@ -217,6 +229,8 @@ pub struct StaticServer {
     pub weight: Weight,
     /// Serves only while no other server does.
     pub backup: bool,
+    /// The most requests in flight on it; `None`: as the backend says.
+    pub maxconn: Option<u32>,
 }
 
 /// Where values came from, by key path such as `stats.listen`.

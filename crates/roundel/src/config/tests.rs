@@ -4,6 +4,9 @@ use std::path::Path;
 
 use clap::{CommandFactory, FromArgMatches};
 
+use roundel_balance::OutlierSpec;
+use roundel_proxy::HashOn;
+
 use super::resolve::load_text;
 use super::{Acts, Discover, LoadError, LogFormat, Settings, Source};
 use crate::cli::{Cli, Command};
@@ -125,14 +128,13 @@ roundel.toml:1:8: error: unclosed table, expected `]`
 #[test]
 fn what_this_version_cannot_do_is_said() {
     let text = format!(
-        "[[frontend]]\nname = \"web\"\nlisten = [{{ address = \":443\", tls = true }}]\ntls = {{}}\n{STATIC}balance = \"maglev\"\n"
+        "[[frontend]]\nname = \"web\"\nlisten = [{{ address = \":443\", tls = true }}]\ntls = {{}}\n{STATIC}"
     );
     let error = shown(&load(Some(&text), &[]).unwrap_err());
     for part in [
         "cannot do `tls` on a listener yet",
         "cannot do `tls` in frontend yet",
-        "cannot balance by `maglev` yet",
-        "3 problems",
+        "2 problems",
     ] {
         assert!(error.contains(part), "{part} in\n{error}");
     }
@@ -264,13 +266,55 @@ fn json_of_the_same_shape() {
 }
 
 #[test]
+fn how_servers_are_picked_spared_and_put_out() {
+    let s = fine(STATIC, &[]);
+    let b = &s.backends[0];
+    assert_eq!(b.hash_on, HashOn::Source);
+    assert_eq!(b.outlier, OutlierSpec::default());
+    assert_eq!((b.maxconn, b.max_queue, b.slow_start.as_secs()), (0, 0, 0));
+    let with = |key: &str| fine(&format!("{STATIC}{key}\n"), &[]).backends.remove(0);
+    let b = with("balance = \"hash\"\nhash_on = { cookie = \"id\" }\nslow_start = \"30s\"");
+    assert_eq!(b.hash_on, HashOn::Cookie("id".to_owned()));
+    assert_eq!(b.slow_start.as_secs(), 30);
+    assert_eq!(with("outlier = \"off\"").outlier, OutlierSpec::OFF);
+    let b = with("outlier = { consecutive = 3, error_ratio = 0.25, base_ejection = \"1s\" }");
+    assert_eq!((b.outlier.consecutive, b.outlier.error_percent), (3, 25));
+    assert_eq!(b.outlier.base_ejection.as_secs(), 1);
+    assert_eq!(with("retry_budget = 0.5").retry_budget.percent, 50);
+    let wrong = |key: &str, part: &str| {
+        let error = shown(&load(Some(&format!("{STATIC}{key}\n")), &[]).expect_err(key));
+        assert!(error.contains("roundel.toml:4:"), "{error}");
+        assert!(error.contains(part), "{part} in\n{error}");
+    };
+    wrong("hash_on = \"sauce\"", "not a part of a request");
+    wrong(
+        "hash_on = { header = \"a b\" }",
+        "cannot be the name of a header",
+    );
+    wrong(
+        "hash_on = { header = \"a\", cookie = \"b\" }",
+        "one header or one cookie",
+    );
+    wrong("outlier = \"on\"", "write \"off\"");
+    wrong("outlier = { error_ratio = 50 }", "use 0.0 to 1.0");
+    wrong(
+        "outlier = { consecutiv = 5 }",
+        "did you mean `consecutive`?",
+    );
+    wrong("outlier = { interval = \"0s\" }", "cannot be zero");
+    wrong("maxconn = \"many\"", "not a number");
+}
+
+#[test]
 fn what_check_prints_means_the_same() {
     let text = concat!(
         "[gossip]\njoin = [\"a\"]\n[[frontend]]\nname = \"f\"\nlisten = [{ address = \":8080\", h2c = false }]\n",
         "route = [{ host = \"A.example.org\", path_prefix = \"/v1\", backend = \"b\" }]\ndefault_backend = \"b\"\n",
-        "[[backend]]\nname = \"b\"\nbalance = \"p2c\"\ncheck = \"tcp\"\n",
+        "[[backend]]\nname = \"b\"\nbalance = \"maglev\"\nhash_on = { header = \"X-User\" }\ncheck = \"tcp\"\n",
+        "slow_start = \"10s\"\nmaxconn = 9\nmax_queue = 99\nretry_budget = 0.05\n",
+        "outlier = { consecutive_5xx = 7, error_ratio = 0.5, max_ejected = 1 }\n",
         "discover = [{ dns = { name = \"w\" } }, { file = { path = \"/n$$\" } }]\n",
-        "server = [{ name = \"s\", address = \"10.0.0.1:1\", backup = true }]\n",
+        "server = [{ name = \"s\", address = \"10.0.0.1:1\", backup = true, maxconn = 2 }]\n",
     );
     let first = fine(text, &[]);
     let second = fine(&first.to_string(), &[]);

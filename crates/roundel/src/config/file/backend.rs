@@ -7,6 +7,7 @@ use std::time::Duration;
 use roundel_balance::{CheckKind, Policy};
 use roundel_model::{Name, Weight};
 
+use super::policy::{PolicyTable, maxconn};
 use super::{Maybe, ServerTimesTable, duration, section};
 use crate::config::reader::{At, Item, Section};
 use crate::value::{self, Fault};
@@ -16,6 +17,7 @@ use crate::value::{self, Fault};
 pub(in crate::config) struct BackendTable {
     pub(in crate::config) name: At<Name>,
     pub(in crate::config) balance: Maybe<Policy>,
+    pub(in crate::config) policy: PolicyTable,
     pub(in crate::config) discover: Maybe<Vec<At<DiscoverItem>>>,
     pub(in crate::config) server_port: Maybe<u64>,
     pub(in crate::config) sticky: Maybe<Option<StickyTable>>,
@@ -61,12 +63,15 @@ pub(in crate::config) struct ServerTable {
     pub(in crate::config) address: SocketAddr,
     pub(in crate::config) weight: Weight,
     pub(in crate::config) backup: bool,
+    /// `None`: the backend's counts.
+    pub(in crate::config) maxconn: Option<u64>,
 }
 
 impl BackendTable {
     pub(super) fn read(s: &Section<'_>) -> Option<Self> {
         let name = s.require("name", Item::name);
         let balance = s.get("balance", |i| i.parse(super::policy));
+        let policy = PolicyTable::read(s);
         let discover = s.get("discover", |i| Some(i.list_of(discover)));
         let server_port = s.get("server_port", |i| i.integer(1..=65_535));
         let default_port = server_port.as_ref().map_or(3000, |at| at.value as u16);
@@ -85,10 +90,11 @@ impl BackendTable {
             }
             None => ServerTimesTable::default(),
         };
-        s.finish(&[("maxconn", "servers take as many requests as come")]);
+        s.finish(&[]);
         Some(Self {
             name: name?,
             balance,
+            policy,
             discover,
             server_port,
             sticky,
@@ -293,12 +299,14 @@ impl ServerTable {
             Weight::new(number).ok()
         });
         let backup = s.get("backup", Item::boolean);
-        s.finish(&[("maxconn", "servers take as many requests as come")]);
+        let maxconn = s.get("maxconn", maxconn);
+        s.finish(&[]);
         Some(Self {
             name: name?,
             address: address?.value,
             weight: weight.map_or(Weight::ONE, |at| at.value),
             backup: backup.is_some_and(|at| at.value),
+            maxconn: maxconn.map(|at| at.value),
         })
     }
 }

@@ -2,10 +2,11 @@
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-use roundel_balance::{CheckSpec, Policy, StickyKey};
+use roundel_balance::{CheckSpec, OutlierSpec, Policy, RetryBudget, StickyKey};
 use roundel_model::{Name, Weight};
-use roundel_proxy::{ServerTimeouts, Sticky};
+use roundel_proxy::{HashOn, ServerTimeouts, Sticky};
 
 use super::Merge;
 use crate::cli::Choice;
@@ -82,6 +83,12 @@ impl Merge<'_> {
         }
         Some(Backend {
             balance: flags.balance.unwrap_or_default(),
+            hash_on: HashOn::Source,
+            outlier: OutlierSpec::default(),
+            slow_start: Duration::ZERO,
+            maxconn: 0,
+            max_queue: 0,
+            retry_budget: RetryBudget::default(),
             discover,
             server_port,
             sticky: cookie.map(Sticky::new),
@@ -109,6 +116,7 @@ impl Merge<'_> {
                     address,
                     weight: Weight::ONE,
                     backup: false,
+                    maxconn: None,
                 }),
                 Err(fault) => self.complain(fault),
             }
@@ -136,10 +144,32 @@ impl Merge<'_> {
         if let Some(at) = &table.check {
             self.note_file(&path("check"), &at.span);
         }
+        let policy = &table.policy;
         let own = table.sticky.as_ref().map(|at| at.value.as_ref());
         let key = own.flatten().and_then(|table| table.key.as_deref());
         Some(Backend {
             balance: self.filed(&path("balance"), table.balance.as_ref(), Policy::default()),
+            hash_on: self.filed(&path("hash_on"), policy.hash_on.as_ref(), HashOn::Source),
+            outlier: self.filed(
+                &path("outlier"),
+                policy.outlier.as_ref(),
+                OutlierSpec::default(),
+            ),
+            slow_start: self.filed(
+                &path("slow_start"),
+                policy.slow_start.as_ref(),
+                Duration::ZERO,
+            ),
+            maxconn: small(self.filed(&path("maxconn"), policy.maxconn.as_ref(), 0)),
+            max_queue: small(self.filed(&path("max_queue"), policy.max_queue.as_ref(), 0)),
+            retry_budget: RetryBudget {
+                percent: self.filed(
+                    &path("retry_budget"),
+                    policy.retry_budget.as_ref(),
+                    RetryBudget::default().percent,
+                ),
+                ..RetryBudget::default()
+            },
             discover: self.discover(table, gossip)?,
             server_port: u16::try_from(port).expect("the reader allows 1 to 65535"),
             sticky: match own {
@@ -237,6 +267,7 @@ impl Merge<'_> {
             address: at.value.address,
             weight: at.value.weight,
             backup: at.value.backup,
+            maxconn: at.value.maxconn.map(small),
         };
         tables.iter().map(server).collect()
     }
@@ -281,6 +312,10 @@ fn sticky_key(own: Option<&str>, gossip: Option<&Gossip>) -> StickyKey {
         (None, Some(key)) => StickyKey::derive(key),
         (None, None) => StickyKey::default(),
     }
+}
+
+fn small(n: u64) -> u32 {
+    u32::try_from(n).expect("the reader allows at most 1,000,000")
 }
 
 fn sticky(table: &StickyTable) -> Sticky {
