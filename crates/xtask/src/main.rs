@@ -3,11 +3,15 @@
 //! `cargo xtask ci` runs what a change must pass on any machine with Rust: format, clippy, tests,
 //! docs, example configurations. `cargo xtask containers` builds the image and tries it under
 //! Compose; it needs a Docker engine but no registry. `.ci/run` calls both.
+//!
+//! `cargo xtask peers` plays the wire suite's cases on Roundel and on Debian's HAProxy and nginx
+//! and writes the table of who passes what.
 
 mod ci;
 mod cluster;
 mod containers;
 mod image;
+mod peers;
 mod step;
 
 use anyhow::{Result, bail};
@@ -20,6 +24,7 @@ fn main() -> Result<()> {
         ["lint"] => ci::lint(),
         ["docs"] => ci::docs(),
         ["containers"] => containers::run(),
-        _ => bail!("usage: cargo xtask ci|lint|docs|containers"),
+        ["peers"] => peers::run(),
+        _ => bail!("usage: cargo xtask ci|lint|docs|containers|peers"),
     }
 }

@@ -4,6 +4,7 @@
 //! the test kit plays and judges them. The same cases run against other proxies by
 //! `cargo xtask peers`.
 
+#[path = "cases/all.rs"]
 mod cases;
 mod stage;
 

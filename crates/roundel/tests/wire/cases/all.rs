@@ -19,6 +19,32 @@ pub(crate) mod upgrades;
 
 use roundel_testkit::wire::Case;
 
+/// All groups by name.
+#[allow(
+    dead_code,
+    reason = "the chore that compares proxies runs them all, the tests one by one"
+)]
+pub(crate) fn groups() -> Vec<(&'static str, Vec<Case>)> {
+    vec![
+        ("request line", request_line::cases()),
+        ("request fields", request_fields::cases()),
+        ("request framing", request_framing::cases()),
+        ("chunks", chunks::cases()),
+        ("answers", answers::cases()),
+        ("bodies of answers", answer_bodies::cases()),
+        ("hop by hop", hop_by_hop::cases()),
+        ("forwarding", forwarding::cases()),
+        ("methods", methods::cases()),
+        ("connections", connections::cases()),
+        ("interim answers", interim::cases()),
+        ("upgrades", upgrades::cases()),
+        ("cookies", cookies::cases()),
+        ("retries", retries::cases()),
+        ("breaks", breaks::cases()),
+        ("slow peers", slow::cases()),
+    ]
+}
+
 /// A request that must be refused with one of these statuses.
 pub(crate) type Refused = (&'static str, &'static str, &'static [u16]);
 
