@@ -16,6 +16,7 @@ mod demo;
 mod driver;
 mod operator;
 mod orders;
+mod policy;
 mod reload;
 mod serf;
 mod servers;
