@@ -14,8 +14,11 @@ pub use rustix::process::Signal;
 
 use crate::{poll, wait_for};
 
-/// What one of the outputs has brought so far.
-type Captured = Arc<Mutex<Vec<u8>>>;
+/// What one of the outputs has brought so far, and whether it has ended.
+type Captured = Arc<Mutex<(Vec<u8>, bool)>>;
+
+/// How long the outputs of an ended process may take to end. A grandchild may hold them open.
+const OUTPUT_END: Duration = Duration::from_secs(1);
 
 /// A running program with its output captured; it and its descendants are killed on drop.
 #[derive(Debug)]
@@ -81,10 +84,16 @@ impl Process {
         send_signal(self.child.id(), signal);
     }
 
-    /// Waits for the end; panics with all output if it does not come `within` that time.
+    /// Waits for the end, and until all output is captured; panics with all output if the end
+    /// does not come `within` that time.
     pub fn wait_exit(&mut self, within: Duration) -> ExitStatus {
-        poll(within, || self.try_exit())
-            .unwrap_or_else(|| panic!("still running after {within:?}\n{self}"))
+        let status = poll(within, || self.try_exit())
+            .unwrap_or_else(|| panic!("still running after {within:?}\n{self}"));
+        poll(OUTPUT_END, || {
+            let ended = |captured: &Captured| captured.lock().expect("no panic while held").1;
+            (ended(&self.stdout) && ended(&self.stderr)).then_some(())
+        });
+        status
     }
 
     /// The exit status, if the process has ended.
@@ -162,16 +171,17 @@ fn capture(mut stream: impl Read + Send + 'static) -> Captured {
     thread::spawn(move || {
         let mut buffer = [0; 4096];
         while let Ok(count @ 1..) = stream.read(&mut buffer) {
-            let mut bytes = sink.lock().expect("no panic while held");
-            bytes.extend_from_slice(&buffer[..count]);
+            let mut captured = sink.lock().expect("no panic while held");
+            captured.0.extend_from_slice(&buffer[..count]);
         }
+        sink.lock().expect("no panic while held").1 = true;
     });
     bytes
 }
 
 fn text(captured: &Captured) -> String {
-    let bytes = captured.lock().expect("no panic while held");
-    String::from_utf8_lossy(&bytes).into_owned()
+    let captured = captured.lock().expect("no panic while held");
+    String::from_utf8_lossy(&captured.0).into_owned()
 }
 
 /// Waits until no process has this id, or only a zombie is left; panics after `within`.

@@ -19,7 +19,7 @@ mod stage;
 pub use case::{Act, Case, Ends, Lane, Level, Outcome, Saw, Step, Want};
 pub use client::{Answer, Link};
 pub use judge::Verdict;
-pub use origin::{End, Seen, Site};
+pub use origin::{End, Seen, Site, echo};
 pub use stage::{Slot, Stage, Topology};
 
 use std::time::Duration;

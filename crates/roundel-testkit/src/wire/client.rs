@@ -192,10 +192,16 @@ impl Link {
 
     /// Reads to the end of the connection, and all answers.
     pub fn end(&mut self) -> Result<(), String> {
+        self.drain()?;
+        self.settle()
+    }
+
+    /// Reads to the end of the connection without reading answers. Errors: it hangs.
+    pub fn drain(&mut self) -> Result<(), String> {
         while self.end.is_none() && self.stream.is_some() {
             self.read_on()?;
         }
-        self.settle()
+        Ok(())
     }
 
     /// Reads the answers out of what was received.
@@ -297,14 +303,10 @@ impl Link {
 /// is no such connection any more. Source: proc_net_tcp(5).
 fn unread(local: SocketAddr, remote: SocketAddr) -> Option<u64> {
     let table = std::fs::read_to_string("/proc/net/tcp").ok()?;
-    let (local, remote) = (hex(local), hex(remote));
-    let row = table.lines().find_map(|line| {
-        let words: Vec<&str> = line.split_whitespace().collect();
-        (words.get(1) == Some(&local.as_str()) && words.get(2) == Some(&remote.as_str()))
-            .then(|| words.get(4).map(|queues| (*queues).to_owned()))
-            .flatten()
-    })?;
-    u64::from_str_radix(row.split(':').nth(1)?, 16).ok()
+    // The table may hold thousands of finished connections: look for the pair before splitting.
+    let at = table.find(&format!(" {} {} ", hex(local), hex(remote)))?;
+    let queues = table[at..].split_whitespace().nth(3)?;
+    u64::from_str_radix(queues.split(':').nth(1)?, 16).ok()
 }
 
 fn hex(address: SocketAddr) -> String {

@@ -424,7 +424,7 @@ impl Seat {
 }
 
 /// The text that a server answers a request with when it has no script.
-pub(super) fn echo(request: &Message) -> String {
+pub fn echo(request: &Message) -> String {
     // Source: FNV-1a, 64 bits; any checksum of the body does.
     let sum = request.body.iter().fold(0xcbf2_9ce4_8422_2325_u64, |h, b| {
         (h ^ u64::from(*b)).wrapping_mul(0x0100_0000_01b3)

@@ -6,10 +6,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::case::{Case, Ends, Lane, Step};
+use super::case::{Act, Case, Ends, Lane, Step};
 use super::client::Link;
 use super::judge::{self, Played, Verdict};
-use super::origin::{Site, State};
+use super::origin::{Seen, Site, State};
 use super::{DEADLINE, message};
 use crate::network::{free_port, loopback};
 
@@ -83,6 +83,24 @@ impl Slot {
     pub fn lane(&self, lane: Lane) -> SocketAddr {
         let found = self.lanes.iter().find(|(l, _)| *l == lane);
         found.expect("every lane has an address").1
+    }
+
+    /// Plays something on lane `One` whose client is code, while the servers play `script`; gives
+    /// what the client returns and the requests that the servers saw.
+    ///
+    /// Errors: the client's own, or bytes at a server that are not HTTP.
+    pub fn exchange<T>(
+        &self,
+        script: &[Vec<Act>],
+        client: impl FnOnce(SocketAddr) -> Result<T, String>,
+    ) -> Result<(T, Vec<Seen>), String> {
+        self.site.begin(script);
+        let got = client(self.lane(Lane::One));
+        let state = self.site.end();
+        match state.faults.first() {
+            Some(fault) => Err(format!("the origin received what is not HTTP: {fault}")),
+            None => Ok((got?, state.seen)),
+        }
     }
 }
 

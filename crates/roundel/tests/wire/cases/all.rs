@@ -9,6 +9,7 @@ pub(crate) mod cookies;
 pub(crate) mod forwarding;
 pub(crate) mod hop_by_hop;
 pub(crate) mod interim;
+pub(crate) mod levels;
 pub(crate) mod methods;
 pub(crate) mod request_fields;
 pub(crate) mod request_framing;
@@ -20,12 +21,8 @@ pub(crate) mod upgrades;
 use roundel_testkit::wire::Case;
 
 /// All groups by name.
-#[allow(
-    dead_code,
-    reason = "the chore that compares proxies runs them all, the tests one by one"
-)]
 pub(crate) fn groups() -> Vec<(&'static str, Vec<Case>)> {
-    vec![
+    let groups = vec![
         ("request line", request_line::cases()),
         ("request fields", request_fields::cases()),
         ("request framing", request_framing::cases()),
@@ -42,7 +39,9 @@ pub(crate) fn groups() -> Vec<(&'static str, Vec<Case>)> {
         ("retries", retries::cases()),
         ("breaks", breaks::cases()),
         ("slow peers", slow::cases()),
-    ]
+    ];
+    let level = |(name, cases)| (name, levels::level(cases));
+    groups.into_iter().map(level).collect()
 }
 
 /// A request that must be refused with one of these statuses.

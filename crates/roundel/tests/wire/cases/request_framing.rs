@@ -89,121 +89,141 @@ const CODINGS: &[(&str, &str, &[u16])] = &[
     (
         "length-and-bad-coding",
         "Content-Length: 5\r\nTransfer-Encoding: xchunked",
-        &[400, 501],
+        &[400, 422, 501],
     ),
     (
         "length-and-empty-coding",
         "Content-Length: 5\r\nTransfer-Encoding:",
-        &[400, 501],
+        &[400, 422, 501],
     ),
     (
         "length-and-identity",
         "Content-Length: 5\r\nTransfer-Encoding: identity",
-        &[400, 501],
+        &[400, 422, 501],
     ),
-    ("coding-empty", "Transfer-Encoding:", &[400, 501]),
-    ("coding-comma", "Transfer-Encoding: ,", &[400, 501]),
+    ("coding-empty", "Transfer-Encoding:", &[400, 422, 501]),
+    ("coding-comma", "Transfer-Encoding: ,", &[400, 422, 501]),
     (
         "coding-identity",
         "Transfer-Encoding: identity",
-        &[400, 501],
+        &[400, 422, 501],
     ),
-    ("coding-unknown", "Transfer-Encoding: foo", &[400, 501]),
-    ("coding-gzip-only", "Transfer-Encoding: gzip", &[400, 501]),
+    ("coding-unknown", "Transfer-Encoding: foo", &[400, 422, 501]),
+    (
+        "coding-gzip-only",
+        "Transfer-Encoding: gzip",
+        &[400, 422, 501],
+    ),
     (
         "coding-not-final",
         "Transfer-Encoding: chunked, gzip",
-        &[400, 501],
+        &[400, 422, 501],
     ),
     (
         "coding-chunked-identity",
         "Transfer-Encoding: chunked, identity",
-        &[400, 501],
+        &[400, 422, 501],
     ),
     (
         "coding-identity-chunked",
         "Transfer-Encoding: identity, chunked",
-        &[400, 501],
+        &[400, 422, 501],
     ),
     (
         "coding-chunked-twice",
         "Transfer-Encoding: chunked, chunked",
-        &[400, 501],
+        &[400, 422, 501],
     ),
     (
         "coding-two-lines",
         "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked",
-        &[400, 501],
+        &[400, 422, 501],
     ),
     (
         "coding-two-lines-identity",
         "Transfer-Encoding: chunked\r\nTransfer-Encoding: identity",
-        &[400, 501],
+        &[400, 422, 501],
     ),
     (
         "coding-two-lines-x",
         "Transfer-Encoding: x\r\nTransfer-Encoding: chunked",
-        &[400, 501],
+        &[400, 422, 501],
     ),
     (
         "coding-x-chunked",
         "Transfer-Encoding: xchunked",
-        &[400, 501],
+        &[400, 422, 501],
     ),
     (
         "coding-chunked-x",
         "Transfer-Encoding: chunkedx",
-        &[400, 501],
+        &[400, 422, 501],
     ),
     (
         "coding-quoted",
         "Transfer-Encoding: \"chunked\"",
-        &[400, 501],
+        &[400, 422, 501],
     ),
     (
         "coding-single-quoted",
         "Transfer-Encoding: 'chunked'",
-        &[400, 501],
+        &[400, 422, 501],
     ),
     (
         "coding-parameter",
         "Transfer-Encoding: chunked;q=1",
-        &[400, 501],
+        &[400, 422, 501],
     ),
     (
         "coding-parameter-2",
         "Transfer-Encoding: chunked; x=y",
-        &[400, 501],
+        &[400, 422, 501],
     ),
-    ("coding-vt", "Transfer-Encoding: \x0bchunked", &[400, 501]),
+    (
+        "coding-vt",
+        "Transfer-Encoding: \x0bchunked",
+        &[400, 422, 501],
+    ),
     (
         "coding-vt-end",
         "Transfer-Encoding: chunked\x0b",
-        &[400, 501],
+        &[400, 422, 501],
     ),
-    ("coding-ff", "Transfer-Encoding:\x0cchunked", &[400, 501]),
-    ("coding-nul", "Transfer-Encoding: chunked\0", &[400, 501]),
+    (
+        "coding-ff",
+        "Transfer-Encoding:\x0cchunked",
+        &[400, 422, 501],
+    ),
+    (
+        "coding-nul",
+        "Transfer-Encoding: chunked\0",
+        &[400, 422, 501],
+    ),
     (
         "coding-nbsp",
         "Transfer-Encoding: \u{a0}chunked",
-        &[400, 501],
+        &[400, 422, 501],
     ),
     ("coding-cr", "Transfer-Encoding: \rchunked", &[400]),
     (
         "coding-inner-space",
         "Transfer-Encoding: chu nked",
-        &[400, 501],
+        &[400, 422, 501],
     ),
-    ("coding-colon", "Transfer-Encoding:: chunked", &[400, 501]),
+    (
+        "coding-colon",
+        "Transfer-Encoding:: chunked",
+        &[400, 422, 501],
+    ),
     (
         "coding-cut-kelvin",
         "Transfer-Encoding: chun\u{212a}ed",
-        &[400, 501],
+        &[400, 422, 501],
     ),
     (
         "coding-gzip-chunked",
         "Transfer-Encoding: gzip, chunked",
-        &[501, 400],
+        &[501, 422, 400],
     ),
 ];
 
@@ -229,12 +249,12 @@ const OTHER: &[Refused] = &[
     (
         "coding-1-0",
         "POST / HTTP/1.0\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
-        &[400, 501],
+        &[400, 422, 501],
     ),
     (
         "coding-1-0-keep-alive",
         "POST / HTTP/1.0\r\nHost: a\r\nConnection: keep-alive\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\nGET /evil HTTP/1.0\r\n\r\n",
-        &[400, 501],
+        &[400, 422, 501],
     ),
     (
         "coding-get-and-length",
@@ -257,7 +277,7 @@ const OTHER: &[Refused] = &[
 fn cuts(text: &str) -> impl Iterator<Item = Step> + use<> {
     let pieces: Vec<Step> = text
         .as_bytes()
-        .chunks(5)
+        .chunks(9)
         .map(|c| Step::Cut(c.to_vec()))
         .collect();
     pieces.into_iter()
