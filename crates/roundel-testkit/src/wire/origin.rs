@@ -266,6 +266,7 @@ impl Seat {
             });
             let acts = state.script.pop_front();
             drop(state);
+            self.shared.changed.notify_all();
             let goes_on = match acts {
                 Some(acts) => acts.iter().all(|act| self.act(act, at)),
                 None => self.echo(at),

@@ -85,6 +85,18 @@ impl Slot {
         found.expect("every lane has an address").1
     }
 
+    /// Waits until a server has a request, whole or not; says whether one came in time.
+    pub fn is_asked(&self) -> bool {
+        let asked = |s: &State| !s.seen.is_empty();
+        self.site.shared.wait(Instant::now() + DEADLINE, asked)
+    }
+
+    /// Waits until the proxy has given up a connection to a server; says whether it did in time.
+    pub fn is_cancelled(&self) -> bool {
+        let ended = |s: &State| s.ends.iter().any(Option::is_some);
+        self.site.shared.wait(Instant::now() + DEADLINE, ended)
+    }
+
     /// Plays something on lane `One` whose client is code, while the servers play `script`; gives
     /// what the client returns and the requests that the servers saw.
     ///

@@ -7,6 +7,7 @@
 #[path = "cases/all.rs"]
 mod cases;
 mod fuzz;
+mod http2;
 mod stage;
 
 use roundel_testkit::wire::Case;
