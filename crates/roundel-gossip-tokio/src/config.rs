@@ -2,8 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::net::{Ipv6Addr, SocketAddr};
+use std::path::PathBuf;
 
 use roundel_gossip::{ConfigError, Timings};
+
+use crate::handler::Handler;
+use crate::keyring::KeyringError;
 
 /// The port of Serf and memberlist, used where an address names none.
 pub const DEFAULT_PORT: u16 = 7946;
@@ -28,6 +32,15 @@ pub struct Config {
     pub join: Vec<String>,
     /// Keys of 16, 24 or 32 bytes; the first encrypts, all decrypt. Default none: no encryption.
     pub keys: Vec<Vec<u8>>,
+    /// File that keeps the keys over restarts when they are rotated: a JSON list in base64,
+    /// primary first, mode 0600. Once it exists it counts, not `keys`, which it begins with.
+    /// Default none: rotated keys are lost at the end.
+    pub keyring: Option<PathBuf>,
+    /// File that keeps the known members over restarts, in Serf's format, so that the cluster is
+    /// found again without any seed. Default none.
+    pub snapshot: Option<PathBuf>,
+    /// Scripts to run for events.
+    pub handlers: Vec<Handler>,
     /// Whether to compress what we send. Default true, as Serf agents do.
     pub compress: bool,
     /// Intervals and factors of the protocol. Default [`Timings::lan`].
@@ -43,6 +56,9 @@ impl Default for Config {
             tags: BTreeMap::new(),
             join: Vec::new(),
             keys: Vec::new(),
+            keyring: None,
+            snapshot: None,
+            handlers: Vec::new(),
             compress: true,
             timings: Timings::lan(),
         }
@@ -66,6 +82,22 @@ pub enum StartError {
     /// A seed is not written as an address.
     #[error("{0:?} is no seed: write host, host:port, ip or ip:port")]
     Seed(String),
+    /// The file of keys cannot be used.
+    #[error("cannot use the gossip keyring {}: {source}", path.display())]
+    Keyring {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: KeyringError,
+    },
+    /// The file of members cannot be read.
+    #[error("cannot read the gossip snapshot {}: {source}", path.display())]
+    Snapshot {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
     /// The system gives no randomness.
     #[error("no randomness from the system: {0}")]
     Random(getrandom::Error),

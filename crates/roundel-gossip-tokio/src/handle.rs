@@ -4,8 +4,12 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use crate::answers::Answers;
+use crate::key_report::KeyReport;
 use crate::seeds::Seed;
-use roundel_gossip::{ConfigError, Event, Member, Stats};
+use roundel_gossip::{
+    ConfigError, Event, KeyAct, Member, QueryId, QueryParams, Question, SayError, Stats, Status,
+};
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
 /// Steers a running node. Cheap to clone; the node ends with [`Handle::shutdown`] or when all
@@ -36,6 +40,15 @@ pub(crate) enum Command {
         oneshot::Sender<Result<(), ConfigError>>,
     ),
     Watch(String, bool),
+    Query(QueryParams, oneshot::Sender<Result<Answers, SayError>>),
+    Respond(QueryId, Vec<u8>, oneshot::Sender<Result<(), SayError>>),
+    UserEvent {
+        name: String,
+        payload: Vec<u8>,
+        coalesce: bool,
+        reply: oneshot::Sender<Result<(), SayError>>,
+    },
+    Listen(String, oneshot::Sender<mpsc::Receiver<Question>>),
     Shutdown(oneshot::Sender<()>),
 }
 
@@ -115,6 +128,67 @@ impl Handle {
     /// [`Event::Silent`] and [`Event::Heard`] whether it answers; or stops doing so.
     pub async fn watch(&self, name: &str, on: bool) {
         self.send(Command::Watch(name.to_owned(), on)).await;
+    }
+
+    /// Asks all members, or some, and gives their answers and acknowledgements as they come, ours
+    /// too. Errors: see [`SayError`].
+    pub async fn query(&self, params: QueryParams) -> Result<Answers, SayError> {
+        let (reply, answer) = oneshot::channel();
+        self.send(Command::Query(params, reply)).await;
+        answer.await.unwrap_or(Err(SayError::Left))
+    }
+
+    /// Queries to us whose names begin with `prefix`, from here on, to be answered with
+    /// [`Handle::respond`]. Each is also an [`Event::Query`]. A listener that falls more than 256
+    /// behind loses the newest. Queries between nodes (`_serf_...`) come only with the prefix
+    /// [`EXTENSION`](roundel_gossip::EXTENSION).
+    pub async fn questions(&self, prefix: &str) -> mpsc::Receiver<Question> {
+        let (reply, answer) = oneshot::channel();
+        self.send(Command::Listen(prefix.to_owned(), reply)).await;
+        answer.await.unwrap_or_else(|_| mpsc::channel(1).1)
+    }
+
+    /// Answers a query, once. Errors: too long, or the query is over or answered already.
+    pub async fn respond(&self, query: QueryId, payload: Vec<u8>) -> Result<(), SayError> {
+        let (reply, answer) = oneshot::channel();
+        self.send(Command::Respond(query, payload, reply)).await;
+        answer.await.unwrap_or(Err(SayError::Left))
+    }
+
+    /// Announces a user event to all members; we are told of it too. `coalesce` lets handlers
+    /// merge events of one name. Errors: name and payload are longer than 512 bytes together.
+    pub async fn user_event(
+        &self,
+        name: &str,
+        payload: Vec<u8>,
+        coalesce: bool,
+    ) -> Result<(), SayError> {
+        let (reply, answer) = oneshot::channel();
+        let name = name.to_owned();
+        self.send(Command::UserEvent {
+            name,
+            payload,
+            coalesce,
+            reply,
+        })
+        .await;
+        answer.await.unwrap_or(Err(SayError::Left))
+    }
+
+    /// Has all members change or list their keys, and gives what each says; as soon as all have
+    /// answered. Errors: the request cannot be sent.
+    pub async fn keys(&self, act: &KeyAct) -> Result<KeyReport, SayError> {
+        let members = self.shared.members.borrow().clone();
+        let living = members.iter().filter(|m| m.status == Status::Alive);
+        let mut report = KeyReport::of(living.map(|m| m.name.clone()).collect());
+        let mut answers = self.query(act.query()).await?;
+        while !report.silent.is_empty() {
+            match answers.next().await {
+                Some(answer) => report.take(&answer),
+                None => break,
+            }
+        }
+        Ok(report)
     }
 
     /// Ends the node and closes its sockets, without leaving: peers will see a failure unless

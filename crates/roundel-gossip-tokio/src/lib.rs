@@ -1,7 +1,8 @@
 //! Drives [`roundel_gossip`] over UDP and TCP with tokio.
 //!
-//! Owns: the two sockets on one port, the one timer, name resolution of seeds, and the one task
-//! that feeds the state machine and carries out what it asks for. Does not own: any rule of the
+//! Owns: the two sockets on one port, the one timer, name resolution of seeds, the one task that
+//! feeds the state machine and carries out what it asks for, the files of keys and of members,
+//! and scripts run for events. Does not own: any rule of the
 //! protocol (those are in `roundel-gossip`), and knows neither backends nor balancing.
 //!
 //! Start at [`start`], which gives a [`Handle`].
@@ -10,11 +11,16 @@
 //! work per wake-up is bounded; a slow subscriber never slows the node down.
 
 mod advertise;
+mod answers;
 mod config;
 mod handle;
+mod handler;
 mod joins;
+mod key_report;
+mod keyring;
 mod log;
 mod seeds;
+mod snapshot;
 mod socket;
 mod streams;
 mod task;
@@ -26,16 +32,22 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use tokio::sync::{broadcast, mpsc, watch};
 
+pub use answers::Answers;
 pub use config::{Config, DEFAULT_PORT, StartError};
 pub use handle::{Handle, JoinError};
+pub use handler::{Handler, HandlerError};
+pub use key_report::KeyReport;
+pub use keyring::{KeyringError, new_key, parse_key, show_key};
 pub use roundel_gossip::{
-    ConfigError, DropReason, Event, Limits, Member, Stats, Status, Timings, is_valid_name,
+    Answer, Clocks, ConfigError, DropReason, EXTENSION, Event, KeyAct, KeyAnswer, Limits, Member,
+    QueryId, QueryParams, Question, SayError, Stats, Status, Timings, is_valid_name,
 };
 
 use crate::handle::Shared;
 use crate::seeds::{Pace, Seed};
+use crate::snapshot::Former;
 use crate::socket::Sockets;
-use crate::task::{Publish, Seeding, Task};
+use crate::task::{Files, Publish, Seeding, Task};
 
 /// Events kept for a subscriber that is busy.
 const EVENTS: usize = 1024;
@@ -46,8 +58,10 @@ const COMMANDS: usize = 64;
 /// Starts a node on the current runtime: binds UDP and TCP on one port, spawns one task.
 ///
 /// Errors: see [`StartError`]; nothing is left behind. Seeds that do not answer are no error.
-pub async fn start(config: Config) -> Result<Handle, StartError> {
+pub async fn start(mut config: Config) -> Result<Handle, StartError> {
     let seeds = parse_seeds(&config.join)?;
+    keep_keys(&mut config)?;
+    let former = former_life(&config)?;
     let sockets = socket::bind(config.listen).map_err(|source| StartError::Bind {
         address: config.listen,
         source,
@@ -55,10 +69,14 @@ pub async fn start(config: Config) -> Result<Handle, StartError> {
     let (address, address_guessed) = own_address(&config, &sockets);
     let now = Instant::now();
     let (seed, nonce) = random()?;
-    let node = roundel_gossip::Node::new(core_config(&config, address, seed, nonce), now)?;
+    let node = roundel_gossip::Node::new(
+        core_config(&config, address, seed, nonce, former.clocks),
+        now,
+    )?;
     let members = Arc::new(node.members().cloned().collect());
     let (members_tx, members) = watch::channel(members);
     let (stats_tx, stats) = watch::channel(node.stats());
+    let (clocks_tx, clocks) = watch::channel(node.clocks());
     let (events, _) = broadcast::channel(EVENTS);
     let (commands, inbox) = mpsc::channel(COMMANDS);
     let shared = Shared {
@@ -72,23 +90,74 @@ pub async fn start(config: Config) -> Result<Handle, StartError> {
     let publish = Publish {
         members: members_tx,
         stats: stats_tx,
+        clocks: clocks_tx,
         events,
         revision: node.revision(),
         members_at: now,
         stats_at: now,
     };
+    let cached = former
+        .alive
+        .iter()
+        .filter(|(name, _)| **name != shared.name);
+    let cached: Vec<SocketAddr> = cached.map(|(_, address)| *address).collect();
+    let keeper = config
+        .snapshot
+        .map(|path| snapshot::keep(path, former, shared.members.clone(), clocks));
     let seeding = Seeding {
-        next: (!seeds.is_empty()).then(tokio::time::Instant::now),
+        next: (!seeds.is_empty() || !cached.is_empty()).then(tokio::time::Instant::now),
         seeds,
+        cached,
         pace: Pace::default(),
         rng: fastrand::Rng::with_seed(!seed),
         address_guessed,
         answered: BTreeMap::new(),
         complaint: String::new(),
     };
-    tokio::spawn(Task::new(node, sockets, inbox, publish, seeding).run());
-    Ok(Handle {
+    let files = Files {
+        keyring: config.keyring,
+        keeper,
+    };
+    let handle = Handle {
         shared: Arc::new(shared),
+    };
+    if !config.handlers.is_empty() {
+        handler::start(handle.clone(), config.handlers);
+    }
+    tokio::spawn(Task::new(node, sockets, inbox, publish, seeding, files).run());
+    Ok(handle)
+}
+
+/// Takes the keys of the file if there is one, else begins it with those given.
+fn keep_keys(config: &mut Config) -> Result<(), StartError> {
+    let Some(path) = &config.keyring else {
+        return Ok(());
+    };
+    let fault = |source| StartError::Keyring {
+        path: path.clone(),
+        source,
+    };
+    match keyring::load(path).map_err(fault)? {
+        Some(keys) => {
+            if config.keys.first().is_some_and(|key| !keys.contains(key)) {
+                let path = path.display();
+                tracing::warn!("the gossip key given is not in the keyring {path}, which counts");
+            }
+            config.keys = keys;
+        }
+        None if !config.keys.is_empty() => keyring::save(path, &config.keys).map_err(fault)?,
+        None => {}
+    }
+    Ok(())
+}
+
+fn former_life(config: &Config) -> Result<Former, StartError> {
+    let Some(path) = &config.snapshot else {
+        return Ok(Former::default());
+    };
+    snapshot::load(path).map_err(|source| StartError::Snapshot {
+        path: path.clone(),
+        source,
     })
 }
 
@@ -102,6 +171,7 @@ fn core_config(
     advertise: SocketAddr,
     seed: u64,
     nonce: [u8; 12],
+    clocks: Clocks,
 ) -> roundel_gossip::Config {
     roundel_gossip::Config {
         name: config.name.clone(),
@@ -115,6 +185,8 @@ fn core_config(
         seed,
         timings: config.timings.clone(),
         limits: Limits::default(),
+        clocks,
+        keys_are_saved: config.keyring.is_some(),
     }
 }
 

@@ -37,6 +37,23 @@ pub(crate) fn event(event: &Event) {
             tracing::warn!(%from, %reason, "refused something from a gossip peer");
         }
         Event::User { name, .. } => tracing::debug!(event = ?name, "user event"),
+        Event::Query(question) => {
+            tracing::debug!(query = ?question.name, from = question.from, "query");
+        }
+        Event::Answer(_) | Event::QueryEnded { .. } => {}
+        Event::KeysChanged { act, by, installed } => {
+            tracing::info!(act, by, installed, "the gossip keys were changed");
+        }
+        Event::Voted {
+            kept: true,
+            votes,
+            answers,
+        } => tracing::info!(votes, answers, "the members know us by our name"),
+        Event::Voted { votes, answers, .. } => tracing::error!(
+            votes,
+            answers,
+            "another member has our name: choose another, others cannot see this node"
+        ),
         Event::Departed => tracing::info!("left the cluster"),
     }
 }

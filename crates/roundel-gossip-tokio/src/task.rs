@@ -4,13 +4,16 @@ mod seeding;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use roundel_gossip::{Event, Member, Node, Output, Stats, StreamId};
+use roundel_gossip::{Clocks, Event, Member, Node, Output, QueryId, Stats, StreamId};
 use tokio::net::TcpStream;
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
+use tokio::task::JoinHandle;
 
+use crate::answers::Desk;
 use crate::handle::Command;
 use crate::joins::Joins;
 use crate::socket::{Sockets, for_socket};
@@ -34,6 +37,9 @@ const MANY: usize = 256;
 /// Pause between two publications of many members.
 const MANY_PAUSE: Duration = Duration::from_millis(50);
 
+/// Longest wait for the last lines of the snapshot at the end.
+const LAST_LINES: Duration = Duration::from_secs(2);
+
 /// How old the published counters may be.
 const STATS_AGE: Duration = Duration::from_secs(1);
 
@@ -51,12 +57,23 @@ pub(crate) struct Task {
     resolved: (mpsc::Sender<Resolved>, mpsc::Receiver<Resolved>),
     joins: Joins,
     leavers: Vec<oneshot::Sender<()>>,
+    desk: Desk,
+    files: Files,
+}
+
+/// What is kept on disk.
+pub(crate) struct Files {
+    /// Where the keys are kept.
+    pub(crate) keyring: Option<PathBuf>,
+    /// Who keeps the members.
+    pub(crate) keeper: Option<JoinHandle<()>>,
 }
 
 /// Where the task tells what it knows.
 pub(crate) struct Publish {
     pub(crate) members: watch::Sender<Arc<Vec<Member>>>,
     pub(crate) stats: watch::Sender<Stats>,
+    pub(crate) clocks: watch::Sender<Clocks>,
     pub(crate) events: broadcast::Sender<Event>,
     pub(crate) revision: u64,
     pub(crate) members_at: Instant,
@@ -81,6 +98,7 @@ impl Task {
         commands: mpsc::Receiver<Command>,
         publish: Publish,
         seeding: Seeding,
+        files: Files,
     ) -> Self {
         Self {
             node,
@@ -94,6 +112,8 @@ impl Task {
             resolved: mpsc::channel(16),
             joins: Joins::default(),
             leavers: Vec::new(),
+            desk: Desk::default(),
+            files,
         }
     }
 
@@ -110,7 +130,11 @@ impl Task {
                 Wake::Resolved(resolved) => self.join_resolved(now, resolved),
                 Wake::Command(Some(Command::Shutdown(reply))) => {
                     // The sockets are closed before the answer, so the port is free by then.
+                    let keeper = self.files.keeper.take();
                     drop(self);
+                    if let Some(keeper) = keeper {
+                        let _ = tokio::time::timeout(LAST_LINES, keeper).await;
+                    }
                     let _ = reply.send(());
                     return;
                 }
@@ -203,6 +227,24 @@ impl Task {
                 let _ = reply.send(self.node.set_tags(now, tags));
             }
             Command::Watch(name, on) => self.node.watch(now, &name, on),
+            Command::Query(params, reply) => {
+                let asked = self.node.query(now, &params);
+                let _ = reply.send(asked.map(|id| self.desk.asked(id)));
+            }
+            Command::Respond(query, payload, reply) => {
+                let _ = reply.send(self.node.respond(now, query, &payload));
+            }
+            Command::UserEvent {
+                name,
+                payload,
+                coalesce,
+                reply,
+            } => {
+                let _ = reply.send(self.node.user_event(now, &name, &payload, coalesce));
+            }
+            Command::Listen(prefix, reply) => {
+                let _ = reply.send(self.desk.listen(prefix));
+            }
             Command::Shutdown(_) => {}
         }
     }
@@ -230,13 +272,34 @@ impl Task {
                 Output::Close { id } => {
                     self.streams.remove(&id);
                 }
+                Output::SaveKeys { query, keys } => self.save_keys(query, &keys),
                 Output::Event(event) => self.happened(event),
             }
         }
     }
 
+    /// Rare and short, so that it may hold the task up.
+    fn save_keys(&mut self, query: QueryId, keys: &[Vec<u8>]) {
+        let saved = match &self.files.keyring {
+            Some(path) => crate::keyring::save(path, keys),
+            None => Ok(()),
+        };
+        let error = saved.err().map(|error| error.to_string());
+        if let Some(error) = &error {
+            tracing::warn!(error, "cannot save the gossip keyring");
+        }
+        self.node
+            .handle_keys_saved(Instant::now(), query, error.as_deref());
+    }
+
     fn happened(&mut self, event: Event) {
+        let event = match event {
+            Event::Answer(answer) => return self.desk.answered(answer),
+            Event::QueryEnded { query } => return self.desk.ended(query),
+            event => event,
+        };
         match &event {
+            Event::Query(question) => self.desk.question(question),
             Event::Joined { address, .. } => {
                 self.joins.ended(*address, None);
                 self.seeding.answered.insert(*address, Instant::now());
@@ -270,6 +333,10 @@ impl Task {
             let members = self.node.members().cloned().collect();
             publish.members.send_replace(Arc::new(members));
         }
+        let clocks = self.node.clocks();
+        publish
+            .clocks
+            .send_if_modified(|old| std::mem::replace(old, clocks) != clocks);
         if now.saturating_duration_since(publish.stats_at) >= STATS_AGE {
             publish.stats_at = now;
             publish.stats.send_replace(self.node.stats());

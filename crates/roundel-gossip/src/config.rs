@@ -31,6 +31,22 @@ pub struct Config {
     pub timings: Timings,
     /// Upper bounds of what peers can make us hold.
     pub limits: Limits,
+    /// Lamport times of a former life of this node; all 0 if there was none.
+    pub clocks: Clocks,
+    /// Whether a change of the keys is saved before it is confirmed; see
+    /// [`Output::SaveKeys`](crate::Output::SaveKeys).
+    pub keys_are_saved: bool,
+}
+
+/// The newest Lamport times that a node has seen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Clocks {
+    /// Of intents.
+    pub member: u64,
+    /// Of user events: older ones and this one are not told again.
+    pub event: u64,
+    /// Of queries: older ones and this one are not answered again.
+    pub query: u64,
 }
 
 /// Intervals and factors of the protocol.

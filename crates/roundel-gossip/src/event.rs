@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use crate::member::Member;
+use crate::query::{Answer, QueryId, Question};
 
 /// Tells the application that something happened.
 ///
@@ -88,6 +89,35 @@ pub enum Event {
         time: u64,
         /// Whether events of one name may be merged by a handler.
         coalesce: bool,
+    },
+    /// Somebody asks something of us; [`Node::respond`](crate::Node::respond) answers. What only
+    /// nodes ask each other is answered without the application.
+    Query(Question),
+    /// A member answers or acknowledges our query.
+    Answer(Answer),
+    /// The time for answers to our query is over.
+    QueryEnded {
+        /// Our query.
+        query: QueryId,
+    },
+    /// Our keys were changed by a query to all members.
+    KeysChanged {
+        /// `install-key`, `use-key` or `remove-key`.
+        act: String,
+        /// Who asked; empty from agents before 0.9.
+        by: String,
+        /// Keys installed now.
+        installed: usize,
+    },
+    /// The members were asked who has our name, after [`Event::Conflict`] about it.
+    Voted {
+        /// Whether most of those who answered know us by it. If not, another has the name:
+        /// this node cannot be seen by others.
+        kept: bool,
+        /// How many know us by it.
+        votes: usize,
+        /// How many answered.
+        answers: usize,
     },
     /// Our own leave is complete: it is spread as far as it will be.
     Departed,

@@ -27,14 +27,20 @@ pub mod wire;
 
 mod config;
 mod event;
+mod keys;
 mod member;
 mod node;
+mod query;
 mod stats;
 
-pub use config::{Config, ConfigError, Limits, Timings};
+pub use config::{Clocks, Config, ConfigError, Limits, Timings};
 pub use event::{DropReason, Event};
+pub use keys::{KeyAct, KeyAnswer};
 pub use member::{Member, Status, is_valid_name};
 pub use node::{Node, Output, StreamId};
+pub use query::{
+    Answer, EXTENSION, INTERNAL, MAX_EVENT, MAX_QUERY, QueryId, QueryParams, Question, SayError,
+};
 pub use stats::Stats;
 
 /// The most bytes in one datagram, so that no path fragments it.

@@ -1,16 +1,21 @@
 //! The state machine: what happened goes in with the time, what is to be done comes out.
 
+mod accusers;
+mod answering;
+mod asking;
 mod awareness;
 mod gossip;
 mod housekeeping;
 mod inbound;
 mod intents;
 mod join;
+mod keyring;
 mod lamport;
 mod leave;
 mod outbound;
 mod probe;
 mod queue;
+mod recent;
 mod record;
 mod relay;
 mod ring;
@@ -23,6 +28,7 @@ mod suspicion;
 mod swim;
 mod sync;
 mod timers;
+mod vote;
 mod watch;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -30,23 +36,30 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use self::accusers::Accusers;
+use self::answering::Questions;
+use self::asking::{Asking, Purpose};
 use self::awareness::Awareness;
 use self::intents::Intents;
+use self::keyring::Saving;
 use self::lamport::Lamport;
 use self::leave::Leave;
 use self::outbound::Seal;
 use self::probe::{Pings, Probe};
 use self::queue::Queue;
-use self::record::{Record, Swim};
+use self::recent::Recent;
+use self::record::Record;
 use self::roster::Roster;
 use self::rotation::Rotation;
 use self::seen::Seen;
 use self::streams::Stream;
 use self::timers::{Timer, Timers};
+use self::vote::Vote;
 use self::watch::Watches;
-use crate::config::{Config, ConfigError};
+use crate::config::{Clocks, Config, ConfigError};
 use crate::event::{DropReason, Event};
 use crate::member::{Member, Status, is_valid_name};
+use crate::query::{QueryId, QueryParams, SayError};
 use crate::stats::Stats;
 use crate::wire::{Versions, tags};
 
@@ -89,6 +102,14 @@ pub enum Output {
         /// Its name.
         id: StreamId,
     },
+    /// Save the keys, primary first, then call [`Node::handle_keys_saved`]. Only if
+    /// [`Config::keys_are_saved`] is set.
+    SaveKeys {
+        /// The query that changed them.
+        query: QueryId,
+        /// The keys. Secret.
+        keys: Vec<Vec<u8>>,
+    },
     /// Tell the application.
     Event(Event),
 }
@@ -127,8 +148,18 @@ pub struct Node {
     clock: Lamport,
     event_clock: Lamport,
     query_clock: Lamport,
+    /// Older user events are not told: we were not there, or heard them in a former life.
+    event_floor: u64,
+    /// Likewise for queries.
+    query_floor: u64,
     events_seen: Seen,
     queries_seen: Seen,
+    recent: Recent,
+    asking: Asking,
+    questions: Questions,
+    saving: Saving,
+    vote: Vote,
+    accusers: Accusers,
     intents: Intents,
     leave: Option<Leave>,
     outputs: VecDeque<Output>,
@@ -172,11 +203,19 @@ impl Node {
             streams: BTreeMap::new(),
             next_stream: 0,
             strangers_from: None,
-            clock: Lamport::new(),
-            event_clock: Lamport::new(),
-            query_clock: Lamport::new(),
+            clock: Lamport::after(config.clocks.member),
+            event_clock: Lamport::after(config.clocks.event),
+            query_clock: Lamport::after(config.clocks.query),
+            event_floor: config.clocks.event.saturating_add(1),
+            query_floor: config.clocks.query.saturating_add(1),
             events_seen: Seen::new(),
             queries_seen: Seen::new(),
+            recent: Recent::default(),
+            asking: Asking::default(),
+            questions: Questions::default(),
+            saving: Saving::default(),
+            vote: Vote::default(),
+            accusers: Accusers::default(),
             intents: Intents::default(),
             leave: None,
             outputs: VecDeque::new(),
@@ -255,6 +294,7 @@ impl Node {
                 Timer::Reconnect => self.reconnect_tick(now),
                 Timer::Watch => self.watch_tick(now),
                 Timer::Leave => self.leave_tick(now),
+                Timer::QueryEnd(id) => self.query_ended(id),
             }
         }
         self.finish(now);
@@ -308,6 +348,56 @@ impl Node {
     pub fn watch(&mut self, now: Instant, name: &str, on: bool) {
         self.watch_set(now, name, on);
         self.finish(now);
+    }
+
+    /// Asks all members, or some. [`Event::Answer`] follows for each answer and acknowledgement,
+    /// ours too, and [`Event::QueryEnded`] when the time is over.
+    ///
+    /// Errors: too long, too many at once, a filter that is none, or we have left.
+    pub fn query(&mut self, now: Instant, params: &QueryParams) -> Result<QueryId, SayError> {
+        let id = self.ask(now, params, Purpose::Application);
+        self.finish(now);
+        id
+    }
+
+    /// Answers a query that [`Event::Query`] told of, once.
+    ///
+    /// Errors: too long, or the query is over or answered already.
+    pub fn respond(&mut self, now: Instant, id: QueryId, payload: &[u8]) -> Result<(), SayError> {
+        let result = self.answer(now, id, payload.to_vec());
+        self.finish(now);
+        result
+    }
+
+    /// Announces a user event to all members; we are told of it too. `coalesce` lets handlers
+    /// merge events of one name.
+    ///
+    /// Errors: name and payload are too long, or we have left.
+    pub fn user_event(
+        &mut self,
+        now: Instant,
+        name: &str,
+        payload: &[u8],
+        coalesce: bool,
+    ) -> Result<(), SayError> {
+        let result = self.announce_event(name, payload, coalesce);
+        self.finish(now);
+        result
+    }
+
+    /// Notes that the keys of an [`Output::SaveKeys`] were saved, or could not be.
+    pub fn handle_keys_saved(&mut self, now: Instant, query: QueryId, error: Option<&str>) {
+        self.saved(now, query, error);
+        self.finish(now);
+    }
+
+    /// The newest Lamport times seen, to be kept over a restart.
+    pub fn clocks(&self) -> Clocks {
+        Clocks {
+            member: self.clock.time().saturating_sub(1),
+            event: self.event_clock.time().saturating_sub(1),
+            query: self.query_clock.time().saturating_sub(1),
+        }
     }
 
     /// Gives the next thing to do.
@@ -371,7 +461,7 @@ impl Node {
     #[cfg(debug_assertions)]
     pub fn check_invariants(&self) {
         self.queue.check_invariants();
-        let known = self.members.values().filter(|r| r.swim != Swim::Gone);
+        let known = self.members.values().filter(|r| r.swim != record::Swim::Gone);
         assert_eq!(known.count(), self.known, "the count of known members");
         assert_eq!(self.to_probe.len() + 1, self.known, "who is probed");
         self.members.check_invariants();
@@ -381,7 +471,13 @@ impl Node {
         }
         assert!(self.intents.len() <= self.config.limits.intents);
         assert!(self.members.len() <= self.config.limits.members.max(1));
-        let bound = 64 + 4 * self.members.len() + 2 * self.streams.len() + 2 * self.pings.len();
+        self.recent.check_invariants();
+        self.questions.check_invariants();
+        let bound = 64
+            + 4 * self.members.len()
+            + 2 * self.streams.len()
+            + 2 * self.pings.len()
+            + self.asking.len();
         assert!(self.timers.len() <= bound, "timers: {}", self.timers.len());
     }
 

@@ -15,10 +15,13 @@ use std::time::{Duration, Instant};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use roundel_gossip::wire::{
-    Accusation, JoinIntent, LeaveIntent, Message, NodeRecord, NodeState, Ping, PushPull,
-    PushPullState, RecordState, SerfMessage, StreamMessage, UserEvent, Versions,
+    Accusation, Filter, JoinIntent, KeyRequest, LeaveIntent, Message, NodeRecord, NodeState, Ping,
+    PushPull, PushPullState, Query, QueryResponse, RecordState, Relay, SerfMessage, StreamMessage,
+    UserEvent, Versions, limits,
 };
-use roundel_gossip::{Config, Limits, MAX_PACKET, Node, Output, StreamId, Timings};
+use roundel_gossip::{
+    Clocks, Config, Event, Limits, MAX_PACKET, Node, Output, QueryParams, StreamId, Timings,
+};
 
 /// One thing that happens to a node.
 #[derive(Debug, Clone)]
@@ -33,6 +36,8 @@ enum Step {
     Leave,
     Tags(String),
     Watch(String, bool),
+    Ask(QueryParams),
+    Announce(String),
 }
 
 fn name() -> impl Strategy<Value = String> {
@@ -63,12 +68,29 @@ fn accusation() -> impl Strategy<Value = Accusation> {
 fn serf() -> impl Strategy<Value = SerfMessage> {
     let time = prop_oneof![4 => 0..20_u64, 1 => any::<u64>()];
     prop_oneof![
-        (time.clone(), name(), any::<bool>()).prop_map(|(ltime, node, prune)| {
+        2 => query(),
+        1 => (time.clone(), 0..4_u32, name(), 0..2_u32).prop_map(|(ltime, id, from, flags)| {
+            SerfMessage::QueryResponse(QueryResponse {
+                ltime,
+                id,
+                from,
+                flags,
+                payload: None,
+            })
+        }),
+        1 => (query(), 0..9_u16).prop_map(|(query, port)| {
+            SerfMessage::Relay(Relay {
+                to: SocketAddr::from(([10, 0, 0, 1], port)),
+                node: String::new(),
+                message: query.encode(),
+            })
+        }),
+        1 => (time.clone(), name(), any::<bool>()).prop_map(|(ltime, node, prune)| {
             SerfMessage::Leave(LeaveIntent { ltime, node, prune })
         }),
-        (time.clone(), name())
+        1 => (time.clone(), name())
             .prop_map(|(ltime, node)| SerfMessage::Join(JoinIntent { ltime, node })),
-        (time, name(), vec(any::<u8>(), 0..40)).prop_map(|(ltime, name, payload)| {
+        1 => (time, name(), vec(any::<u8>(), 0..40)).prop_map(|(ltime, name, payload)| {
             SerfMessage::UserEvent(UserEvent {
                 ltime,
                 name,
@@ -77,6 +99,51 @@ fn serf() -> impl Strategy<Value = SerfMessage> {
             })
         }),
     ]
+}
+
+fn query() -> impl Strategy<Value = SerfMessage> {
+    let what = prop::sample::select(vec![
+        "load",
+        "_serf_ping",
+        "_serf_conflict",
+        "_serf_install-key",
+        "_serf_use-key",
+        "_serf_remove-key",
+        "_serf_list-keys",
+        "_serf_else",
+        "_serf_roundel-else",
+    ]);
+    let key = vec(0..2_u8, 15..18).prop_map(|key| {
+        let request = KeyRequest { key };
+        SerfMessage::KeyRequest(request).encode()
+    });
+    let payload = prop_oneof![key, vec(any::<u8>(), 0..20)];
+    let filter = prop_oneof![
+        vec(name(), 0..3).prop_map(|nodes| Filter::Nodes(nodes).encode()),
+        "[(.*a\\[]{0,8}".prop_map(|expr| Filter::Tag {
+            tag: "t".to_owned(),
+            expr
+        }
+        .encode()),
+        vec(any::<u8>(), 0..9),
+    ];
+    let rest = (0..20_u64, 0..4_u32, 0..4_u32, 0..9_u16, any::<u8>());
+    (what, payload, vec(filter, 0..2), rest).prop_map(
+        |(name, payload, filters, (ltime, id, flags, port, relay_factor))| {
+            SerfMessage::Query(Query {
+                ltime,
+                id,
+                from: SocketAddr::from(([10, 0, 0, 1], port)),
+                source_node: "a".to_owned(),
+                filters,
+                flags,
+                relay_factor,
+                timeout: Duration::from_millis(ltime * 100),
+                name: name.to_owned(),
+                payload: Some(payload),
+            })
+        },
+    )
 }
 
 fn message() -> impl Strategy<Value = Message> {
@@ -149,6 +216,19 @@ fn step() -> impl Strategy<Value = Step> {
         1 => Just(Step::Leave),
         1 => "[a-z]{0,600}".prop_map(Step::Tags),
         1 => (name(), any::<bool>()).prop_map(|(n, on)| Step::Watch(n, on)),
+        1 => (name(), vec(name(), 0..3), any::<bool>(), any::<u8>()).prop_map(
+            |(name, nodes, direct, relay_factor)| {
+                Step::Ask(QueryParams {
+                    name,
+                    ack: !nodes.is_empty(),
+                    nodes,
+                    direct,
+                    relay_factor,
+                    ..QueryParams::default()
+                })
+            },
+        ),
+        1 => "[a-z]{0,600}".prop_map(Step::Announce),
     ]
 }
 
@@ -179,6 +259,8 @@ impl Bench {
                 broadcasts: 5,
                 ..Limits::default()
             },
+            clocks: Clocks::default(),
+            keys_are_saved: true,
         };
         Self {
             node: Node::new(config, now).unwrap(),
@@ -222,6 +304,8 @@ impl Bench {
                 let _ = node.set_tags(now, [("t".to_owned(), text)].into());
             }
             Step::Watch(name, on) => node.watch(now, &name, on),
+            Step::Ask(params) => drop(node.query(now, &params)),
+            Step::Announce(name) => drop(node.user_event(now, &name, b"", false)),
         }
         self.drain();
     }
@@ -244,6 +328,13 @@ impl Bench {
                 Output::Datagram { bytes, .. } => assert!(bytes.len() <= MAX_PACKET),
                 Output::Open { id, .. } => self.open.push(id),
                 Output::Close { id } => self.open.retain(|open| *open != id),
+                Output::SaveKeys { query, keys } => {
+                    assert!(!keys.is_empty() && keys.len() <= limits::KEYS);
+                    self.node.handle_keys_saved(self.now, query, None);
+                }
+                Output::Event(Event::Query(question)) => {
+                    let _ = self.node.respond(self.now, question.id, b"answer");
+                }
                 Output::Write { .. } | Output::Event(_) => {}
             }
         }

@@ -24,9 +24,14 @@ const LOST_PAUSE: Duration = Duration::from_secs(1);
 /// Addresses joined by when we are not alone: enough to find a part of the cluster that was lost.
 const HEAL_AT_ONCE: usize = 3;
 
+/// Members of a former life that are tried at once while we are alone.
+const CACHED_AT_ONCE: usize = 8;
+
 /// The seeds of the configuration, and when they are tried next.
 pub(crate) struct Seeding {
     pub(crate) seeds: Vec<Seed>,
+    /// Where members of a former life were; tried while we are alone.
+    pub(crate) cached: Vec<SocketAddr>,
     pub(crate) next: Option<tokio::time::Instant>,
     pub(crate) pace: Pace,
     pub(crate) rng: fastrand::Rng,
@@ -88,8 +93,17 @@ impl Task {
         let limit = if alone { JOIN_AT_ONCE } else { HEAL_AT_ONCE };
         self.seeding.rng.shuffle(&mut missing);
         missing.truncate(limit);
+        if alone {
+            self.seeding.rng.shuffle(&mut self.seeding.cached);
+            missing.extend(self.seeding.cached.iter().take(CACHED_AT_ONCE));
+        }
         self.node.join(now, &missing);
-        self.seeds_after(reached == 0);
+        let unreached = if self.seeding.seeds.is_empty() {
+            alone
+        } else {
+            reached == 0
+        };
+        self.seeds_after(unreached);
     }
 
     /// Counts the seed addresses at which a living member is known or somebody answered lately,

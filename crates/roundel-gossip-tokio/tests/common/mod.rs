@@ -1,6 +1,8 @@
 //! Helpers of the tests over real sockets.
 #![allow(dead_code, reason = "each test file uses some of them")]
 
+pub(crate) mod agent;
+
 use std::future::Future;
 use std::time::{Duration, Instant};
 

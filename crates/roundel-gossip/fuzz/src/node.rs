@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use roundel_gossip::{Config, Limits, MAX_PACKET, Node, Output, StreamId, Timings};
+use roundel_gossip::{
+    Clocks, Config, Event, Limits, MAX_PACKET, Node, Output, QueryParams, StreamId, Timings,
+};
 
 /// Runs operations: one byte says what, most take a length byte and that many bytes.
 ///
@@ -47,6 +49,8 @@ impl Bench {
                 broadcasts: 8,
                 ..Limits::default()
             },
+            clocks: Clocks::default(),
+            keys_are_saved: true,
         };
         Self {
             node: Node::new(config, now).expect("the settings are good"),
@@ -82,13 +86,23 @@ impl Bench {
     }
 
     fn command(&mut self, kind: u8, text: &str) {
-        match kind % 4 {
+        match kind % 6 {
             0 => self.node.leave(self.now),
             1 => drop(
                 self.node
                     .set_tags(self.now, [(text.to_owned(), String::new())].into()),
             ),
             2 => self.node.watch(self.now, text, true),
+            3 => drop(self.node.user_event(self.now, text, b"", true)),
+            4 => {
+                let params = QueryParams {
+                    name: text.to_owned(),
+                    ack: true,
+                    relay_factor: kind,
+                    ..QueryParams::default()
+                };
+                drop(self.node.query(self.now, &params));
+            }
             _ => self.node.watch(self.now, text, false),
         }
     }
@@ -110,6 +124,12 @@ impl Bench {
                 Output::Datagram { bytes, .. } => assert!(bytes.len() <= MAX_PACKET),
                 Output::Open { id, .. } => self.open.push(id),
                 Output::Close { id } => self.open.retain(|open| *open != id),
+                Output::SaveKeys { query, .. } => {
+                    self.node.handle_keys_saved(self.now, query, None);
+                }
+                Output::Event(Event::Query(question)) => {
+                    let _ = self.node.respond(self.now, question.id, b"answer");
+                }
                 Output::Write { .. } | Output::Event(_) => {}
             }
         }

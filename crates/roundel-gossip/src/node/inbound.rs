@@ -36,7 +36,7 @@ impl Node {
             Message::Nack(nack) => self.nack_heard(nack.seq),
             Message::Suspect(accusation) => {
                 if self.accusation_is_sane(from, &accusation) {
-                    self.suspect_heard(now, accusation);
+                    self.suspect_heard(now, Some(from), accusation);
                 }
             }
             Message::Dead(accusation) => {

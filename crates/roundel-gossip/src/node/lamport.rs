@@ -9,6 +9,15 @@ impl Lamport {
         Self(1)
     }
 
+    /// A clock that goes on from the last time of a former life.
+    pub(super) fn after(last: u64) -> Self {
+        let mut clock = Self::new();
+        if last > 0 {
+            clock.witness(last);
+        }
+        clock
+    }
+
     /// The current time.
     pub(super) fn time(&self) -> u64 {
         self.0

@@ -233,7 +233,7 @@ impl Node {
                 incarnation: record.member.incarnation,
                 from: self.name.to_string(),
             };
-            self.suspect_heard(now, accusation);
+            self.suspect_heard(now, None, accusation);
         }
     }
 

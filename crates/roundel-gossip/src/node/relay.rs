@@ -9,7 +9,10 @@ use super::queue::Tier;
 use super::serf::Heard;
 use crate::event::{DropReason, Event};
 use crate::wire::msgpack;
-use crate::wire::{Message, Query, Relay, SerfMessage, UserEvent};
+use crate::wire::{BufferedEvent, EventGroup, SerfMessage, UserEvent};
+
+/// Most bytes of name and payload of an event; no agent can be set to more.
+const LONGEST_EVENT: usize = 9 << 10;
 
 impl Node {
     /// Takes a message of Serf's level. What is gossiped and news is passed on unchanged.
@@ -43,11 +46,11 @@ impl Node {
                 }
             }
             SerfMessage::UserEvent(event) => self.user_event_heard(from, event, bytes),
-            SerfMessage::Query(query) => self.query_heard(from, &query, bytes),
+            SerfMessage::Query(query) => self.query_heard(now, from, query, bytes),
+            SerfMessage::QueryResponse(response) => self.answer_heard(from, response),
             SerfMessage::Relay(relay) => self.relay_heard(from, &relay),
-            // Answers to queries that we never ask, and payloads in the wrong place.
-            SerfMessage::QueryResponse(_)
-            | SerfMessage::PushPull(_)
+            // Payloads in the wrong place.
+            SerfMessage::PushPull(_)
             | SerfMessage::ConflictResponse(_)
             | SerfMessage::KeyRequest(_)
             | SerfMessage::KeyResponse(_) => {}
@@ -58,49 +61,60 @@ impl Node {
         if !self.fits_gossip(from, bytes) || !self.time_is_sane(from, event.ltime) {
             return;
         }
+        if self.user_event_is_news(event) {
+            self.spread(Tier::Event, bytes);
+        }
+    }
+
+    /// Tells the application of an event, unless it was told before or is too old to know.
+    pub(super) fn user_event_is_news(&mut self, event: UserEvent) -> bool {
         self.event_clock.witness(event.ltime);
         let print = fingerprint(&(&event.name, &event.payload));
         let clock = self.event_clock.time();
-        if self.events_seen.note(clock, event.ltime, print) {
-            self.spread(Tier::Event, bytes);
-            self.event(Event::User {
-                name: event.name,
-                payload: event.payload.unwrap_or_default(),
-                time: event.ltime,
-                coalesce: event.coalesce,
-            });
+        if event.ltime < self.event_floor || !self.events_seen.note(clock, event.ltime, print) {
+            return false;
         }
+        let kept = BufferedEvent {
+            name: event.name.clone(),
+            payload: event.payload.clone(),
+        };
+        self.recent.keep(event.ltime, kept);
+        self.event(Event::User {
+            name: event.name,
+            payload: event.payload.unwrap_or_default(),
+            time: event.ltime,
+            coalesce: event.coalesce,
+        });
+        true
     }
 
-    fn query_heard(&mut self, from: SocketAddr, query: &Query, bytes: &[u8]) {
-        if !self.fits_gossip(from, bytes) || !self.time_is_sane(from, query.ltime) {
-            return;
-        }
-        self.query_clock.witness(query.ltime);
-        let clock = self.query_clock.time();
-        let news = self.queries_seen.note(clock, query.ltime, query.id.into());
-        if news && query.flags & Query::NO_BROADCAST == 0 {
-            self.spread(Tier::Query, bytes);
-        }
-    }
-
-    /// Passes a message on to a member, and to nobody else.
-    fn relay_heard(&mut self, from: SocketAddr, relay: &Relay) {
-        let known = self.members.values().any(|r| r.member.address == relay.to);
-        if !known {
-            self.refuse(from, DropReason::Address);
-            return;
-        }
-        let message = Message::User(relay.message.clone()).encode();
-        if message.len() <= self.longest_message() {
-            self.send_alone(relay.to, &message);
-        } else {
-            self.refuse(from, DropReason::Limit);
+    /// Takes the events of a state exchange. They are not passed on: whoever missed them asks
+    /// for them in the same way.
+    pub(super) fn old_events_heard(&mut self, from: SocketAddr, slots: Vec<Option<EventGroup>>) {
+        for group in slots.into_iter().flatten() {
+            if !self.time_is_sane(from, group.ltime) {
+                continue;
+            }
+            for event in group.events {
+                let event = UserEvent {
+                    ltime: group.ltime,
+                    name: event.name,
+                    payload: event.payload,
+                    coalesce: false,
+                };
+                // What nobody could have gossiped is made up.
+                let len = event.name.len() + event.payload.as_ref().map_or(0, Vec::len);
+                if len > LONGEST_EVENT {
+                    self.refuse(from, DropReason::Limit);
+                } else {
+                    self.user_event_is_news(event);
+                }
+            }
         }
     }
 
     /// Whether a message can be passed on in a packet.
-    fn fits_gossip(&mut self, from: SocketAddr, bytes: &[u8]) -> bool {
+    pub(super) fn fits_gossip(&mut self, from: SocketAddr, bytes: &[u8]) -> bool {
         let fits = bytes.len() < self.longest_message();
         if !fits {
             self.refuse(from, DropReason::Limit);

@@ -198,17 +198,20 @@ impl Node {
             }
             state.status_ltimes.push((name, time));
         }
+        state.events = self.recent.groups();
         SerfMessage::PushPull(state).encode()
     }
 
     /// Takes Serf's part of a state exchange. `living` are those who live for the peer in an
-    /// incarnation that is not older than ours.
+    /// incarnation that is not older than ours. With `fresh` its user events are of a time when
+    /// we were not there.
     pub(super) fn user_state_heard(
         &mut self,
         now: Instant,
         from: SocketAddr,
         bytes: &[u8],
         living: &BTreeSet<String>,
+        fresh: bool,
     ) {
         if bytes.is_empty() {
             return;
@@ -221,11 +224,15 @@ impl Node {
             self.refuse(from, DropReason::Malformed);
             return;
         }
+        if fresh {
+            self.event_floor = self.event_floor.max(state.event_ltime);
+        }
         self.clock.witness(state.ltime.saturating_sub(1));
         self.event_clock
             .witness(state.event_ltime.saturating_sub(1));
         self.query_clock
             .witness(state.query_ltime.saturating_sub(1));
+        self.old_events_heard(from, state.events.unwrap_or_default());
         let left: BTreeSet<String> = state.left_members.into_iter().collect();
         for (node, time) in state.status_ltimes {
             if !self.intent_is_sane(from, &node, time) {

@@ -26,7 +26,7 @@ impl Node {
             return;
         }
         if *record.name() == *self.name {
-            self.alive_about_us(record);
+            self.alive_about_us(now, record);
             return;
         }
         let Some(known) = self.members.get(record.name()) else {
@@ -62,7 +62,7 @@ impl Node {
         (!compatible).then_some(DropReason::Incompatible)
     }
 
-    fn alive_about_us(&mut self, record: NodeRecord) {
+    fn alive_about_us(&mut self, now: Instant, record: NodeRecord) {
         if self.leave.is_some() {
             return;
         }
@@ -70,6 +70,7 @@ impl Node {
         let kept = own.member.address;
         if record.address() != kept {
             self.conflict(record.name(), kept, record.address());
+            self.vote_begin(now);
             return;
         }
         let same = record.incarnation() == own.member.incarnation
@@ -180,7 +181,14 @@ impl Node {
     }
 
     /// Somebody got no answer from a member.
-    pub(super) fn suspect_heard(&mut self, now: Instant, accusation: Accusation) {
+    ///
+    /// `peer` brought the news, if a peer did: it may not raise doubts about everybody.
+    pub(super) fn suspect_heard(
+        &mut self,
+        now: Instant,
+        peer: Option<SocketAddr>,
+        accusation: Accusation,
+    ) {
         let Some(record) = self.members.get_mut(accusation.node.as_str()) else {
             return;
         };
@@ -199,10 +207,22 @@ impl Node {
         } else if record.swim == Swim::Alive {
             if name == self.name {
                 self.refute(accusation.incarnation);
-            } else {
+            } else if self.may_doubt(now, peer) {
                 self.suspicion_begins(now, name, accusation);
             }
         }
+    }
+
+    /// Whether whoever brought a doubt has not brought too many.
+    fn may_doubt(&mut self, now: Instant, peer: Option<SocketAddr>) -> bool {
+        let Some(peer) = peer else {
+            return true;
+        };
+        let may = self.accusers.may_accuse(now, peer.ip(), self.known);
+        if !may {
+            self.refuse(peer, DropReason::Limit);
+        }
+        may
     }
 
     fn suspicion_begins(&mut self, now: Instant, name: Arc<str>, accusation: Accusation) {
@@ -317,7 +337,7 @@ impl Node {
             RecordState::Alive => self.alive_heard(now, from, state.record),
             RecordState::Left => self.dead_heard(now, accusation(record.name())),
             RecordState::Suspect | RecordState::Dead => {
-                self.suspect_heard(now, accusation(&self.name));
+                self.suspect_heard(now, Some(from), accusation(&self.name));
             }
         }
     }

@@ -41,6 +41,8 @@ impl Node {
 
     /// Takes what a peer knows. A bad record spoils only itself.
     pub(super) fn merge(&mut self, now: Instant, from: SocketAddr, state: PushPull) {
+        // The first whom we meet knows user events of a time when we were not there.
+        let fresh = self.known == 1;
         self.stats.push_pulls += 1;
         for rejected in &state.rejected {
             let reason = match rejected.reason {
@@ -53,7 +55,7 @@ impl Node {
         for node in state.nodes {
             self.state_heard(now, from, node);
         }
-        self.user_state_heard(now, from, &state.user_state, &living);
+        self.user_state_heard(now, from, &state.user_state, &living, fresh);
     }
 
     /// Names of those who live for the peer in an incarnation that is not older than ours.

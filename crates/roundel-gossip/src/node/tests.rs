@@ -5,11 +5,11 @@ use std::time::{Duration, Instant};
 
 use super::*;
 use crate::wire::{
-    Accusation, Envelope, IndirectPing, JoinIntent, LeaveIntent, Message, NodeRecord, NodeState,
-    Packet, Ping, Progress, PushPull, PushPullState, Query, QueryResponse, RecordState, Relay,
-    SerfMessage, Source, StreamDecoder, StreamMessage, UserEvent, decode_packet,
+    Accusation, Envelope, IndirectPing, JoinIntent, LeaveIntent, Message, Nack, NodeRecord,
+    NodeState, Packet, Ping, Progress, PushPull, PushPullState, Query, QueryResponse, RecordState,
+    Relay, SerfMessage, Source, StreamDecoder, StreamMessage, UserEvent, decode_packet,
 };
-use crate::{Limits, Timings};
+use crate::{Clocks, Limits, Timings};
 
 /// A node under test, with time standing still unless told.
 struct Bench {
@@ -22,6 +22,7 @@ struct Bench {
 struct Out {
     messages: Vec<(SocketAddr, Message)>,
     events: Vec<Event>,
+    saved: Vec<(QueryId, Vec<Vec<u8>>)>,
     written: Vec<u8>,
     opened: Vec<SocketAddr>,
     closed: usize,
@@ -79,8 +80,12 @@ fn join_intent(node: &str, ltime: u64) -> Message {
 impl Bench {
     /// The node `me` at port 1, which knows `a` at port 2, `b` at port 3 and so on.
     fn with(peers: &[&str]) -> Self {
+        Self::configured(peers, |_| {})
+    }
+
+    fn configured(peers: &[&str], change: impl FnOnce(&mut Config)) -> Self {
         let now = Instant::now();
-        let config = Config {
+        let mut config = Config {
             name: "me".to_owned(),
             advertise: at(1),
             tags: BTreeMap::from([("role".to_owned(), "balancer".to_owned())]),
@@ -96,7 +101,10 @@ impl Bench {
                 intents: 3,
                 ..Limits::default()
             },
+            clocks: Clocks::default(),
+            keys_are_saved: false,
         };
+        change(&mut config);
         let node = Node::new(config, now).unwrap();
         let mut bench = Self { node, now };
         for (port, name) in (2..).zip(peers) {
@@ -144,6 +152,7 @@ impl Bench {
                     out.messages.extend(messages);
                 }
                 Output::Event(event) => out.events.push(event),
+                Output::SaveKeys { query, keys } => out.saved.push((query, keys)),
                 Output::Write { bytes, .. } => out.written.extend(bytes),
                 Output::Close { .. } => out.closed += 1,
                 Output::Open { to, .. } => out.opened.push(to),
@@ -174,6 +183,8 @@ impl Bench {
         self.node.member(name).map(|member| member.status)
     }
 }
+
+mod queries;
 
 #[test]
 fn settings_that_cannot_work_are_refused() {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::StreamId;
+use crate::query::QueryId;
 
 /// What is to be done when a deadline is reached.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,6 +34,8 @@ pub(super) enum Timer {
     Watch,
     /// Say again or go on with our own leave.
     Leave,
+    /// The time for answers to our query is over.
+    QueryEnd(QueryId),
 }
 
 /// Names a deadline that was set, to cancel it.

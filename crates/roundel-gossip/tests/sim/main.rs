@@ -10,6 +10,7 @@
 )]
 
 mod checks;
+mod talk;
 mod world;
 
 use std::time::Duration;

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use roundel_gossip::wire::{Envelope, Packet, decode_packet};
-use roundel_gossip::{Config, Event, Limits, MAX_PACKET, Node, Output, StreamId, Timings};
+use roundel_gossip::{Clocks, Config, Event, Limits, MAX_PACKET, Node, Output, StreamId, Timings};
 
 /// What the network does to datagrams. Streams are only delayed, as TCP hides the rest.
 #[derive(Debug, Clone)]
@@ -149,6 +149,8 @@ impl World {
             seed,
             timings: self.timings.clone(),
             limits: Limits::default(),
+            clocks: Clocks::default(),
+            keys_are_saved: false,
         };
         peer.node = Some(Node::new(config, self.now).unwrap());
         peer.wake = None;
@@ -291,6 +293,7 @@ impl World {
                 Output::Open { id, to } => self.connect(index, id, to),
                 Output::Write { id, bytes } => self.write(index, id, bytes),
                 Output::Close { id } => self.close(index, id),
+                Output::SaveKeys { .. } => unreachable!("no keys are saved here"),
                 Output::Event(event) => {
                     let at = self.elapsed();
                     self.peers[index].events.push((at, event));

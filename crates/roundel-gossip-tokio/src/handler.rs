@@ -1,0 +1,253 @@
+//! Scripts that are run for events, as `serf agent -event-handler` runs them.
+//!
+//! A script gets the kind of event in its environment and members or a payload on its standard
+//! input. Unlike with agents, scripts run one at a time, and none runs for ever.
+
+mod run;
+
+use std::collections::VecDeque;
+use std::str::FromStr;
+use std::time::Duration;
+
+use roundel_gossip::{Event, Member, QueryId};
+use tokio::sync::broadcast::error::RecvError;
+
+use crate::Handle;
+
+/// A script that runs longer is killed.
+const LIMIT: Duration = Duration::from_secs(60);
+
+/// Most happenings that wait for their scripts; the oldest are dropped.
+const WAITING: usize = 1024;
+
+/// Most members in one run.
+const MEMBERS: usize = 4096;
+
+/// A script and the events for which it is run, as `FILTER=SCRIPT` or `SCRIPT` (for all).
+///
+/// The filter is a list of `member-join`, `member-leave`, `member-failed`, `member-update`,
+/// `member-reap`, `user`, `user:NAME`, `query`, `query:NAME` and `*`, separated by commas.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Handler {
+    filters: Vec<Filter>,
+    script: String,
+}
+
+/// Says what is wrong with a handler.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum HandlerError {
+    /// No script is named.
+    #[error("no script; write member-join,member-leave=SCRIPT or SCRIPT")]
+    NoScript,
+    /// An event that there is not.
+    #[error(
+        "{0:?} is no event; there are member-join, member-leave, member-failed, member-update, \
+         member-reap, user, user:NAME, query, query:NAME and *"
+    )]
+    Event(String),
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Filter {
+    All,
+    Kind(&'static str),
+    Named(&'static str, String),
+}
+
+/// Something to run scripts for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Happening {
+    Members(&'static str, Vec<Member>),
+    User {
+        name: String,
+        payload: Vec<u8>,
+        time: u64,
+    },
+    Query {
+        id: QueryId,
+        name: String,
+        payload: Vec<u8>,
+        time: u64,
+    },
+}
+
+const KINDS: [&str; 7] = [
+    "member-join",
+    "member-leave",
+    "member-failed",
+    "member-update",
+    "member-reap",
+    "user",
+    "query",
+];
+
+impl FromStr for Handler {
+    type Err = HandlerError;
+
+    fn from_str(text: &str) -> Result<Self, HandlerError> {
+        let (filters, script) = match text.split_once('=') {
+            Some((filters, script)) => (filters, script),
+            None => ("*", text),
+        };
+        if script.trim().is_empty() {
+            return Err(HandlerError::NoScript);
+        }
+        let filters = filters.split(',').map(|word| filter(word.trim()));
+        Ok(Self {
+            filters: filters.collect::<Result<_, _>>()?,
+            script: script.to_owned(),
+        })
+    }
+}
+
+fn filter(word: &str) -> Result<Filter, HandlerError> {
+    if word == "*" {
+        return Ok(Filter::All);
+    }
+    if let Some(kind) = KINDS.iter().find(|kind| **kind == word) {
+        return Ok(Filter::Kind(kind));
+    }
+    match word.split_once(':') {
+        Some(("user", name)) => Ok(Filter::Named("user", name.to_owned())),
+        Some(("query", name)) => Ok(Filter::Named("query", name.to_owned())),
+        _ => Err(HandlerError::Event(word.to_owned())),
+    }
+}
+
+impl Handler {
+    fn wants(&self, happening: &Happening) -> bool {
+        let (kind, name) = happening.kind();
+        self.filters.iter().any(|filter| match filter {
+            Filter::All => true,
+            Filter::Kind(wanted) => *wanted == kind,
+            Filter::Named(wanted, named) => *wanted == kind && named == name,
+        })
+    }
+}
+
+impl Happening {
+    fn of(event: &Event) -> Option<Self> {
+        Some(match event {
+            Event::Join(m) => Self::Members("member-join", vec![m.clone()]),
+            Event::Leave(m) => Self::Members("member-leave", vec![m.clone()]),
+            Event::Failed(m) => Self::Members("member-failed", vec![m.clone()]),
+            Event::Update(m) => Self::Members("member-update", vec![m.clone()]),
+            Event::Reap(m) => Self::Members("member-reap", vec![m.clone()]),
+            Event::User {
+                name,
+                payload,
+                time,
+                ..
+            } => Self::User {
+                name: name.clone(),
+                payload: payload.clone(),
+                time: *time,
+            },
+            Event::Query(question) if !question.name.starts_with(roundel_gossip::INTERNAL) => {
+                Self::Query {
+                    id: question.id,
+                    name: question.name.clone(),
+                    payload: question.payload.clone(),
+                    time: question.time,
+                }
+            }
+            _ => return None,
+        })
+    }
+
+    fn kind(&self) -> (&'static str, &str) {
+        match self {
+            Self::Members(kind, _) => (kind, ""),
+            Self::User { name, .. } => ("user", name),
+            Self::Query { name, .. } => ("query", name),
+        }
+    }
+}
+
+/// What waits for its scripts.
+#[derive(Debug, Default)]
+struct Waiting {
+    queue: VecDeque<Happening>,
+    dropped: u64,
+}
+
+impl Waiting {
+    /// Adds a happening; members to whom the same happened one after another share a run.
+    fn add(&mut self, happening: Happening) {
+        if let Happening::Members(kind, more) = &happening
+            && let Some(Happening::Members(last, members)) = self.queue.back_mut()
+            && last == kind
+            && members.len() < MEMBERS
+        {
+            members.extend(more.iter().cloned());
+            return;
+        }
+        if self.queue.len() >= WAITING {
+            self.queue.pop_front();
+            self.dropped += 1;
+        }
+        self.queue.push_back(happening);
+    }
+}
+
+/// Runs scripts for events until the node ends.
+pub(crate) fn start(handle: Handle, handlers: Vec<Handler>) {
+    let mut events = handle.events();
+    // The node must end when the application lets go of it.
+    let shared = std::sync::Arc::downgrade(&handle.shared);
+    drop(handle);
+    tokio::spawn(async move {
+        let mut waiting = Waiting::default();
+        loop {
+            if waiting.queue.is_empty() {
+                match events.recv().await {
+                    Ok(event) => note(&mut waiting, &event),
+                    Err(RecvError::Lagged(lost)) => waiting.dropped += lost,
+                    Err(RecvError::Closed) => return,
+                }
+            }
+            let Some(happening) = waiting.queue.pop_front() else {
+                continue;
+            };
+            for handler in handlers.iter().filter(|h| h.wants(&happening)) {
+                let Some(shared) = shared.upgrade() else {
+                    return;
+                };
+                let handle = Handle { shared };
+                let run = run::run(handle, &handler.script, &happening, LIMIT);
+                tokio::pin!(run);
+                loop {
+                    tokio::select! {
+                        () = &mut run => break,
+                        more = events.recv() => match more {
+                            Ok(event) => note(&mut waiting, &event),
+                            Err(RecvError::Lagged(lost)) => waiting.dropped += lost,
+                            Err(RecvError::Closed) => {
+                                // What was begun ends as it would.
+                                run.await;
+                                return;
+                            }
+                        },
+                    }
+                }
+            }
+            tell_dropped(&mut waiting);
+        }
+    });
+}
+
+fn note(waiting: &mut Waiting, event: &Event) {
+    if let Some(happening) = Happening::of(event) {
+        waiting.add(happening);
+    }
+}
+
+fn tell_dropped(waiting: &mut Waiting) {
+    let dropped = std::mem::take(&mut waiting.dropped);
+    if dropped > 0 {
+        tracing::warn!(dropped, "event handlers are too slow: events were dropped");
+    }
+}
+
+#[cfg(test)]
+mod tests;
