@@ -4,6 +4,8 @@
 //! the test kit plays and judges them. The same cases run against other proxies by
 //! `cargo xtask peers`.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests")]
+
 #[path = "cases/all.rs"]
 mod cases;
 mod fuzz;

@@ -30,7 +30,7 @@ const BROKEN: &[(&str, &str)] = &[
     ),
     (
         "chunk-size-endless",
-        &"5555555555555555555555555555555555555555555555555555555555555555555555555555",
+        "5555555555555555555555555555555555555555555555555555555555555555555555555555",
     ),
     ("chunk-size-inner-space", "5 5\r\nhello\r\n0\r\n\r\n"),
     ("chunk-size-trailing-words", "5 hello\r\nhello\r\n0\r\n\r\n"),
