@@ -13,6 +13,10 @@ const POINTS: u64 = 160;
 /// `hash-balance-factor`.
 const BOUND: u128 = 125;
 
+/// So many requests in flight are no load worth moving a key for: the parallel requests of one
+/// browser stay together, and a request that follows an answer at once finds its server again.
+const FREE: u32 = 16;
+
 /// The hash of a key that a request carries; equal on every balancer.
 pub fn hash_key(key: &[u8]) -> u64 {
     let mut hasher = SipHasher13::new_with_key(b"roundel-pick-key");
@@ -72,11 +76,11 @@ impl Ring {
     }
 
     /// The position of the server of `key`: the first one clockwise that is not loaded beyond
-    /// 1.25 times its share of all requests in flight.
+    /// 1.25 times its share of all requests in flight, and not below [`FREE`] in any case.
     ///
     /// `load` gives `None` for a server that must not be picked. Servers above the bound are
     /// taken only when every other one must not be picked. O(log points) when the first server
-    /// is idle, else O(n) for the sum of the loads.
+    /// has little to do, else O(n) for the sum of the loads.
     pub(crate) fn find(
         &self,
         n: usize,
@@ -90,7 +94,7 @@ impl Ring {
             points.filter_map(|(_, p)| Some((*p as usize, load(*p as usize)?)))
         };
         let (first, its) = clockwise().next()?;
-        if its.in_flight == 0 {
+        if its.in_flight < FREE {
             return Some(first);
         }
         let all: u128 = (0..n)
@@ -103,8 +107,11 @@ impl Ring {
             .map_or(Some(first), |(position, _)| Some(position))
     }
 
-    /// Whether one more request stays within the bound, rounded up: one request always does.
+    /// Whether one more request stays within the bound, rounded up.
     fn fits(&self, load: Load, all: u128) -> bool {
+        if load.in_flight < FREE {
+            return true;
+        }
         let share = (all + 1) * u128::from(load.weight) * BOUND;
         u128::from(load.in_flight) < share.div_ceil(self.weights * 100)
     }
@@ -186,7 +193,7 @@ mod tests {
             };
             let position = ring.find(5, 42, load).unwrap();
             flights[position] += 1;
-            let bound = (f64::from(sent + 1) * 1.25 / 5.0).ceil();
+            let bound = (f64::from(sent + 1) * 1.25 / 5.0).ceil().max(16.0);
             assert!(f64::from(flights[position]) <= bound, "{flights:?}");
         }
         let used = flights.iter().filter(|f| **f > 0).count();

@@ -14,7 +14,7 @@ pub enum Policy {
     /// The less loaded of two drawn at random, by latency and requests in flight.
     P2c,
     /// By the request's key on a ring of servers; a server loaded beyond 1.25 times its share
-    /// passes keys on.
+    /// (and 16 requests) passes keys on.
     Hash,
     /// By the request's key in a table of equal parts; loads are not looked at.
     Maglev,
