@@ -62,7 +62,7 @@ pub(crate) const COLUMNS: &[Column] = &[
     c("svname", |r, o| o.text(r.server_name())),
     c("qcur", |r, o| match r {
         Row::Backend(b, _) => o.num(b.queue_length),
-        Row::Server(..) => o.num(0),
+        Row::Server(_, s, _) => o.num(s.queue_length),
         Row::Frontend(..) => {}
     }),
     c("qmax", |r, o| match r {

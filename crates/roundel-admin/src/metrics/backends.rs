@@ -119,12 +119,6 @@ const SERVER: &Table<Server> = &[
     ),
     (
         COUNTER,
-        "roundel_server_ejections_total",
-        "Times that passive errors put it out.",
-        |s| s.ejections_total,
-    ),
-    (
-        COUNTER,
         "roundel_server_connections_reused_total",
         "Requests sent on a connection used before.",
         |s| s.traffic.reuses_total,
@@ -270,6 +264,18 @@ pub(super) fn write_servers(all: &[Backend], out: &mut Families) {
             for (b, s) in servers(all) {
                 for (to, n) in &s.state_changes_total {
                     f.count(&[("backend", b), ("server", &s.name), ("to", to)], *n);
+                }
+            }
+        },
+    );
+    out.counter(
+        "roundel_server_ejections_total",
+        "Times that passive errors put it out, by reason.",
+        |f| {
+            for (b, s) in servers(all) {
+                for (reason, n) in &s.ejections_by_reason_total {
+                    let labels = [("backend", b), ("server", &s.name), ("reason", reason)];
+                    f.count(&labels, *n);
                 }
             }
         },

@@ -123,6 +123,8 @@ pub struct Server {
     pub in_flight: u64,
     /// The most requests in flight allowed; `None` without a limit.
     pub in_flight_limit: Option<u64>,
+    /// Requests that wait for it and no other server.
+    pub queue_length: u64,
     /// Requests dispatched to it.
     pub requests_total: u64,
     /// Connect errors plus response errors.
@@ -137,6 +139,8 @@ pub struct Server {
     pub down_transitions_total: u64,
     /// Times that passive errors put it out.
     pub ejections_total: u64,
+    /// The same by reason (`no_answer`, `consecutive_5xx`, `error_ratio`).
+    pub ejections_by_reason_total: BTreeMap<String, u64>,
     /// State changes by the state it went to (`up`, `down`, …).
     pub state_changes_total: BTreeMap<String, u64>,
     /// Its active check; `None` when checks are off.
@@ -163,6 +167,7 @@ impl Default for Server {
             cookie: String::new(),
             in_flight: 0,
             in_flight_limit: None,
+            queue_length: 0,
             requests_total: 0,
             errors_total: 0,
             traffic: Traffic::default(),
@@ -170,6 +175,7 @@ impl Default for Server {
             downtime_seconds: 0,
             down_transitions_total: 0,
             ejections_total: 0,
+            ejections_by_reason_total: BTreeMap::new(),
             state_changes_total: BTreeMap::new(),
             check: None,
             idle_connections: 0,

@@ -6,8 +6,8 @@ use std::time::Instant;
 
 use roundel_admin::status::{Backend, Check, Server, Times, Traffic};
 use roundel_balance::{
-    BackendCounters, CheckKind, CheckSpec, ServerCounters, ServerId, ServerLive, ServerStatus,
-    StickyVerdict,
+    BackendCounters, CheckKind, CheckSpec, EjectionCause, ServerCounters, ServerId, ServerLive,
+    ServerStatus, StickyVerdict,
 };
 use roundel_stats::{Counter, Histogram, HistogramSnapshot, PerWorker};
 
@@ -51,11 +51,14 @@ pub(super) fn collect(
     retired.update(&statuses);
     managed.tally.keep(|id| retired.shown.contains_key(&id));
     let tally = &managed.tally;
+    let balancer = managed.director().balancer();
     let servers: Vec<Server> = statuses
         .iter()
-        .map(|status| server(now, status, tally, settings))
+        .map(|status| Server {
+            queue_length: u64::from(balancer.queued_for(status.live.id)),
+            ..server(now, status, tally, settings)
+        })
         .collect();
-    let balancer = managed.director().balancer();
     let counters = balancer.counters();
     let sum = |of: fn(&BackendCounters) -> u64| counters.sum(of);
     let no_server = sum(|c| c.no_server.get());
@@ -143,6 +146,7 @@ fn server(
             None => String::new(),
         },
         in_flight: u64::from(live.in_flight()),
+        queue_length: 0,
         in_flight_limit: Some(live.limit()).filter(|n| *n > 0).map(Into::into),
         requests_total: live.workers.sum(|w| w.requests.get()),
         errors_total: traffic.connect_errors_total + traffic.response_errors_total,
@@ -151,6 +155,11 @@ fn server(
         downtime_seconds: status.downtime.as_secs(),
         down_transitions_total: status.check_downs,
         ejections_total: status.ejections.iter().sum(),
+        ejections_by_reason_total: EjectionCause::ALL
+            .iter()
+            .zip(&status.ejections)
+            .map(word)
+            .collect(),
         state_changes_total: changes.into_iter().flatten().map(word).collect(),
         check: check(status, tally),
         idle_connections: 0,

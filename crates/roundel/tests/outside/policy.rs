@@ -156,7 +156,8 @@ fn a_server_that_fails_requests_is_put_out_although_its_checks_pass() {
         "{events}"
     );
     let metrics = get(balancer.stats, "/metrics").unwrap().text();
-    let count = "roundel_server_ejections_total{backend=\"nodes\",server=\"s2\"";
+    let count =
+        "roundel_server_ejections_total{backend=\"nodes\",server=\"s2\",reason=\"no_answer\"} ";
     assert!(metrics.contains(count), "{metrics}");
     let back = poll(SOON, || (state()? != "ejected").then_some(()));
     assert!(back.is_some(), "{}", balancer.process);
