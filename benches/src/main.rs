@@ -1,10 +1,11 @@
 //! Benchmarks of Roundel as whole programs.
 //!
 //! Owns: the side-by-side comparison with other balancers (`compare`) and the origin that it
-//! runs against (`origin`). Does not own: any claim; a figure counts with the command that
+//! runs against (`origin`), the figures of the gossip (`gossip`). Does not own: any claim; a figure counts with the command that
 //! gave it, see `README.md` in this folder.
 
 mod compare;
+mod gossip;
 mod origin;
 
 use anyhow::Result;
@@ -15,6 +16,8 @@ use clap::Parser;
 enum Command {
     /// Runs every peer through the same rows of work, interleaved, and prints a table.
     Compare(compare::Options),
+    /// Runs clusters in memory and prints the figures of the gossip.
+    Gossip(gossip::Options),
     /// Serves prebuilt answers: /128, /10k, /1m, and any POST.
     Origin(origin::Options),
 }
@@ -22,6 +25,7 @@ enum Command {
 fn main() -> Result<()> {
     match Command::parse() {
         Command::Compare(options) => compare::run(&options),
+        Command::Gossip(options) => gossip::run(&options),
         Command::Origin(options) => origin::run(&options),
     }
 }

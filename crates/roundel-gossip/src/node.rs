@@ -307,6 +307,13 @@ impl Node {
         self.finish(now);
     }
 
+    /// Takes over what another node of this process knows of the members, as if the two had met
+    /// long ago: nobody is told. For simulations of clusters that are too large to be put together
+    /// one by one; the copies share their memory.
+    pub fn learn_from(&mut self, other: &Node) {
+        self.adopt(other);
+    }
+
     /// Announces that we leave; [`Event::Departed`] follows when that is spread. The node goes on
     /// answering probes; it cannot come back: make another one.
     pub fn leave(&mut self, now: Instant) {
@@ -461,7 +468,10 @@ impl Node {
     #[cfg(debug_assertions)]
     pub fn check_invariants(&self) {
         self.queue.check_invariants();
-        let known = self.members.values().filter(|r| r.swim != record::Swim::Gone);
+        let known = self
+            .members
+            .values()
+            .filter(|r| r.swim != record::Swim::Gone);
         assert_eq!(known.count(), self.known, "the count of known members");
         assert_eq!(self.to_probe.len() + 1, self.known, "who is probed");
         self.members.check_invariants();

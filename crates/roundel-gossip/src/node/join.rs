@@ -1,9 +1,11 @@
 //! Joining by given addresses.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::record::Record;
+use super::record::{Record, Swim};
+use super::rotation::Rotation;
 use super::streams::Role;
 use super::{Node, canonical};
 use crate::event::Event;
@@ -30,6 +32,24 @@ impl Node {
         }
         self.strangers_from = Some(now + STRANGERS);
         self.open_stream(now, address, Role::Sync { join: true });
+    }
+
+    /// Takes over the roster of another node; our own record stays as it is.
+    pub(super) fn adopt(&mut self, other: &Node) {
+        let own = self.own().clone();
+        self.members = other.members.clone();
+        self.members.remove(&self.name);
+        self.members.insert(self.name.clone(), own);
+        self.known = 1;
+        self.to_probe = Rotation::default();
+        let others = self.members.iter().filter(|(_, r)| r.swim != Swim::Gone);
+        let others: Vec<Arc<str>> = others.map(|(name, _)| name.clone()).collect();
+        for name in others.into_iter().filter(|name| *name != self.name) {
+            self.known += 1;
+            self.to_probe.append(name);
+        }
+        self.to_probe.restart();
+        self.revision += 1;
     }
 
     pub(super) fn join_all(&mut self, now: Instant, addresses: &[SocketAddr]) {

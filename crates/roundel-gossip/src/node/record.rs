@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use super::suspicion::Suspicion;
 use super::timers::TimerKey;
-use crate::member::{Member, Status};
+use crate::member::Member;
 use crate::wire::{NodeRecord, NodeState, RecordState, Versions};
 
 /// What the SWIM level (memberlist) holds of a member.
@@ -102,7 +102,10 @@ impl Record {
         let name = &self.member.name;
         assert_eq!(self.suspicion.is_some(), suspect, "suspicion of {name}");
         assert_eq!(self.member.suspect, suspect, "suspect flag of {name}");
-        let up = matches!(self.member.status, Status::Alive | Status::Leaving);
+        let up = {
+            use crate::member::Status;
+            matches!(self.member.status, Status::Alive | Status::Leaving)
+        };
         assert_eq!(
             up,
             self.is_up(),

@@ -24,6 +24,16 @@ impl Rotation {
         }
     }
 
+    /// Adds a name at the end; [`Rotation::restart`] is to follow.
+    pub(super) fn append(&mut self, name: Arc<str>) {
+        self.order.push(name);
+    }
+
+    /// Begins a new round, in a new order.
+    pub(super) fn restart(&mut self) {
+        self.next = self.order.len();
+    }
+
     /// Takes a name out; unknown ones are ignored.
     pub(super) fn remove(&mut self, name: &str) {
         if let Some(at) = self.order.iter().position(|n| &**n == name) {

@@ -1,0 +1,133 @@
+//! Curves as an SVG: how news spreads, how crashes are found out; ours and the model's.
+
+use std::fmt::Write;
+
+use super::measure::{Detection, Spread};
+
+/// One size of cluster: ours first, then memberlist's model.
+pub(super) struct Pair {
+    pub(super) members: usize,
+    pub(super) spread: (Spread, Spread),
+    pub(super) detection: (Detection, Detection),
+}
+
+const COLOURS: [&str; 3] = ["#0b6e4f", "#c2571a", "#4a4fb5"];
+const WIDTH: f64 = 420.0;
+const HEIGHT: f64 = 260.0;
+const POINTS: usize = 140;
+
+struct Panel {
+    left: f64,
+    title: &'static str,
+    /// Seconds at the right edge.
+    seconds: f64,
+    step: f64,
+}
+
+impl Panel {
+    fn at(&self, seconds: f64, share: f64) -> (f64, f64) {
+        let x = self.left + WIDTH * seconds / self.seconds;
+        (x, 70.0 + HEIGHT * (1.0 - share))
+    }
+
+    fn frame(&self, svg: &mut String) {
+        let (left, top) = self.at(0.0, 1.0);
+        let _ = write!(
+            svg,
+            "<text x='{left}' y='50' class='t'>{}</text>\n<rect x='{left}' y='{top}' width='{WIDTH}' height='{HEIGHT}' class='f'/>\n",
+            self.title
+        );
+        for share in [0.0, 0.25, 0.5, 0.75, 1.0] {
+            let (x, y) = self.at(0.0, share);
+            let _ = writeln!(
+                svg,
+                "<path d='M{x} {y}h{WIDTH}' class='g'/><text x='{}' y='{}' class='y'>{:.0} %</text>",
+                x - 6.0,
+                y + 4.0,
+                share * 100.0
+            );
+        }
+        let ticks = (self.seconds / self.step).round() as usize;
+        for tick in 0..=ticks {
+            let seconds = tick as f64 * self.step;
+            let (x, y) = self.at(seconds, 0.0);
+            let _ = writeln!(
+                svg,
+                "<text x='{x}' y='{}' class='x'>{seconds} s</text>",
+                y + 18.0
+            );
+        }
+    }
+
+    fn curve(&self, svg: &mut String, colour: &str, dashed: bool, share_at: impl Fn(f64) -> f64) {
+        let mut path = String::new();
+        for point in 0..=POINTS {
+            let seconds = self.seconds * point as f64 / POINTS as f64;
+            let (x, y) = self.at(seconds, share_at(seconds));
+            let command = if point == 0 { 'M' } else { 'L' };
+            let _ = write!(path, "{command}{x:.1} {y:.1}");
+        }
+        let dash = if dashed {
+            " stroke-dasharray='5 4'"
+        } else {
+            ""
+        };
+        let _ = writeln!(svg, "<path d='{path}' class='c' stroke='{colour}'{dash}/>");
+    }
+}
+
+/// Draws both panels.
+pub(super) fn draw(pairs: &[Pair]) -> String {
+    let mut svg = String::from(
+        "<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 1020 400' role='img' \
+         aria-label='Convergence and detection: Roundel beside the model of memberlist'>\n\
+         <style>text{font:13px system-ui,sans-serif;fill:#333}.t{font-weight:600;font-size:15px}\
+         .y{text-anchor:end}.x{text-anchor:middle}.f{fill:#fff;stroke:#999}\
+         .g{stroke:#e5e5e5;fill:none}.c{fill:none;stroke-width:2}</style>\n\
+         <rect width='1020' height='400' fill='#fff'/>\n",
+    );
+    let spread = Panel {
+        left: 60.0,
+        title: "Members that have a broadcast, by time since it was sent",
+        seconds: 1.6,
+        step: 0.2,
+    };
+    let detection = Panel {
+        left: 560.0,
+        title: "Crashes declared failed, by time since the crash",
+        seconds: 25.0,
+        step: 5.0,
+    };
+    spread.frame(&mut svg);
+    detection.frame(&mut svg);
+    for (pair, colour) in pairs.iter().zip(COLOURS.iter().cycle()) {
+        spread.curve(&mut svg, colour, false, |s| pair.spread.0.share_at(s));
+        spread.curve(&mut svg, colour, true, |s| pair.spread.1.share_at(s));
+        detection.curve(&mut svg, colour, false, |s| pair.detection.0.share_at(s));
+        detection.curve(&mut svg, colour, true, |s| pair.detection.1.share_at(s));
+    }
+    let mut x = 60.0;
+    for (pair, colour) in pairs.iter().zip(COLOURS.iter().cycle()) {
+        let _ = writeln!(
+            svg,
+            "<path d='M{x} 380h28' class='c' stroke='{colour}'/><text x='{}' y='384'>{} members</text>",
+            x + 36.0,
+            grouped(pair.members)
+        );
+        x += 160.0;
+    }
+    let _ = write!(
+        svg,
+        "<path d='M{x} 380h28' class='c' stroke='#333' stroke-dasharray='5 4'/><text x='{}' y='384'>memberlist (model)</text>\n</svg>\n",
+        x + 36.0
+    );
+    svg
+}
+
+/// A number with a comma at each thousand.
+pub(super) fn grouped(number: usize) -> String {
+    match number {
+        0..1000 => number.to_string(),
+        _ => format!("{},{:03}", grouped(number / 1000), number % 1000),
+    }
+}
