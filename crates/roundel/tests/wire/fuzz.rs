@@ -174,6 +174,13 @@ fn request_round(slot: &Slot, dice: &mut Dice) -> Result<(), String> {
         };
         rest = &rest[at + needle.len()..];
     }
+    // What follows a request that could not be understood cannot be understood either.
+    let told = text(&received);
+    if let Some((_, behind)) = told.split_once("HTTP/1.1 400 ")
+        && behind.contains("HTTP/1.1 ")
+    {
+        return Err(format!("answers after a 400: {sent} got {told:?}"));
+    }
     let answered = text(&received).matches("X-Origin: ").count();
     if answered != whole.len() {
         return Err(format!(
