@@ -37,11 +37,13 @@ pub use lzw::UnpackError;
 pub use message::{Accusation, Ack, IndirectPing, Message, Nack, Ping, Source};
 pub use msgpack::ReadError;
 pub use packet::{Packet, PacketError, PacketWriter, decode_packet};
+pub(crate) use record::StateRef;
 pub use record::{BadRecord, NodeRecord, NodeState, RecordState, Versions};
 pub use serf::{
     BufferedEvent, EventGroup, Filter, JoinIntent, KeyRequest, KeyResponse, LeaveIntent,
     MemberRecord, PushPullState, Query, QueryResponse, Relay, SerfError, SerfMessage, UserEvent,
 };
+pub(crate) use stream::encode_push_pull_of;
 pub use stream::{Progress, PushPull, StreamDecoder, StreamError, StreamMessage, encode_push_pull};
 
 /// A part that was dropped while the rest of its packet or exchange was kept.

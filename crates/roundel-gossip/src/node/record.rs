@@ -5,7 +5,7 @@ use std::time::Instant;
 use super::suspicion::Suspicion;
 use super::timers::TimerKey;
 use crate::member::Member;
-use crate::wire::{NodeRecord, NodeState, RecordState, Versions};
+use crate::wire::{NodeRecord, RecordState, StateRef, Versions};
 
 /// What the SWIM level (memberlist) holds of a member.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -82,7 +82,7 @@ impl Record {
     }
 
     /// The record as a state exchange carries it; nothing if this level dropped it.
-    pub(super) fn to_state(&self) -> Option<NodeState> {
+    pub(super) fn as_state(&self) -> Option<StateRef<'_>> {
         let state = match self.swim {
             Swim::Alive => RecordState::Alive,
             Swim::Suspect => RecordState::Suspect,
@@ -90,8 +90,13 @@ impl Record {
             Swim::Left => RecordState::Left,
             Swim::Gone => return None,
         };
-        Some(NodeState {
-            record: self.to_wire(),
+        let member = &self.member;
+        Some(StateRef {
+            name: &member.name,
+            address: member.address,
+            meta: &self.meta,
+            incarnation: member.incarnation,
+            versions: &member.versions,
             state,
         })
     }

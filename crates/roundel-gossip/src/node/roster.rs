@@ -24,6 +24,13 @@ pub(super) struct Roster {
     ring: usize,
 }
 
+/// Where [`Roster::follow`] looks first.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Place {
+    chunk: usize,
+    at: usize,
+}
+
 #[derive(Debug, Clone, Default)]
 struct Chunk {
     entries: Vec<(Arc<str>, Arc<Record>)>,
@@ -65,6 +72,31 @@ impl Roster {
         let chunk = self.chunks.get(self.chunk_of(name))?;
         let (name, record) = &chunk.entries[chunk.place(name).ok()?];
         Some((name, record))
+    }
+
+    /// The record of `name`, found at once if it comes behind the one found before.
+    pub(super) fn follow(&self, place: &mut Place, name: &str) -> Option<&Record> {
+        let ended = |chunk: &Arc<Chunk>| chunk.entries.len() == place.at;
+        if self.chunks.get(place.chunk).is_some_and(ended) {
+            *place = Place {
+                chunk: place.chunk + 1,
+                at: 0,
+            };
+        }
+        let next = self.chunks.get(place.chunk);
+        let next = next.and_then(|chunk| chunk.entries.get(place.at));
+        if let Some((_, record)) = next.filter(|(next, _)| **next == *name) {
+            place.at += 1;
+            return Some(record);
+        }
+        let found = self.chunk_of(name);
+        let chunk = self.chunks.get(found)?;
+        let at = chunk.place(name).ok()?;
+        *place = Place {
+            chunk: found,
+            at: at + 1,
+        };
+        Some(&chunk.entries[at].1)
     }
 
     /// The record to be changed; [`Roster::set_swim`] changes its state.
@@ -243,6 +275,11 @@ mod tests {
             }
         }
         roster.check_invariants();
+        let mut place = Place::default();
+        for name in set.iter().chain(set.iter().rev()) {
+            assert_eq!(roster.follow(&mut place, name).unwrap().member.name, **name);
+            assert!(roster.follow(&mut place, "unknown").is_none());
+        }
         let held: Vec<&str> = roster.iter().map(|(name, _)| &**name).collect();
         assert_eq!(held, set.iter().collect::<Vec<_>>());
     }

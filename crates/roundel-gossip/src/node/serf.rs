@@ -8,6 +8,8 @@ use std::time::Instant;
 use super::Node;
 use super::intents::Kind;
 use super::queue::Tier;
+use super::record::Record;
+use super::roster::Place;
 use crate::event::{DropReason, Event};
 use crate::member::{Status, is_valid_name};
 use crate::wire::{JoinIntent, LeaveIntent, Message, PushPullState, SerfMessage};
@@ -97,7 +99,7 @@ impl Node {
     ) -> bool {
         self.clock.witness(intent.ltime);
         let limit = self.config.limits.intents;
-        let Some(record) = self.members.get_mut(intent.node.as_str()) else {
+        let Some(record) = self.members.get(&intent.node) else {
             return self
                 .intents
                 .keep(now, &intent.node, Kind::Leave, intent.ltime, limit);
@@ -112,6 +114,9 @@ impl Node {
             self.say_we_are_here();
             return false;
         }
+        let Some(record) = self.members.get_mut(&intent.node) else {
+            return false;
+        };
         record.status_time = intent.ltime;
         record.status_hearsay = false;
         record.prune |= intent.prune;
@@ -139,7 +144,7 @@ impl Node {
     pub(super) fn join_intent(&mut self, now: Instant, intent: &JoinIntent, heard: Heard) -> bool {
         self.clock.witness(intent.ltime);
         let limit = self.config.limits.intents;
-        let Some(record) = self.members.get_mut(intent.node.as_str()) else {
+        let Some(record) = self.members.get(&intent.node) else {
             return self
                 .intents
                 .keep(now, &intent.node, Kind::Join, intent.ltime, limit);
@@ -147,6 +152,9 @@ impl Node {
         if intent.ltime <= record.status_time {
             return false;
         }
+        let Some(record) = self.members.get_mut(&intent.node) else {
+            return false;
+        };
         record.status_time = intent.ltime;
         record.status_hearsay = heard == Heard::Hearsay;
         if record.member.status == Status::Leaving && *intent.node != *self.name {
@@ -183,23 +191,26 @@ impl Node {
     /// the receiver adds one. Listed otherwise, a leave would reach the receiver as a join of the
     /// same time, and it would take the death that follows for a failure.
     pub(super) fn user_state(&self) -> Vec<u8> {
-        let mut state = PushPullState {
+        let clocks = PushPullState {
             ltime: self.clock.time(),
             event_ltime: self.event_clock.time(),
             query_ltime: self.query_clock.time(),
+            events: self.recent.groups(),
             ..PushPullState::default()
         };
-        for record in self.members.values() {
-            let name = record.member.name.clone();
-            let mut time = record.status_time;
-            if matches!(record.member.status, Status::Leaving | Status::Left) {
-                state.left_members.push(name.clone());
-                time = time.saturating_sub(1);
-            }
-            state.status_ltimes.push((name, time));
-        }
-        state.events = self.recent.groups();
-        SerfMessage::PushPull(state).encode()
+        let gone = |r: &&Record| matches!(r.member.status, Status::Leaving | Status::Left);
+        let left: Vec<&str> = self
+            .members
+            .values()
+            .filter(gone)
+            .map(|record| record.member.name.as_str())
+            .collect();
+        let times = self.members.values().map(|record| {
+            let early = u64::from(gone(&record));
+            let time = record.status_time.saturating_sub(early);
+            (record.member.name.as_str(), time)
+        });
+        clocks.encode_with(&left, self.members.len(), times)
     }
 
     /// Takes Serf's part of a state exchange. `living` are those who live for the peer in an
@@ -209,17 +220,10 @@ impl Node {
         &mut self,
         now: Instant,
         from: SocketAddr,
-        bytes: &[u8],
+        state: PushPullState,
         living: &BTreeSet<String>,
         fresh: bool,
     ) {
-        if bytes.is_empty() {
-            return;
-        }
-        let Ok(SerfMessage::PushPull(state)) = SerfMessage::decode(bytes) else {
-            self.refuse(from, DropReason::Malformed);
-            return;
-        };
         if state.ltime.max(state.event_ltime).max(state.query_ltime) >= ABSURD_TIME {
             self.refuse(from, DropReason::Malformed);
             return;
@@ -234,7 +238,15 @@ impl Node {
             .witness(state.query_ltime.saturating_sub(1));
         self.old_events_heard(from, state.events.unwrap_or_default());
         let left: BTreeSet<String> = state.left_members.into_iter().collect();
+        let mut place = Place::default();
         for (node, time) in state.status_ltimes {
+            let known = self.members.follow(&mut place, &node);
+            let old = |r: &Record| {
+                time < r.status_time || (time == r.status_time && !left.contains(&node))
+            };
+            if known.is_some_and(old) {
+                continue;
+            }
             if !self.intent_is_sane(from, &node, time) {
                 continue;
             }

@@ -100,8 +100,8 @@ impl Node {
         };
         let message = match stream.role {
             Role::Incoming => return,
-            Role::Join(_) => self.own_state(true),
-            Role::Sync { join } => self.own_state(join),
+            Role::Join(_) => return self.write_encoded(id, &self.own_state(true)),
+            Role::Sync { join } => return self.write_encoded(id, &self.own_state(join)),
             Role::Ping(seq) => match self.probe_target(seq) {
                 Some(target) => StreamMessage::Ping(self.ping_for(&target, seq)),
                 None => return self.close_stream(id),
@@ -111,7 +111,11 @@ impl Node {
     }
 
     fn write(&mut self, id: StreamId, message: &StreamMessage) {
-        let bytes = self.seal.stream(&message.encode());
+        self.write_encoded(id, &message.encode());
+    }
+
+    fn write_encoded(&mut self, id: StreamId, message: &[u8]) {
+        let bytes = self.seal.stream(message);
         self.outputs.push_back(Output::Write { id, bytes });
     }
 
@@ -144,7 +148,7 @@ impl Node {
         match (role, message) {
             (Role::Incoming, StreamMessage::PushPull(state)) => {
                 let answer = self.own_state(state.join);
-                self.write(id, &answer);
+                self.write_encoded(id, &answer);
                 self.close_stream(id);
                 self.merge(now, peer, state);
             }

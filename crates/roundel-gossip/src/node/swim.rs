@@ -9,6 +9,7 @@ use std::time::Instant;
 
 use super::queue::BroadcastId;
 use super::record::{Record, Swim};
+use super::roster::Place;
 use super::suspicion::Suspicion;
 use super::timers::Timer;
 use super::{COMPLAINTS, Node};
@@ -189,13 +190,18 @@ impl Node {
         peer: Option<SocketAddr>,
         accusation: Accusation,
     ) {
-        let Some(record) = self.members.get_mut(accusation.node.as_str()) else {
+        // Most of what is heard is known; only what is news may copy a shared record.
+        let Some((name, record)) = self.members.get_key_value(&accusation.node) else {
             return;
         };
-        if accusation.incarnation < record.member.incarnation {
+        let over = !record.is_up() || accusation.incarnation < record.member.incarnation;
+        if over {
             return;
         }
-        let name: Arc<str> = accusation.node.as_str().into();
+        let name = name.clone();
+        let Some(record) = self.members.get_mut(&name) else {
+            return;
+        };
         if let Some((suspicion, key)) = &mut record.suspicion {
             if suspicion.confirm(&accusation.from) {
                 self.timers.cancel(*key);
@@ -266,17 +272,20 @@ impl Node {
 
     /// Somebody says that a member is dead; if it is the member itself, it has left.
     pub(super) fn dead_heard(&mut self, now: Instant, accusation: Accusation) {
-        let Some(record) = self.members.get_mut(accusation.node.as_str()) else {
+        let Some((name, record)) = self.members.get_key_value(&accusation.node) else {
             return;
         };
         if accusation.incarnation < record.member.incarnation || !record.is_up() {
             return;
         }
-        let name: Arc<str> = accusation.node.as_str().into();
+        let name = name.clone();
         if name == self.name && self.leave.is_none() {
             self.refute(accusation.incarnation);
             return;
         }
+        let Some(record) = self.members.get_mut(&name) else {
+            return;
+        };
         let by_itself = accusation.from == accusation.node;
         record.member.incarnation = accusation.incarnation;
         let swim = if by_itself { Swim::Left } else { Swim::Dead };
@@ -318,6 +327,18 @@ impl Node {
             self.announce_ourselves();
         }
         self.event(Event::Update(member));
+    }
+
+    /// Whether a record of a state exchange says that a member is well that we know as well or
+    /// better: most of them do.
+    pub(super) fn is_old_news(&self, place: &mut Place, state: &NodeState) -> bool {
+        let record = &state.record;
+        let Some(known) = self.members.follow(place, record.name()) else {
+            return false;
+        };
+        let settled = known.swim != Swim::Gone && known.member.address == record.address();
+        let older = record.incarnation() <= known.member.incarnation;
+        state.state == RecordState::Alive && settled && older && *record.name() != *self.name
     }
 
     /// Takes one record of a state exchange. A death told this way must survive a suspicion

@@ -5,12 +5,13 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use super::Node;
-use super::record::Swim;
+use super::record::{Record, Swim};
+use super::roster::Place;
 use super::streams::Role;
 use super::swim::reason_of;
 use super::timers::Timer;
 use crate::event::DropReason;
-use crate::wire::{PushPull, Reason, RecordState, StreamMessage};
+use crate::wire::{PushPull, PushPullState, Reason, RecordState, SerfMessage, encode_push_pull_of};
 
 /// Up to this many members the exchanges keep their pace; memberlist's figure.
 const UNHURRIED: usize = 32;
@@ -30,13 +31,9 @@ impl Node {
     }
 
     /// All that we know, to be sent to a peer.
-    pub(super) fn own_state(&self, join: bool) -> StreamMessage {
-        StreamMessage::PushPull(PushPull {
-            join,
-            nodes: self.members.values().filter_map(|r| r.to_state()).collect(),
-            user_state: self.user_state(),
-            ..PushPull::default()
-        })
+    pub(super) fn own_state(&self, join: bool) -> Vec<u8> {
+        let states = self.members.values().filter_map(Record::as_state);
+        encode_push_pull_of(join, self.known, states, &self.user_state())
     }
 
     /// Takes what a peer knows. A bad record spoils only itself.
@@ -51,19 +48,44 @@ impl Node {
             };
             self.refuse(from, reason);
         }
-        let living = self.living_in(&state);
+        let user_state = self.user_state_in(from, &state.user_state);
+        let left = user_state.iter().flat_map(|state| &state.left_members);
+        let left: BTreeSet<&str> = left.map(String::as_str).collect();
+        let living = self.living_in(&state, &left);
+        let mut place = Place::default();
         for node in state.nodes {
-            self.state_heard(now, from, node);
+            if !self.is_old_news(&mut place, &node) {
+                self.state_heard(now, from, node);
+            }
         }
-        self.user_state_heard(now, from, &state.user_state, &living, fresh);
+        if let Some(user_state) = user_state {
+            self.user_state_heard(now, from, user_state, &living, fresh);
+        }
     }
 
-    /// Names of those who live for the peer in an incarnation that is not older than ours.
-    fn living_in(&self, state: &PushPull) -> BTreeSet<String> {
+    /// Serf's part of a state exchange, if there is one.
+    fn user_state_in(&mut self, from: SocketAddr, bytes: &[u8]) -> Option<PushPullState> {
+        if bytes.is_empty() {
+            return None;
+        }
+        let Ok(SerfMessage::PushPull(state)) = SerfMessage::decode(bytes) else {
+            self.refuse(from, DropReason::Malformed);
+            return None;
+        };
+        Some(state)
+    }
+
+    /// Names out of `left` of those who live for the peer in an incarnation that is not older
+    /// than ours.
+    fn living_in(&self, state: &PushPull, left: &BTreeSet<&str>) -> BTreeSet<String> {
+        if left.is_empty() {
+            return BTreeSet::new();
+        }
         let lives = |node: &&crate::wire::NodeState| {
             let up = matches!(node.state, RecordState::Alive | RecordState::Suspect);
             let known = self.members.get(node.record.name());
-            up && known.is_none_or(|r| r.member.incarnation <= node.record.incarnation())
+            let said = left.contains(node.record.name());
+            up && said && known.is_none_or(|r| r.member.incarnation <= node.record.incarnation())
         };
         let names = state.nodes.iter().filter(lives);
         names.map(|node| node.record.name().to_owned()).collect()

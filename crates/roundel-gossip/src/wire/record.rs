@@ -289,16 +289,28 @@ pub struct NodeState {
     pub state: RecordState,
 }
 
-impl NodeState {
+/// A record on its way out, where its owner keeps it. The owner answers for its being one that
+/// passed the checks of [`NodeRecord`].
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct StateRef<'a> {
+    pub(crate) name: &'a str,
+    pub(crate) address: SocketAddr,
+    pub(crate) meta: &'a [u8],
+    pub(crate) incarnation: u32,
+    pub(crate) versions: &'a [u8; 6],
+    pub(crate) state: RecordState,
+}
+
+impl StateRef<'_> {
     pub(super) fn write(&self, w: &mut Writer<'_>) {
-        let record = &self.record;
+        let record = self;
         w.map(7);
         w.key("Addr");
         write_ip(w, record.address.ip());
         w.key("Incarnation");
         w.uint(record.incarnation.into());
         w.key("Meta");
-        w.raw(&record.meta);
+        w.raw(record.meta);
         w.key("Name");
         w.raw(record.name.as_bytes());
         w.key("Port");
@@ -306,7 +318,20 @@ impl NodeState {
         w.key("State");
         w.uint(self.state.to_wire());
         w.key("Vsn");
-        w.raw(&record.versions.bytes);
+        w.raw(record.versions);
+    }
+}
+
+impl NodeState {
+    pub(super) fn as_ref(&self) -> StateRef<'_> {
+        StateRef {
+            name: &self.record.name,
+            address: self.record.address,
+            meta: &self.record.meta,
+            incarnation: self.record.incarnation,
+            versions: &self.record.versions.bytes,
+            state: self.state,
+        }
     }
 
     pub(super) fn read(r: &mut Reader<'_>) -> Result<Self, Rejected> {

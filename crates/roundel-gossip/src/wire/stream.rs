@@ -9,7 +9,7 @@ use super::limits;
 use super::lzw::{self, UnpackError};
 use super::message::{ACK, Ack, COMPRESS, ENCRYPT, ERR, PING, PUSH_PULL, Ping, USER};
 use super::msgpack::{ReadError, Writer};
-use super::record::NodeState;
+use super::record::{NodeState, StateRef};
 use plain::PlainDecoder;
 
 /// One message on a TCP connection.
@@ -78,19 +78,34 @@ impl StreamMessage {
     }
 }
 
+/// What a record usually takes at most.
+const RECORD: usize = 160;
+
 /// Encodes a push/pull straight from borrowed records.
 pub fn encode_push_pull<'a>(
     join: bool,
     nodes: impl ExactSizeIterator<Item = &'a NodeState>,
     user_state: &[u8],
 ) -> Vec<u8> {
-    let mut out = vec![PUSH_PULL];
+    let count = nodes.len();
+    encode_push_pull_of(join, count, nodes.map(NodeState::as_ref), user_state)
+}
+
+/// Encodes a push/pull of `count` records from where their owner keeps them.
+pub(crate) fn encode_push_pull_of<'a>(
+    join: bool,
+    count: usize,
+    nodes: impl Iterator<Item = StateRef<'a>>,
+    user_state: &[u8],
+) -> Vec<u8> {
+    let mut out = Vec::with_capacity(count * RECORD + user_state.len() + 64);
+    out.push(PUSH_PULL);
     let mut w = Writer::new(&mut out);
     w.map(3);
     w.key("Join");
     w.bool(join);
     w.key("Nodes");
-    w.uint(nodes.len() as u64);
+    w.uint(count as u64);
     w.key("UserStateLen");
     w.uint(user_state.len() as u64);
     nodes.for_each(|node| node.write(&mut w));

@@ -3,7 +3,7 @@
 use super::super::limits;
 use super::super::message::name;
 use super::super::msgpack::{ReadError, Reader, Writer, read_map};
-use super::{SerfError, bytes, text};
+use super::{PUSH_PULL, SerfError, bytes, text};
 
 /// The clocks, status times, leavers and recent events that one node knows.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -41,7 +41,32 @@ pub struct BufferedEvent {
 }
 
 impl PushPullState {
+    /// Encodes clocks and events of this state with the members given, type byte first.
+    pub(crate) fn encode_with<'a>(
+        &self,
+        left: &[&str],
+        count: usize,
+        times: impl Iterator<Item = (&'a str, u64)>,
+    ) -> Vec<u8> {
+        let mut out = vec![PUSH_PULL];
+        self.write_with(&mut Writer::new(&mut out), left, count, times);
+        out
+    }
+
     pub(super) fn write(&self, w: &mut Writer<'_>) {
+        let left: Vec<&str> = self.left_members.iter().map(String::as_str).collect();
+        let times = self.status_ltimes.iter();
+        let times = times.map(|(node, time)| (node.as_str(), *time));
+        self.write_with(w, &left, self.status_ltimes.len(), times);
+    }
+
+    fn write_with<'a>(
+        &self,
+        w: &mut Writer<'_>,
+        left: &[&str],
+        count: usize,
+        times: impl Iterator<Item = (&'a str, u64)>,
+    ) {
         w.map(6);
         w.key("EventLTime");
         w.uint(self.event_ltime);
@@ -50,17 +75,17 @@ impl PushPullState {
         w.key("LTime");
         w.uint(self.ltime);
         w.key("LeftMembers");
-        w.array(self.left_members.len());
-        for node in &self.left_members {
+        w.array(left.len());
+        for node in left {
             w.raw(node.as_bytes());
         }
         w.key("QueryLTime");
         w.uint(self.query_ltime);
         w.key("StatusLTimes");
-        w.map(self.status_ltimes.len());
-        for (node, time) in &self.status_ltimes {
+        w.map(count);
+        for (node, time) in times {
             w.raw(node.as_bytes());
-            w.uint(*time);
+            w.uint(time);
         }
     }
 

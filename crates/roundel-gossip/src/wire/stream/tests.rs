@@ -50,9 +50,9 @@ fn bad_record(out: &mut Vec<u8>, name: &str, len: usize) {
 #[test]
 fn a_bad_record_spoils_only_itself() {
     let mut bytes = header(102, 3);
-    node("first").write(&mut Writer::new(&mut bytes));
+    node("first").as_ref().write(&mut Writer::new(&mut bytes));
     (0..100).for_each(|_| bad_record(&mut bytes, "bad", 3));
-    node("last").write(&mut Writer::new(&mut bytes));
+    node("last").as_ref().write(&mut Writer::new(&mut bytes));
     bytes.extend_from_slice(b"abc");
     let Ok(Progress::Message(StreamMessage::PushPull(state))) = feed(&bytes) else {
         panic!("no push/pull");
@@ -70,7 +70,7 @@ fn a_bad_record_spoils_only_itself() {
 fn a_record_that_is_no_map_spoils_only_itself() {
     let mut bytes = header(3, 0);
     bytes.extend_from_slice(&[0x93, 1, 2, 3]);
-    node("good").write(&mut Writer::new(&mut bytes));
+    node("good").as_ref().write(&mut Writer::new(&mut bytes));
     bytes.push(0xc0);
     let Ok(Progress::Message(StreamMessage::PushPull(state))) = feed(&bytes) else {
         panic!("no push/pull");
