@@ -36,6 +36,8 @@ pub struct Link {
     deadline: Instant,
     peer: SocketAddr,
     asked: bool,
+    /// It is not found out any more whether the proxy has read what was sent.
+    blind: bool,
     /// What was answered when it was asked whether it is kept.
     probe: Option<bool>,
 }
@@ -57,6 +59,7 @@ impl Link {
             deadline,
             peer: address,
             asked: false,
+            blind: false,
             probe: None,
         })
     }
@@ -112,20 +115,27 @@ impl Link {
     }
 
     /// Waits until the proxy has read everything that was sent: its receive queue is empty.
-    pub fn taken(&mut self) -> Result<(), String> {
+    ///
+    /// Gives up after a tenth of a second, and for good on this connection: the table of a busy
+    /// machine is slow to read, which makes a cut less sure, not wrong.
+    pub fn taken(&mut self) {
+        let patience = Instant::now() + Duration::from_millis(100);
+        if self.blind {
+            return;
+        }
         let Some(stream) = &self.stream else {
-            return Ok(());
+            return;
         };
         let Ok(local) = stream.local_addr() else {
-            return Ok(());
+            return;
         };
-        while Instant::now() < self.deadline {
+        while Instant::now() < patience {
             match unread(self.peer, local) {
-                Some(0) | None => return Ok(()),
-                Some(_) => thread::sleep(Duration::from_millis(1)),
+                Some(0) | None if Instant::now() < patience => return,
+                _ => thread::sleep(Duration::from_millis(1)),
             }
         }
-        Err("the proxy does not read".to_owned())
+        self.blind = true;
     }
 
     /// Ends the sending side.
@@ -337,6 +347,6 @@ mod tests {
         });
         other.read_exact(&mut [0; 3]).unwrap();
         assert_eq!(unread(local, from), Some(0));
-        link.taken().unwrap();
+        link.taken();
     }
 }

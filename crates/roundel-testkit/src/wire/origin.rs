@@ -216,11 +216,22 @@ impl Seat {
         (state.round == self.round && !state.closing).then_some(state)
     }
 
-    fn leave(&mut self) {
-        if let Some(mut state) = self.state() {
-            state.streams[self.index] = None;
+    /// Closes the connection, and only then says so.
+    fn leave(self) {
+        let Self {
+            shared,
+            stream,
+            round,
+            index,
+            ..
+        } = self;
+        drop(stream);
+        let mut state = shared.lock();
+        if state.round == round && !state.closing {
+            state.streams[index] = None;
         }
-        self.shared.changed.notify_all();
+        drop(state);
+        shared.changed.notify_all();
     }
 
     /// Reads once; false at the end.
@@ -378,8 +389,6 @@ impl Seat {
             Act::Reset => {
                 self.note(at);
                 reset(&self.stream);
-                // The clone in the shared state would keep the socket open.
-                self.leave();
                 false
             }
             Act::Signal(word) => {
