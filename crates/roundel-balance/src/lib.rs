@@ -37,6 +37,7 @@ mod queue;
 mod round_robin;
 mod snapshot;
 mod sticky;
+mod sync;
 mod turn;
 mod view;
 

@@ -10,6 +10,8 @@ use crossbeam_utils::CachePadded;
 use roundel_model::Name;
 use roundel_stats::{Counter, Histogram, PerWorker};
 
+use crate::sync;
+
 /// Names a server inside one balancer by a number that is never reused (CSV `sid`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ServerId(pub u32);
@@ -39,9 +41,9 @@ pub struct ServerLive {
 /// Requests in flight and how many there may be, side by side: a pick reads and writes both.
 #[derive(Debug, Default)]
 struct Flight {
-    now: AtomicU32,
+    now: sync::AtomicU32,
     /// 0 for no limit.
-    most: AtomicU32,
+    most: sync::AtomicU32,
     opening: AtomicU8,
 }
 

@@ -5,11 +5,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::pin::Pin;
-use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::Ordering::SeqCst;
+use std::sync::{Arc, PoisonError};
 use std::task::{Context, Poll, Waker};
 
 use crate::live::Opening;
+use crate::sync::{AtomicU32, Mutex, MutexGuard};
 use crate::{Balancer, ServerId, ServerLive, Snapshot};
 
 /// Where a waiting request may go.
