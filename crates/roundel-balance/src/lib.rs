@@ -1,8 +1,9 @@
 //! Which server answers: backend sets behind one pointer, and who decides that a server serves.
 //!
 //! Owns: the immutable [`Snapshot`] that requests read, the policies that pick from it, the
-//! sticky cookie's values, the live state of each server, and the [`Director`] that turns
-//! sets, checks, evidence and orders into states.
+//! sticky cookie's values, the live state of each server, the queue of a full backend
+//! ([`Balancer::wait`]), the [`RetryBudget`], and the [`Director`] that turns sets, checks,
+//! evidence, passive errors and orders into states.
 //! Does not own: sockets, clocks, tokio, HTTP, or where sets come from. Probes are carried out
 //! elsewhere; this crate says when one is due ([`StartCheck`]) and judges the [`CheckReport`].
 //! Start at [`Balancer`] for the request side and at [`Director`] for the control side.
@@ -10,7 +11,9 @@
 //! Invariants:
 //! - A snapshot never changes; whatever changes health, drain or weight publishes another.
 //! - No rotation holds a server that takes no new traffic, so picking skips nothing but the
-//!   servers already tried for the request at hand.
+//!   servers already tried for the request at hand, and full ones.
+//! - No limit is exceeded, not even for a moment, and a place that becomes free goes to who
+//!   waited longest for it.
 //! - A [`ServerId`] is never reused in one balancer, and a name keeps its [`ServerLive`] for as
 //!   long as its row is shown.
 //! - Each picked server has its in-flight count raised exactly once and lowered exactly once.

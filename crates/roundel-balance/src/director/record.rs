@@ -313,7 +313,7 @@ impl Record {
             Presence::Failed => format!("failed by gossip for {for_how_long}, check passes"),
             _ if self.slow => "slow: the check times out, requests are answered".into(),
             _ if self.outlier.spared.is_some() => {
-                "fails requests; stays, since too many servers are out".into()
+                "fails requests; stays, since no more servers may be put out".into()
             }
             _ if self.health.is_in_transition() => {
                 format!("check fails: {}", result(&self.probe.last))

@@ -121,7 +121,7 @@ fn no_more_than_the_allowed_share_and_never_the_last() {
     assert_eq!(out(&bench), 2);
     assert_eq!(
         bench.status(4).reason,
-        "fails requests; stays, since too many servers are out"
+        "fails requests; stays, since no more servers may be put out"
     );
     let all = OutlierSpec {
         max_ejected_percent: 100,
