@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::io;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::rc::Rc;
+use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
@@ -19,6 +20,9 @@ use crate::worker::Worker;
 
 /// Connections accepted before other work gets its turn.
 const BURST: usize = 64;
+/// Bursts taken from a queue that is about to close: all that a queue can hold. Another process
+/// may listen on the same socket, so that the queue need not end.
+const LAST_BURSTS: usize = 64;
 /// The pause after descriptors or memory ran out; connections wait in the kernel's queue meanwhile.
 const EXHAUSTED_PAUSE: Duration = Duration::from_millis(50);
 
@@ -29,7 +33,7 @@ pub(crate) type Gate = Rc<RefCell<(Rc<FrontendSlot>, Door)>>;
 pub(crate) async fn run(
     worker: Rc<Worker>,
     gate: Gate,
-    listener: TcpListener,
+    listener: Arc<TcpListener>,
     mut closed: oneshot::Receiver<()>,
 ) {
     // The descriptor belongs to a std listener that nothing else closes, which is what the
@@ -47,7 +51,11 @@ pub(crate) async fn run(
         tokio::select! {
             biased;
             _ = &mut closed => {
-                while burst(&worker, &gate, listener.get_ref()).is_ok() {}
+                for _ in 0..LAST_BURSTS {
+                    if burst(&worker, &gate, listener.get_ref()).is_err() {
+                        break;
+                    }
+                }
                 return;
             }
             ready = listener.readable() => {

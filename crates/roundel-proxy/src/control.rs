@@ -1,7 +1,7 @@
 //! The control side of the proxy: what is bound, who runs, orders to the workers.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -13,7 +13,7 @@ use tokio::sync::mpsc;
 
 use crate::config::{Frontend, Listen};
 use crate::handle::FrontendStatus;
-use crate::listener;
+use crate::listener::{self, Opened};
 use crate::shared::{Door, Order, Shared};
 use crate::worker;
 use crate::{AccessLog, Config, FrontendCounters, Routes, StartError};
@@ -38,6 +38,13 @@ struct State {
     counters: BTreeMap<Name, Arc<PerWorker<FrontendCounters>>>,
     next_listener: u64,
     draining: bool,
+    /// Nothing is accepted yet: another process does.
+    held: bool,
+    /// What another process opened and no frontend has asked for yet.
+    inherited: Vec<TcpListener>,
+    /// The sockets of each listener, for a process that follows. They go before the workers are
+    /// told to close theirs, so that the last one to close has emptied the queue.
+    sockets: BTreeMap<u64, Vec<Arc<TcpListener>>>,
 }
 
 #[derive(Debug)]
@@ -71,7 +78,7 @@ enum Found {
     /// connection that is being made is lost.
     Moved(Bound),
     /// It was bound just now, and no worker has it yet.
-    Fresh(Bound, Vec<std::net::TcpListener>),
+    Fresh(Bound, Vec<Arc<TcpListener>>),
 }
 
 impl Control {
@@ -80,12 +87,17 @@ impl Control {
         routes: Routes,
         evidence: mpsc::Sender<Evidence>,
         log: AccessLog,
+        inherited: Vec<TcpListener>,
     ) -> Result<Self, StartError> {
         let workers = config.workers();
         let (shared, receivers) = Shared::new(workers, evidence, log);
         let mut control = Self {
             shared: Arc::new(shared),
-            bound: Mutex::default(),
+            bound: Mutex::new(State {
+                held: true,
+                inherited,
+                ..State::default()
+            }),
             threads: Vec::with_capacity(workers),
         };
         for (index, orders) in receivers.into_iter().enumerate() {
@@ -95,6 +107,25 @@ impl Control {
         }
         control.reload(routes)?;
         Ok(control)
+    }
+
+    /// Has the workers accept from everything that is bound, now and later.
+    pub(crate) fn open_all(&self) {
+        let mut state = self.state();
+        if !std::mem::replace(&mut state.held, false) || state.draining {
+            return;
+        }
+        for running in &state.frontends {
+            for bound in &running.listeners {
+                self.open(&state, &running.name, bound);
+            }
+        }
+        // Nobody asked for these. Closing them here is harmless: the other process has them too.
+        state.inherited.clear();
+    }
+
+    pub(crate) fn sockets(&self) -> Vec<Arc<TcpListener>> {
+        self.state().sockets.values().flatten().cloned().collect()
     }
 
     pub(crate) fn frontends(&self) -> Vec<FrontendStatus> {
@@ -126,6 +157,7 @@ impl Control {
         }
         for gone in old.iter().flat_map(|f| &f.listeners) {
             if !kept.contains(&gone.id) {
+                state.sockets.remove(&gone.id);
                 self.shared.order_all(|_| Order::Close { id: gone.id });
             }
         }
@@ -161,7 +193,9 @@ impl Control {
                     ..*bound
                 }),
                 (None, None) => {
-                    let (local, sockets) = listener::bind_all(listen.address, self.workers())?;
+                    let (workers, inherited) = (self.workers(), &mut state.inherited);
+                    let (local, sockets): Opened =
+                        listener::open_all(listen.address, workers, inherited)?;
                     state.next_listener += 1;
                     let id = state.next_listener;
                     let asked = *listen;
@@ -202,7 +236,10 @@ impl Control {
                     bound
                 }
                 Found::Fresh(bound, sockets) => {
-                    self.open(&name, bound, sockets);
+                    state.sockets.insert(bound.id, sockets);
+                    if !state.held {
+                        self.open(state, &name, &bound);
+                    }
                     bound
                 }
             };
@@ -215,18 +252,26 @@ impl Control {
         }
     }
 
-    fn open(&self, frontend: &Name, bound: Bound, sockets: Vec<std::net::TcpListener>) {
-        for (worker, listener) in sockets.into_iter().enumerate() {
-            self.shared.order(
-                worker,
-                Order::Open {
-                    id: bound.id,
-                    frontend: frontend.clone(),
-                    door: bound.door(),
-                    listener,
-                },
-            );
-        }
+    /// Shares the sockets of a listener out to the workers. Each socket has a worker; workers
+    /// that are left over accept from one that another has too.
+    fn open(&self, state: &State, frontend: &Name, bound: &Bound) {
+        let sockets = state.sockets.get(&bound.id).map_or(&[][..], Vec::as_slice);
+        let (workers, count) = (self.workers(), sockets.len());
+        self.shared.order_all(|worker| Order::Open {
+            id: bound.id,
+            frontend: frontend.clone(),
+            door: bound.door(),
+            listeners: match count {
+                0 => Vec::new(),
+                _ if count < workers => vec![sockets[worker % count].clone()],
+                _ => sockets
+                    .iter()
+                    .skip(worker)
+                    .step_by(workers)
+                    .cloned()
+                    .collect(),
+            },
+        });
     }
 
     pub(crate) fn workers(&self) -> usize {
@@ -246,7 +291,12 @@ impl Control {
     }
 
     pub(crate) async fn drain(&self, deadline: Instant) -> u64 {
-        self.state().draining = true;
+        {
+            let mut state = self.state();
+            state.draining = true;
+            state.sockets.clear();
+            state.inherited.clear();
+        }
         self.shared.order_all(|_| Order::Drain {
             close_idle_at: (Instant::now() + IDLE_GRACE).min(deadline),
         });

@@ -1,6 +1,6 @@
 //! What the rest of the program holds of a running proxy.
 
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -40,13 +40,41 @@ pub fn start(
     evidence: tokio::sync::mpsc::Sender<Evidence>,
     log: AccessLog,
 ) -> Result<Proxy, StartError> {
-    Control::start(config, routes, evidence, log).map(|control| Proxy { control })
+    let proxy = start_held(config, routes, evidence, log, Vec::new())?;
+    proxy.open();
+    Ok(proxy)
+}
+
+/// As [`start`], with listening sockets that another process opened, and accepting nothing until
+/// [`Proxy::open`].
+///
+/// Shape: any number of sockets per address; an address of `routes` that is among them is not
+/// bound again, one that is not is bound. Those that nothing asks for close with the opening.
+pub fn start_held(
+    config: Config,
+    routes: Routes,
+    evidence: tokio::sync::mpsc::Sender<Evidence>,
+    log: AccessLog,
+    inherited: Vec<TcpListener>,
+) -> Result<Proxy, StartError> {
+    Control::start(config, routes, evidence, log, inherited).map(|control| Proxy { control })
 }
 
 impl Proxy {
     /// The frontends in the order of the configuration.
     pub fn frontends(&self) -> Vec<FrontendStatus> {
         self.control.frontends()
+    }
+
+    /// Begins to accept connections. A second call does nothing.
+    pub fn open(&self) {
+        self.control.open_all();
+    }
+
+    /// Every listening socket, for a process that is to follow this one. They close when they
+    /// are dropped here and the proxy has drained.
+    pub fn sockets(&self) -> Vec<Arc<TcpListener>> {
+        self.control.sockets()
     }
 
     /// Swaps the routes, keeping every connection.

@@ -53,5 +53,5 @@ pub use config::{
 };
 pub use counters::{FrontendCounters, METHODS, RequestError};
 pub use error::StartError;
-pub use handle::{FrontendStatus, Proxy, start};
+pub use handle::{FrontendStatus, Proxy, start, start_held};
 pub use log::{AccessLog, LogFormat};

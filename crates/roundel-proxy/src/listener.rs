@@ -2,21 +2,71 @@
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
+use std::sync::Arc;
 
 use rustix::io::Errno;
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
 use crate::StartError;
 
 /// The accept queue asked for; the kernel caps it at `net.core.somaxconn`.
 const BACKLOG: i32 = 4096;
 
+/// The sockets of one address and where they listen.
+pub(crate) type Opened = (SocketAddr, Vec<Arc<TcpListener>>);
+
+/// Takes the sockets of one address from those that another process opened, else binds `workers`
+/// of them.
+///
+/// Shape: as [`bind_all`]; inherited sockets may be fewer or more than the workers. None of them
+/// is closed, since connections may wait in each.
+pub(crate) fn open_all(
+    address: SocketAddr,
+    workers: usize,
+    inherited: &mut Vec<TcpListener>,
+) -> Result<Opened, StartError> {
+    let found = take(address, inherited);
+    let Some(first) = found.first() else {
+        let (local, all) = bind_all(address, workers)?;
+        return Ok((local, all.into_iter().map(Arc::new).collect()));
+    };
+    let failed = |source| StartError::Bind { address, source };
+    let local = first.local_addr().map_err(failed)?;
+    let more = if SockRef::from(first).reuse_port().map_err(failed)? {
+        workers.saturating_sub(found.len())
+    } else {
+        0
+    };
+    let mut all = found;
+    for _ in 0..more {
+        all.push(bind(local).map_err(failed)?);
+    }
+    for listener in &all {
+        let socket = SockRef::from(listener);
+        socket.set_nonblocking(true).map_err(failed)?;
+        socket.set_tcp_nodelay(true).map_err(failed)?;
+    }
+    Ok((local, all.into_iter().map(Arc::new).collect()))
+}
+
+/// Takes the listeners of an address out of `inherited`; `0.0.0.0` will do for `[::]`.
+fn take(address: SocketAddr, inherited: &mut Vec<TcpListener>) -> Vec<TcpListener> {
+    let of =
+        |wanted: SocketAddr| move |l: &mut TcpListener| l.local_addr().is_ok_and(|a| a == wanted);
+    let found: Vec<TcpListener> = inherited.extract_if(.., of(address)).collect();
+    if found.is_empty() && address.ip() == IpAddr::V6(Ipv6Addr::UNSPECIFIED) {
+        let four = (Ipv4Addr::UNSPECIFIED, address.port()).into();
+        return inherited.extract_if(.., of(four)).collect();
+    }
+    found
+}
+
 /// Binds `workers` sockets to one address.
 ///
 /// Shape: all share one port; with port 0 the first takes a free one and the others join it. On
 /// a machine without IPv6, `[::]` means `0.0.0.0`.
 /// Errors: the first failure; sockets bound before it are closed.
-pub(crate) fn bind_all(
+fn bind_all(
     address: SocketAddr,
     workers: usize,
 ) -> Result<(SocketAddr, Vec<TcpListener>), StartError> {

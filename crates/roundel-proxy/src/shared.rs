@@ -24,12 +24,12 @@ pub(crate) enum Order {
     },
     /// No listener leads to this frontend any more.
     Forget(Name),
-    /// Accept from this listener for a frontend announced before.
+    /// Accept from these sockets of a listener for a frontend announced before.
     Open {
         id: u64,
         frontend: Name,
         door: Door,
-        listener: std::net::TcpListener,
+        listeners: Vec<Arc<std::net::TcpListener>>,
     },
     /// Connections of this listener belong to another frontend, or come in another way.
     Move { id: u64, frontend: Name, door: Door },

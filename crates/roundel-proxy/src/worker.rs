@@ -59,7 +59,7 @@ impl Drop for InFlight {
 /// A listener of this worker; it closes when this is dropped.
 struct Listening {
     gate: Gate,
-    _close: oneshot::Sender<()>,
+    _close: Vec<oneshot::Sender<()>>,
 }
 
 /// Starts the thread of one worker.
@@ -212,19 +212,24 @@ impl Worker {
                 id,
                 frontend,
                 door,
-                listener,
+                listeners,
             } => {
                 let Some(slot) = self.frontend(&frontend) else {
                     return;
                 };
-                let (close, closed) = oneshot::channel();
                 let gate = Gate::new(RefCell::new((slot, door)));
+                let mut closes = Vec::with_capacity(listeners.len());
+                for listener in listeners {
+                    let (close, closed) = oneshot::channel();
+                    closes.push(close);
+                    let accepting = accept::run(self.clone(), gate.clone(), listener, closed);
+                    tokio::task::spawn_local(accepting);
+                }
                 let listening = Listening {
-                    gate: gate.clone(),
-                    _close: close,
+                    gate,
+                    _close: closes,
                 };
                 self.listeners.borrow_mut().insert(id, listening);
-                tokio::task::spawn_local(accept::run(self.clone(), gate, listener, closed));
             }
             Order::Move { id, frontend, door } => {
                 if let Some(slot) = self.frontend(&frontend)

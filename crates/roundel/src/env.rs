@@ -46,7 +46,7 @@ pub(crate) fn misspelt<'a>(
     present
         .into_iter()
         .filter(|name| name.starts_with(PREFIX) && !name.starts_with("ROUNDEL_REQUIRE_"))
-        .filter(|name| !known.contains(*name))
+        .filter(|name| !known.contains(*name) && *name != crate::handover::VARIABLE)
         .map(|name| {
             // The prefix that all share must not make strangers look alike.
             let word = name.trim_start_matches(PREFIX);

@@ -18,6 +18,7 @@ mod control;
 mod demo;
 mod env;
 mod event_log;
+mod handover;
 mod host;
 mod loader;
 mod logging;

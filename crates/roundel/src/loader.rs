@@ -37,6 +37,11 @@ impl Loader {
         Ok(settings)
     }
 
+    /// Whether another process can load the same; standard input can be read only once.
+    pub(crate) fn is_repeatable(&self) -> bool {
+        self.args.config.is_none() || self.file().is_some()
+    }
+
     /// The file to watch for changes.
     pub(crate) fn file(&self) -> Option<&Path> {
         let path = self.args.config.as_deref()?;

@@ -1,6 +1,7 @@
 //! The balancer from boot to end; reads as the boot order.
 
 use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -8,7 +9,7 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 use roundel_admin::Admin;
 use roundel_admin::cli::{self, Level};
-use roundel_admin::status::EventKind;
+use roundel_admin::status::{EventKind, Snapshot};
 use roundel_balance::Evidence;
 use roundel_gossip_tokio::Handle;
 use roundel_proxy::{AccessLog, Proxy};
@@ -19,12 +20,15 @@ use crate::collector::{Collector, GossipView};
 use crate::config::{Acts, Gossip, LogFormat, Settings};
 use crate::control::{Ask, Control, Inbox, Parts};
 use crate::event_log::EventLog;
+use crate::handover::heir::{Heir, Inherited};
+use crate::handover::successor::Program;
 use crate::loader::Loader;
 use crate::routes::{self, Balancers};
 use crate::signals::{self, Signals};
 use crate::sources::Sources;
 
 mod bound;
+mod renewal;
 #[cfg(test)]
 mod tests;
 
@@ -47,7 +51,14 @@ pub(crate) fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
 pub(crate) fn run(loader: Loader, settings: Settings) -> anyhow::Result<()> {
     runtime()?.block_on(async {
         let mut signals = Signals::new()?;
-        let serving = Serving::start(loader, settings).await?;
+        let program = match loader.is_repeatable() {
+            true => Some(Program::current()?),
+            false => None,
+        };
+        let mut inherited = Inherited::default();
+        let heir = Heir::called(&mut inherited)?;
+        let mut serving = Serving::start_with(loader, settings, inherited, heir).await?;
+        serving.program = program;
         serving.until_ended(&mut signals).await;
         Ok(())
     })
@@ -66,19 +77,42 @@ pub(crate) struct Serving {
     /// Removed at the end.
     socket: Option<PathBuf>,
     tasks: JoinSet<()>,
+    newest: watch::Receiver<Arc<Snapshot>>,
+    /// The tasks that accept on the admin side, and their sockets for a process that follows.
+    doors: JoinSet<()>,
+    door_sockets: Vec<OwnedFd>,
+    /// What SIGUSR2 starts anew; `None` if this process cannot be replaced.
+    program: Option<Program>,
 }
 
 impl Serving {
     /// Binds everything, then starts everything. Errors: what could not be bound, and the cure.
     pub(crate) async fn start(loader: Loader, settings: Settings) -> anyhow::Result<Self> {
+        Self::start_with(loader, settings, Inherited::default(), None).await
+    }
+
+    /// As [`Serving::start`], with sockets that another process opened; an heir lets that one go
+    /// on until it can do as well.
+    async fn start_with(
+        loader: Loader,
+        settings: Settings,
+        mut inherited: Inherited,
+        heir: Option<Heir>,
+    ) -> anyhow::Result<Self> {
         let started = Instant::now();
         let process = settings.process.clone();
-        let bound = Bound::all(&settings).await?;
+        let bound = Bound::all(&settings, &mut inherited).await?;
         let access_log = open_log(process.access_log)?;
         let (evidence_sender, evidence) = mpsc::channel(1024);
-        let (proxy, balancers) = start_proxy(&settings, evidence_sender, access_log.clone())?;
+        let (proxy, balancers) = start_proxy(
+            &settings,
+            evidence_sender,
+            access_log.clone(),
+            inherited.rest(),
+        )?;
+        let known = heir.as_ref().map(Heir::bound).unwrap_or_default();
         let gossip = match &settings.gossip {
-            Some(gossip) => Some(bound::start_gossip(gossip).await?),
+            Some(gossip) => Some(bound::start_gossip(gossip, known.members.clone()).await?),
             None => None,
         };
 
@@ -116,7 +150,7 @@ impl Serving {
         let serving = Self {
             proxy,
             gossip,
-            admin: Admin::start(config, newest, orders_sender, log.live()),
+            admin: Admin::start(config, newest.clone(), orders_sender, log.live()),
             asks: asks_sender,
             access_log,
             log,
@@ -124,12 +158,25 @@ impl Serving {
             stats: bound.stats.local_addr()?,
             socket: process.cli_socket,
             tasks,
+            newest,
+            doors: JoinSet::new(),
+            door_sockets: Vec::new(),
+            program: None,
         };
-        Ok(serving.open(bound, &loader))
+        if heir.is_some() {
+            serving.find_servers(&known).await?;
+        }
+        let serving = serving.open(bound, &loader)?;
+        if let Some(heir) = heir {
+            heir.ready();
+        }
+        Ok(serving)
     }
 
     /// Starts answering on the admin side, and following the file.
-    fn open(mut self, bound: Bound, loader: &Loader) -> Self {
+    fn open(mut self, bound: Bound, loader: &Loader) -> anyhow::Result<Self> {
+        self.proxy.open();
+        self.door_sockets = bound.copies()?;
         for frontend in self.proxy.frontends() {
             for address in &frontend.addresses {
                 tracing::info!("frontend {} listens on {address}", frontend.name);
@@ -144,7 +191,7 @@ impl Serving {
             );
         }
         let (admin, never) = (self.admin.clone(), std::future::pending());
-        self.tasks.spawn(async move {
+        self.doors.spawn(async move {
             complain(
                 "the page",
                 roundel_admin::serve(admin, bound.stats, never).await,
@@ -155,14 +202,14 @@ impl Serving {
                 tracing::info!("the runtime API listens on {address}");
             }
             let (admin, never) = (self.admin.clone(), std::future::pending());
-            self.tasks.spawn(async move {
+            self.doors.spawn(async move {
                 let served = cli::serve_tcp(admin, listener, Level::User, never).await;
                 complain("the runtime API", served);
             });
         }
         if let Some(listener) = bound.socket {
             let (admin, never) = (self.admin.clone(), std::future::pending());
-            self.tasks.spawn(async move {
+            self.doors.spawn(async move {
                 let served = cli::serve_unix(admin, listener, Level::Admin, never).await;
                 complain("the runtime API", served);
             });
@@ -172,7 +219,7 @@ impl Serving {
             self.tasks
                 .spawn(crate::watch::follow(file.to_owned(), asks));
         }
-        self
+        Ok(self)
     }
 
     /// Where the first frontend answers.
@@ -192,11 +239,20 @@ impl Serving {
     }
 
     /// Serves until a signal asks for the end, then ends gracefully; a second signal means now.
-    pub(crate) async fn until_ended(self, signals: &mut Signals) {
+    pub(crate) async fn until_ended(mut self, signals: &mut Signals) {
         let signal = loop {
             match signals.next().await {
                 signals::Ask::Reload => {
                     let _ = self.asks.send(Ask::Reload("SIGHUP")).await;
+                }
+                signals::Ask::Renew => {
+                    let taken = tokio::select! {
+                        taken = self.hand_over() => taken,
+                        () = second(signals) => break "a signal that came while it was renewed",
+                    };
+                    if taken {
+                        break "SIGUSR2";
+                    }
                 }
                 signals::Ask::End(signal) => break signal,
             }
@@ -220,7 +276,8 @@ impl Serving {
         self.admin.set_draining();
         let _ = self.asks.send(Ask::Draining).await;
         let leave = async {
-            if let Some(gossip) = &self.gossip {
+            // After a handover the node lives on in the process that follows.
+            if let Some(gossip) = self.gossip.as_ref().filter(|_| !self.handed_over()) {
                 let _ = tokio::time::timeout_at(deadline.into(), gossip.leave()).await;
             }
         };
@@ -237,6 +294,7 @@ impl Serving {
         if let Some(gossip) = self.gossip.take() {
             let _ = tokio::time::timeout(Duration::from_secs(1), gossip.shutdown()).await;
         }
+        self.doors.shutdown().await;
         self.tasks.shutdown().await;
         if let Some(path) = &self.socket {
             let _ = std::fs::remove_file(path);
@@ -252,7 +310,7 @@ impl Serving {
 }
 
 async fn second(signals: &mut Signals) {
-    while signals.next().await == signals::Ask::Reload {}
+    while !matches!(signals.next().await, signals::Ask::End(_)) {}
 }
 
 fn complain(what: &str, served: std::io::Result<()>) {
@@ -261,18 +319,19 @@ fn complain(what: &str, served: std::io::Result<()>) {
     }
 }
 
-/// Starts the workers, with a balancer for each backend.
+/// Starts the workers, which accept nothing yet, with a balancer for each backend.
 fn start_proxy(
     settings: &Settings,
     evidence: mpsc::Sender<Evidence>,
     access_log: AccessLog,
+    inherited: Vec<std::net::TcpListener>,
 ) -> anyhow::Result<(Arc<Proxy>, Balancers)> {
     let config = roundel_proxy::Config {
         threads: settings.process.threads,
     };
     let balancers = routes::balancers(settings, &Balancers::new(), config.workers());
     let routes = routes::build(settings, &balancers);
-    let proxy = roundel_proxy::start(config, routes, evidence, access_log)?;
+    let proxy = roundel_proxy::start_held(config, routes, evidence, access_log, inherited)?;
     Ok((Arc::new(proxy), balancers))
 }
 

@@ -11,6 +11,8 @@ pub(crate) enum Ask {
     End(&'static str),
     /// HUP: read the configuration again.
     Reload,
+    /// USR2: start the program anew and hand over to it.
+    Renew,
 }
 
 /// Every signal that means something.
@@ -20,7 +22,6 @@ pub(crate) struct Signals {
     quit: Signal,
     usr1: Signal,
     hup: Signal,
-    /// Held so that it does not end the process: the upgrade that it asks for does not exist.
     usr2: Signal,
 }
 
@@ -39,20 +40,18 @@ impl Signals {
 
     /// Waits for the next signal that asks for something.
     pub(crate) async fn next(&mut self) -> Ask {
-        loop {
-            tokio::select! {
-                _ = self.term.recv() => return Ask::End("SIGTERM"),
-                _ = self.int.recv() => return Ask::End("SIGINT"),
-                _ = self.quit.recv() => return Ask::End("SIGQUIT"),
-                _ = self.usr1.recv() => return Ask::End("SIGUSR1"),
-                _ = self.hup.recv() => return Ask::Reload,
-                _ = self.usr2.recv() => tracing::warn!("SIGUSR2 ignored: there is no upgrade in place"),
-            }
+        tokio::select! {
+                _ = self.term.recv() => Ask::End("SIGTERM"),
+                _ = self.int.recv() => Ask::End("SIGINT"),
+                _ = self.quit.recv() => Ask::End("SIGQUIT"),
+                _ = self.usr1.recv() => Ask::End("SIGUSR1"),
+                _ = self.hup.recv() => Ask::Reload,
+                _ = self.usr2.recv() => Ask::Renew,
         }
     }
 
     /// Waits for a signal that asks for the end.
     pub(crate) async fn ended(mut self) {
-        while self.next().await == Ask::Reload {}
+        while !matches!(self.next().await, Ask::End(_)) {}
     }
 }

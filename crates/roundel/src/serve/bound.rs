@@ -2,6 +2,7 @@
 
 use std::io::ErrorKind;
 use std::net::SocketAddr;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
 use anyhow::{Context, anyhow};
@@ -9,6 +10,7 @@ use roundel_gossip_tokio::Handle;
 use tokio::net::{TcpListener, UnixListener};
 
 use crate::config::{Gossip, Settings};
+use crate::handover::heir::Inherited;
 
 /// What is listened on beside the frontends.
 pub(super) struct Bound {
@@ -21,17 +23,38 @@ pub(super) struct Bound {
 }
 
 impl Bound {
-    /// Binds everything. Errors: the first address that cannot be bound, and how to choose
+    /// Takes or binds everything. Errors: the first address that cannot be bound, and how to choose
     /// another.
-    pub(super) async fn all(settings: &Settings) -> anyhow::Result<Self> {
+    pub(super) async fn all(
+        settings: &Settings,
+        inherited: &mut Inherited,
+    ) -> anyhow::Result<Self> {
         let process = &settings.process;
-        let stats = bind(process.stats_listen, "the page", "--stats-listen").await?;
-        let cli = match process.cli_listen {
-            Some(address) => Some(bind(address, "the runtime API", "--cli-listen").await?),
+        let stats = match inherited.take(process.stats_listen) {
+            Some(listener) => TcpListener::from_std(listener)?,
+            None => bind(process.stats_listen, "the page", "--stats-listen").await?,
+        };
+        let cli = match process.cli_listen.map(|a| (a, inherited.take(a))) {
+            Some((_, Some(listener))) => Some(TcpListener::from_std(listener)?),
+            Some((address, None)) => Some(bind(address, "the runtime API", "--cli-listen").await?),
             None => None,
         };
-        let socket = process.cli_socket.as_deref().map(bind_socket).transpose()?;
+        let path = process.cli_socket.as_deref();
+        let socket = match path.map(|path| (path, inherited.take_path(path))) {
+            Some((_, Some(listener))) => Some(UnixListener::from_std(listener)?),
+            Some((path, None)) => Some(bind_socket(path)?),
+            None => None,
+        };
         Ok(Self { stats, cli, socket })
+    }
+
+    /// Copies every descriptor, for a process that is to follow.
+    pub(super) fn copies(&self) -> std::io::Result<Vec<OwnedFd>> {
+        let cli = self.cli.as_ref().map(AsFd::as_fd);
+        let socket = self.socket.as_ref().map(AsFd::as_fd);
+        let all = [Some(self.stats.as_fd()), cli, socket];
+        let all = all.into_iter().flatten();
+        all.map(|socket| socket.try_clone_to_owned()).collect()
     }
 }
 
@@ -71,13 +94,15 @@ fn bind_socket(path: &Path) -> anyhow::Result<UnixListener> {
 }
 
 /// Starts the gossip node, which talks at once: last, when nothing else can fail any more.
-pub(super) async fn start_gossip(gossip: &Gossip) -> anyhow::Result<Handle> {
+///
+/// `more` are further seeds.
+pub(super) async fn start_gossip(gossip: &Gossip, more: Vec<String>) -> anyhow::Result<Handle> {
     let config = roundel_gossip_tokio::Config {
         name: gossip.node_name.clone(),
         listen: gossip.listen,
         advertise: gossip.advertise,
         tags: gossip.tags.clone(),
-        join: gossip.join.clone(),
+        join: gossip.join.iter().cloned().chain(more).collect(),
         keys: gossip.keys.clone(),
         ..roundel_gossip_tokio::Config::default()
     };

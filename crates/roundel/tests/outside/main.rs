@@ -18,6 +18,7 @@ mod operator;
 mod orders;
 mod policy;
 mod reload;
+mod renewal;
 mod serf;
 mod servers;
 mod shutdown;

@@ -1,0 +1,103 @@
+//! The new side: takes what an older process, or the service manager, hands over.
+
+use std::io;
+use std::net::SocketAddr;
+use std::net::TcpListener;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net::UnixListener;
+use std::path::Path;
+
+use rustix::net::AddressFamily;
+use rustix::net::sockopt::socket_domain;
+
+use super::{Known, Line, VARIABLE};
+
+/// Listening sockets that another process opened.
+#[derive(Debug, Default)]
+pub(crate) struct Inherited {
+    tcp: Vec<TcpListener>,
+    unix: Vec<UnixListener>,
+}
+
+impl Inherited {
+    fn add(&mut self, socket: OwnedFd) {
+        match socket_domain(&socket) {
+            Ok(AddressFamily::UNIX) => self.unix.push(socket.into()),
+            Ok(AddressFamily::INET | AddressFamily::INET6) => self.tcp.push(socket.into()),
+            _ => tracing::warn!("an inherited descriptor is no socket to listen on; closed"),
+        }
+    }
+
+    /// Takes the listener of one address, if there is one.
+    pub(crate) fn take(&mut self, address: SocketAddr) -> Option<TcpListener> {
+        let same = |l: &TcpListener| l.local_addr().is_ok_and(|a| a == address);
+        let at = self.tcp.iter().position(same)?;
+        let listener = self.tcp.swap_remove(at);
+        listener.set_nonblocking(true).ok()?;
+        Some(listener)
+    }
+
+    /// Takes the listener of one path, if there is one.
+    pub(crate) fn take_path(&mut self, path: &Path) -> Option<UnixListener> {
+        let same = |l: &UnixListener| l.local_addr().is_ok_and(|a| a.as_pathname() == Some(path));
+        let at = self.unix.iter().position(same)?;
+        let listener = self.unix.swap_remove(at);
+        listener.set_nonblocking(true).ok()?;
+        Some(listener)
+    }
+
+    /// Takes what is left of those that frontends may ask for.
+    pub(crate) fn rest(self) -> Vec<TcpListener> {
+        self.tcp
+    }
+}
+
+/// A process that takes over from its parent.
+#[derive(Debug)]
+pub(crate) struct Heir {
+    line: Line,
+}
+
+impl Heir {
+    /// Takes the sockets, if this process was started to take over.
+    ///
+    /// Errors: the parent is gone or says something else; there is nothing to take over then.
+    pub(crate) fn called(inherited: &mut Inherited) -> io::Result<Option<Self>> {
+        let parent = rustix::process::getppid().map_or(0, |pid| pid.as_raw_nonzero().get());
+        if !std::env::var(VARIABLE).is_ok_and(|from| from == parent.to_string()) {
+            return Ok(None);
+        }
+        let heir = Self {
+            line: Line::new(io::stdin().as_fd().try_clone_to_owned()?)?,
+        };
+        loop {
+            let (text, sockets) = heir.line.hear()?;
+            sockets.into_iter().for_each(|s| inherited.add(s));
+            match text.as_str() {
+                "sockets" => {}
+                "all" => return Ok(Some(heir)),
+                _ => return Err(io::Error::other(format!("the old process said {text:?}"))),
+            }
+        }
+    }
+
+    /// Says that everything is bound; gives what the old process knows once it has left the
+    /// gossip alone. One that has died has done so too.
+    pub(crate) fn bound(&self) -> Known {
+        let heard = self.line.say("bound", &[]).and_then(|()| self.line.hear());
+        match heard {
+            Ok((text, _)) => Known::read(&text),
+            Err(error) => {
+                tracing::warn!("the old process is gone: {error}");
+                Known::default()
+            }
+        }
+    }
+
+    /// Lets the old process go.
+    pub(crate) fn ready(self) {
+        if let Err(error) = self.line.say("ready", &[]) {
+            tracing::warn!("the old process is gone: {error}");
+        }
+    }
+}
