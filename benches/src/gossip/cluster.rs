@@ -37,13 +37,13 @@ fn listen<T: 'static>(
 }
 
 /// Lets members in turn change their tags, and looks when the others know. State exchanges are
-/// off, so what gossip misses is missed; in large clusters probes are off too, as in the model, so
-/// that on a bad network the suspicions of thousands do not drown what is measured.
+/// off, so what gossip misses is missed. In large clusters and on a bad network probes are off
+/// too, as in the model, so that the suspicions of thousands do not drown what is measured.
 pub(super) fn spread(n: usize, loss: f64, timings: &Timings, rounds: usize, seed: u64) -> Spread {
     let never = SECOND * 1_000_000;
     let mut timings = timings.clone();
     timings.push_pull_interval = never;
-    if n >= 500 {
+    if n >= 500 || loss > 0.0 {
         timings.probe_interval = never;
     }
     let mut world = World::settled(seed, network(loss), timings, n);
@@ -90,7 +90,13 @@ pub(super) fn detection(
     crashes: usize,
     seed: u64,
 ) -> Detection {
-    let mut world = World::settled(seed, network(loss), timings.clone(), n);
+    let mut timings = timings.clone();
+    if n > 5000 {
+        // Gossip has done its work within seconds; two in three seconds of computing would go
+        // into state exchanges.
+        timings.push_pull_interval = SECOND * 1_000_000;
+    }
+    let mut world = World::settled(seed, network(loss), timings, n);
     let mut rng = fastrand::Rng::with_seed(seed);
     let heard = listen(&mut world, |event| match event {
         Event::Suspect { name, .. } => Some(Verdict::Suspect(name.clone())),
