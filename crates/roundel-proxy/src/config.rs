@@ -53,6 +53,8 @@ pub struct Frontend {
     pub trusted_proxies: Vec<IpNet>,
     /// Whether `Via: 1.1 roundel` is added to requests.
     pub via: bool,
+    /// Fields that are set only when asked for.
+    pub marks: Marks,
     /// Tried in order; the first that matches wins.
     pub routes: Vec<Route>,
     /// Answers what no route matches.
@@ -69,10 +71,24 @@ impl Frontend {
             limits: Limits::default(),
             trusted_proxies: Vec::new(),
             via: true,
+            marks: Marks::default(),
             routes: Vec::new(),
             default_backend,
         }
     }
+}
+
+/// Fields on requests that are set only when asked for; each costs a little on every request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Marks {
+    /// `Forwarded` is appended (RFC 7239).
+    pub forwarded: bool,
+    /// `X-Real-IP` names the client.
+    pub real_ip: bool,
+    /// `X-Request-ID` is kept from trusted proxies, else made anew; answers carry it too.
+    pub request_id: bool,
+    /// A request without a valid `traceparent` begins a new trace.
+    pub traceparent: bool,
 }
 
 /// One listening address.

@@ -7,10 +7,11 @@ use std::future::poll_fn;
 use std::rc::Rc;
 
 use roundel_balance::{Pick, ServerId, StickyVerdict};
-use roundel_http1::{Edits, Method, RequestHead};
+use roundel_http1::{Edits, Known, Method, RequestHead};
 
 use crate::connect::{Search, StickyServer};
 use crate::deadline::Deadline;
+use crate::headers::identity;
 use crate::rules::BackendSlot;
 use crate::sides::{Downstream, SourceError};
 use crate::story::{Scene, Story, conclude};
@@ -71,6 +72,9 @@ pub(crate) async fn exchange<D: Downstream>(
     story: &mut Story,
 ) -> Outcome {
     scene.peer.slot.counters(scene.worker.index).requests.add(1);
+    if scene.rules.frontend.marks.request_id {
+        story.request_id = Some(request_id(scene, client.head(), story));
+    }
     if let Some((status, sentence)) = refused(client.head()) {
         story.end(Term::BadRequest);
         let outcome = own::answer(scene, client, deadline, story, status, sentence).await;
@@ -159,7 +163,7 @@ impl<'x> Course<'x> {
             slot,
             cookie: search.sticky.map(|s| s.id),
             search,
-            edits: request_edits(scene, slot, head),
+            edits: request_edits(scene, slot, head, story),
             replay: Replay::new(head),
             again: None,
             stale_seen: false,
@@ -272,6 +276,9 @@ impl<'x> Course<'x> {
         self.scene.worker.with_date(|date| {
             headers::add_date(fields, date.as_bytes(), &mut self.edits);
         });
+        if let Some(id) = &story.request_id {
+            headers::set(fields, Known::XRequestId, id.as_bytes(), &mut self.edits);
+        }
         if let Some(text) = &self.slot.cookie {
             sticky::remove_set_cookie(fields, text, &mut self.edits);
             if self.cookie != Some(pick.id()) {
@@ -309,25 +316,49 @@ fn find_hash(scene: Scene<'_>, slot: &BackendSlot, head: &RequestHead) -> Option
     key::hash(on, head, scene.peer.address.ip())
 }
 
-fn request_edits(scene: Scene<'_>, slot: &BackendSlot, head: &RequestHead) -> Edits {
+fn is_trusted(scene: Scene<'_>) -> bool {
+    let trusted = &scene.rules.frontend.trusted_proxies;
+    headers::is_trusted(scene.peer.address.ip(), trusted)
+}
+
+#[cold]
+fn request_id(scene: Scene<'_>, head: &RequestHead, story: &Story) -> Box<str> {
+    let unix = scene.worker.unix(story.started);
+    let mut rng = scene.worker.rng.borrow_mut();
+    identity::request_id(head.fields(), is_trusted(scene), unix, &mut rng)
+}
+
+fn request_edits(
+    scene: Scene<'_>,
+    slot: &BackendSlot,
+    head: &RequestHead,
+    story: &mut Story,
+) -> Edits {
     let mut edits = scene.worker.blocks.take_edits();
     let fields = head.fields();
     if head.connection().names_fields {
         edits.remove_connection_named(fields);
     }
     let mut port = itoa::Buffer::new();
+    let frontend = &scene.rules.frontend;
     let client = headers::Client {
+        address: scene.peer.address.ip(),
         ip: &scene.peer.ip,
         port: port.format(scene.peer.port),
         proto: "http",
-        trusted: headers::is_trusted(
-            scene.peer.address.ip(),
-            &scene.rules.frontend.trusted_proxies,
-        ),
+        trusted: is_trusted(scene),
         version: head.version(),
         host: head.host().unwrap_or_default(),
     };
-    headers::forward(fields, client, scene.rules.frontend.via, &mut edits);
+    let (marks, trusted) = (frontend.marks, &frontend.trusted_proxies);
+    headers::forward(fields, client, marks, trusted, frontend.via, &mut edits);
+    if let Some(id) = &story.request_id {
+        headers::set(fields, Known::XRequestId, id.as_bytes(), &mut edits);
+    }
+    if marks.traceparent {
+        let mut rng = scene.worker.rng.borrow_mut();
+        story.trace_id = identity::start_trace(fields, &mut rng, &mut edits);
+    }
     if head.method() == Method::Options {
         headers::one_forward_less(fields, head.max_forwards(), &mut edits);
     }

@@ -5,10 +5,18 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 use roundel_http1::{Edits, Fields, Known, Version};
 
+use crate::config::Marks;
+
+mod chain;
+mod forwarded;
+pub(crate) mod identity;
+
 /// What the forwarding fields say about the client's side of a request.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Client<'a> {
-    /// The peer's address, as text.
+    /// The peer's address.
+    pub(crate) address: IpAddr,
+    /// The same as text.
     pub(crate) ip: &'a str,
     /// The port it connected to, as text.
     pub(crate) port: &'a str,
@@ -25,34 +33,23 @@ pub(crate) fn is_trusted(peer: IpAddr, trusted: &[IpNet]) -> bool {
     trusted.iter().any(|net| net.contains(&peer))
 }
 
-/// Edits a request's forwarding fields and, if `via`, adds Via.
+/// Edits a request's forwarding fields and, if `via`, adds Via. `trusted` are the networks of
+/// proxies that are believed.
 ///
 /// An untrusted client's words are dropped and replaced by what the connection shows. A trusted
 /// proxy's are kept, its own address is appended, and what it did not say is filled in.
 /// Source: RFC 9110 7.6.3 (Via), RFC 7239 (Forwarded); the X- fields are custom.
-pub(crate) fn forward(fields: Fields<'_>, client: Client<'_>, via: bool, edits: &mut Edits) {
-    forwarded_for(fields, client, edits);
-    for (known, value) in [
-        (Known::XForwardedProto, client.proto.as_bytes()),
-        (Known::XForwardedPort, client.port.as_bytes()),
-        (Known::XForwardedHost, client.host),
-    ] {
-        if fields.has(known) {
-            if client.trusted {
-                continue;
-            }
-            edits.remove_all(fields, known);
-        }
-        if !value.is_empty() {
-            edits.append_known(known, &[value]);
-        }
-    }
-    if !client.trusted {
-        if fields.has(Known::XRealIp) {
-            edits.remove_all(fields, Known::XRealIp);
-            edits.append_known(Known::XRealIp, &[client.ip.as_bytes()]);
-        }
-        edits.remove_all(fields, Known::Forwarded);
+pub(crate) fn forward(
+    fields: Fields<'_>,
+    client: Client<'_>,
+    marks: Marks,
+    trusted: &[IpNet],
+    via: bool,
+    edits: &mut Edits,
+) {
+    match client.trusted {
+        true => chain::extend(fields, client, marks, trusted, edits),
+        false => replace(fields, client, marks, edits),
     }
     if via {
         let received: &[u8] = match client.version {
@@ -64,13 +61,35 @@ pub(crate) fn forward(fields: Fields<'_>, client: Client<'_>, via: bool, edits: 
     }
 }
 
-/// Appends the peer to X-Forwarded-For: to the last line of a trusted proxy, else alone.
+/// Drops what an untrusted client said and tells what the connection shows.
+fn replace(fields: Fields<'_>, client: Client<'_>, marks: Marks, edits: &mut Edits) {
+    for (known, value) in [
+        (Known::XForwardedFor, client.ip.as_bytes()),
+        (Known::XForwardedProto, client.proto.as_bytes()),
+        (Known::XForwardedPort, client.port.as_bytes()),
+        (Known::XForwardedHost, client.host),
+    ] {
+        if fields.has(known) {
+            edits.remove_all(fields, known);
+        }
+        if !value.is_empty() {
+            edits.append_known(known, &[value]);
+        }
+    }
+    if marks.real_ip || fields.has(Known::XRealIp) {
+        edits.remove_all(fields, Known::XRealIp);
+        edits.append_known(Known::XRealIp, &[client.ip.as_bytes()]);
+    }
+    edits.remove_all(fields, Known::Forwarded);
+    if marks.forwarded {
+        let own = forwarded::write_element(client.address, client.proto, client.host);
+        edits.append_known(Known::Forwarded, &[&own]);
+    }
+}
+
+/// Appends the peer to a trusted proxy's X-Forwarded-For: to its last line, else alone.
 fn forwarded_for(fields: Fields<'_>, client: Client<'_>, edits: &mut Edits) {
     if !fields.has(Known::XForwardedFor) {
-        return edits.append_known(Known::XForwardedFor, &[client.ip.as_bytes()]);
-    }
-    if !client.trusted {
-        edits.remove_all(fields, Known::XForwardedFor);
         return edits.append_known(Known::XForwardedFor, &[client.ip.as_bytes()]);
     }
     if let Some(last) = fields.all(Known::XForwardedFor).last() {
@@ -80,6 +99,12 @@ fn forwarded_for(fields: Fields<'_>, client: Client<'_>, edits: &mut Edits) {
             &[last.value, separator, client.ip.as_bytes()].concat(),
         );
     }
+}
+
+/// Gives a message exactly one field of this kind.
+pub(crate) fn set(fields: Fields<'_>, known: Known, value: &[u8], edits: &mut Edits) {
+    edits.remove_all(fields, known);
+    edits.append_known(known, &[value]);
 }
 
 /// Adds Date to an answer without one (RFC 9110 6.6.1). `date` is an IMF-fixdate.
@@ -95,5 +120,111 @@ pub(crate) fn one_forward_less(fields: Fields<'_>, value: Option<u64>, edits: &m
     for line in fields.all(Known::MaxForwards) {
         let mut text = itoa::Buffer::new();
         edits.replace(line.index, text.format(value.saturating_sub(1)).as_bytes());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use roundel_http1::{Limits, Progress, RequestHead};
+
+    const ALL: Marks = Marks {
+        forwarded: true,
+        real_ip: true,
+        request_id: false,
+        traceparent: false,
+    };
+
+    /// The forwarding fields that a server gets for these lines, sorted, names in lower case.
+    fn told(lines: &str, trusted: bool, marks: Marks) -> Vec<String> {
+        let mut head = RequestHead::new();
+        let text = format!("GET / HTTP/1.1\r\nHost: h\r\n{lines}\r\n");
+        head.block.put(text.as_bytes());
+        assert_eq!(head.parse(&Limits::default()), Ok(Progress::Complete));
+        let client = Client {
+            address: IpAddr::from([10, 0, 0, 1]),
+            ip: "10.0.0.1",
+            port: "80",
+            proto: "http",
+            trusted,
+            version: Version::Http11,
+            host: b"h",
+        };
+        let nets = ["10.0.0.0/8".parse().unwrap()];
+        let mut edits = Edits::new();
+        forward(head.fields(), client, marks, &nets, false, &mut edits);
+        let shown = |(name, value): (&[u8], &[u8])| {
+            let name = String::from_utf8_lossy(name).to_ascii_lowercase();
+            format!("{name}: {}", String::from_utf8_lossy(value))
+        };
+        let mut list: Vec<String> = edits.apply(head.fields()).map(shown).collect();
+        list.retain(|line| line.starts_with("x-") || line.starts_with("forwarded"));
+        list.sort();
+        list
+    }
+
+    #[test]
+    fn an_untrusted_client_is_not_believed() {
+        let spoofed = "X-Forwarded-For: 1.1.1.1\r\nForwarded: for=1.1.1.1\r\nX-Real-IP: 1.1.1.1\r\n\
+                       X-Forwarded-Host: evil\r\nX-Forwarded-Proto: https\r\nX-Forwarded-Port: 1\r\n";
+        let mut expected = vec![
+            "forwarded: for=10.0.0.1;proto=http;host=\"h\";by=_roundel",
+            "x-forwarded-for: 10.0.0.1",
+            "x-forwarded-host: h",
+            "x-forwarded-port: 80",
+            "x-forwarded-proto: http",
+            "x-real-ip: 10.0.0.1",
+        ];
+        assert_eq!(told(spoofed, false, ALL), expected);
+        assert_eq!(told("", false, ALL), expected);
+        expected.remove(0);
+        assert_eq!(told(spoofed, false, Marks::default()), expected);
+    }
+
+    #[test]
+    fn both_families_tell_the_same_for_a_trusted_proxy() {
+        let own = "for=10.0.0.1;proto=http;host=\"h\";by=_roundel";
+        let from_forwarded = told(
+            "Forwarded: for=\"[2001:db8::1]:1\";proto=https;host=a.example\r\nForwarded: for=10.0.0.9\r\n",
+            true,
+            ALL,
+        );
+        assert_eq!(
+            from_forwarded,
+            [
+                format!(
+                    "forwarded: for=\"[2001:db8::1]:1\";proto=https;host=a.example, for=10.0.0.9, {own}"
+                )
+                .as_str(),
+                "x-forwarded-for: 2001:db8::1, 10.0.0.9, 10.0.0.1",
+                "x-forwarded-host: a.example",
+                "x-forwarded-port: 80",
+                "x-forwarded-proto: https",
+                "x-real-ip: 2001:db8::1",
+            ]
+        );
+        let from_list = told(
+            "X-Forwarded-For: 6.6.6.6, 192.0.2.1 ,10.0.0.9\r\n",
+            true,
+            ALL,
+        );
+        assert_eq!(
+            from_list[..2],
+            [
+                format!("forwarded: for=6.6.6.6, for=192.0.2.1, for=10.0.0.9, {own}").as_str(),
+                "x-forwarded-for: 6.6.6.6, 192.0.2.1 ,10.0.0.9, 10.0.0.1",
+            ]
+        );
+        assert_eq!(from_list[5], "x-real-ip: 192.0.2.1");
+    }
+
+    #[test]
+    fn a_malformed_field_is_not_extended() {
+        let told = told("Forwarded: for=\"a\r\n", true, ALL);
+        assert_eq!(
+            told[0],
+            "forwarded: for=10.0.0.1;proto=http;host=\"h\";by=_roundel"
+        );
+        assert_eq!(told[1], "x-forwarded-for: 10.0.0.1");
     }
 }

@@ -48,7 +48,7 @@ mod upstream;
 mod worker;
 
 pub use config::{
-    Backend, ClientTimeouts, Config, Frontend, HashOn, Limits, Listen, Route, Routes,
+    Backend, ClientTimeouts, Config, Frontend, HashOn, Limits, Listen, Marks, Route, Routes,
     ServerTimeouts, Sticky,
 };
 pub use counters::{FrontendCounters, METHODS, RequestError};

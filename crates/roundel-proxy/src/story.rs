@@ -7,6 +7,7 @@ use roundel_http1::{Known, RequestHead};
 
 use crate::connection::Peer;
 use crate::counters::method_index;
+use crate::headers::identity;
 use crate::log::Record;
 use crate::rules::{BackendSlot, Rules};
 use crate::term::{Phase, Term};
@@ -41,6 +42,10 @@ pub(crate) struct Story {
     pub(crate) request_bytes: u64,
     pub(crate) response_bytes: u64,
     pub(crate) set_version: u64,
+    /// What X-Request-ID says on both sides, where it is switched on.
+    pub(crate) request_id: Option<Box<str>>,
+    /// The trace that was begun here.
+    pub(crate) trace_id: Option<Box<str>>,
 }
 
 impl Story {
@@ -63,6 +68,8 @@ impl Story {
             request_bytes: 0,
             response_bytes: 0,
             set_version: 0,
+            request_id: None,
+            trace_id: None,
         }
     }
 
@@ -236,6 +243,14 @@ fn write_line(
         connections: (open, pick.map_or(0, |p| u64::from(p.server().in_flight()))),
         user_agent: fields.first(Known::UserAgent).unwrap_or_default(),
         referer: fields.first(Known::Referer).unwrap_or_default(),
+        request_id: match &story.request_id {
+            Some(id) => id.as_bytes(),
+            None => fields.first(Known::XRequestId).unwrap_or_default(),
+        },
+        trace_id: match &story.trace_id {
+            Some(id) => id.as_bytes(),
+            None => identity::trace_id(fields).unwrap_or_default(),
+        },
         set_version: story.set_version,
     });
 }

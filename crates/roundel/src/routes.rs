@@ -57,6 +57,7 @@ pub(crate) fn build(settings: &Settings, balancers: &Balancers) -> Routes {
         let mut frontend = roundel_proxy::Frontend::new(f.name.clone(), f.listen.clone(), default);
         frontend.timeouts = f.timeouts;
         frontend.limits = f.limits;
+        frontend.marks = f.marks;
         frontend.trusted_proxies.clone_from(&f.trusted_proxies);
         frontend.routes = f.routes.iter().map(route).collect();
         frontend

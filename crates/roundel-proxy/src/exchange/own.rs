@@ -38,7 +38,10 @@ pub(super) async fn answer<D: Downstream>(
     story.response_bytes = bytes.len() as u64;
     let whole = poll_fn(|cx| Poll::Ready(drain(client, cx))).await;
     let last = !whole || scene.worker.is_draining();
-    let edits = Edits::new();
+    let mut edits = Edits::new();
+    if let Some(id) = &story.request_id {
+        edits.append_known(Known::XRequestId, &[id.as_bytes()]);
+    }
     client.commit(&canned.head, &edits, last);
     deadline.set(scene.rules.frontend.timeouts.client);
     let mut relay = Relay::new();

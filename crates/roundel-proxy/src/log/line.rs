@@ -50,6 +50,10 @@ pub(crate) struct Record<'a> {
     pub(crate) connections: (u64, u64),
     pub(crate) user_agent: &'a [u8],
     pub(crate) referer: &'a [u8],
+    /// Empty when there is none.
+    pub(crate) request_id: &'a [u8],
+    /// Empty when there is none.
+    pub(crate) trace_id: &'a [u8],
     /// The generation of the backend set that was read last.
     pub(crate) set_version: u64,
 }
@@ -116,6 +120,11 @@ fn fields(r: &Record<'_>, mut put: impl FnMut(&'static str, Value<'_>)) {
     put("conns", Value::Number(r.connections.0));
     put("ua", Value::Foreign(r.user_agent));
     put("referer", Value::Foreign(r.referer));
+    for (key, id) in [("request_id", r.request_id), ("trace_id", r.trace_id)] {
+        if !id.is_empty() {
+            put(key, Value::Foreign(id));
+        }
+    }
     put("set_version", Value::Number(r.set_version));
 }
 
@@ -367,6 +376,8 @@ pub(super) fn sample() -> Record<'static> {
         connections: (5, 2),
         user_agent: b"curl/8",
         referer: b"",
+        request_id: b"",
+        trace_id: b"",
         set_version: 9,
     }
 }
@@ -419,6 +430,28 @@ mod tests {
              \"redispatched\":false,\"sticky\":\"none\",\"term\":\"ok\",\"term_ha\":\"--NI\",\"conns\":5,\
              \"ua\":\"curl/8\",\"referer\":\"\",\"set_version\":9}"
         );
+    }
+
+    #[test]
+    fn identifiers_are_told_if_there_are_any() {
+        let known = Record {
+            request_id: b"r-1",
+            trace_id: b"0af7",
+            ..sample()
+        };
+        let json = line(LogFormat::Json, &known);
+        assert!(
+            json.contains(
+                "\"referer\":\"\",\"request_id\":\"r-1\",\"trace_id\":\"0af7\",\"set_version\":9}"
+            ),
+            "{json}"
+        );
+        let logfmt = line(LogFormat::Logfmt, &known);
+        assert!(
+            logfmt.contains(" request_id=\"r-1\" trace_id=\"0af7\" "),
+            "{logfmt}"
+        );
+        assert!(!line(LogFormat::Json, &sample()).contains("request_id"));
     }
 
     #[test]

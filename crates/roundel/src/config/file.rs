@@ -14,12 +14,14 @@ use super::reader::{At, Item, Section};
 use crate::value;
 
 mod backend;
+mod fields;
 mod frontend;
 mod policy;
 
 use backend::check_kind;
 pub(crate) use backend::cookie_name;
 pub(super) use backend::{BackendTable, CheckTable, DiscoverItem, ServerTable, StickyTable};
+pub(super) use fields::MarksTable;
 pub(super) use frontend::{FrontendTable, RouteTable};
 
 /// An optional value with its place.

@@ -99,6 +99,14 @@ impl Printer<'_> {
             let _ = writeln!(self.text, "route = {}", list(f.routes.iter().map(route)));
         }
         self.line("trusted_proxies", list(f.trusted_proxies.iter().map(quote)));
+        for (key, on) in [
+            ("forwarded", f.marks.forwarded),
+            ("real_ip", f.marks.real_ip),
+            ("request_id", f.marks.request_id),
+            ("traceparent", f.marks.traceparent),
+        ] {
+            self.line(&format!("fields.{key}"), on);
+        }
         self.time("http_request", f.timeouts.http_request);
         self.time("http_keep_alive", f.timeouts.http_keep_alive);
         self.time("client", f.timeouts.client);

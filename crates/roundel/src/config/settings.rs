@@ -9,7 +9,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 use roundel_balance::{CheckSpec, OutlierSpec, Policy, RetryBudget, StickyKey};
 use roundel_model::{Name, Weight};
-use roundel_proxy::{ClientTimeouts, HashOn, Limits, Listen, ServerTimeouts, Sticky};
+use roundel_proxy::{ClientTimeouts, HashOn, Limits, Listen, Marks, ServerTimeouts, Sticky};
 
 /// Everything that `serve` needs to know.
 ///
@@ -148,6 +148,8 @@ pub struct Frontend {
     pub limits: Limits,
     /// Peers whose forwarding fields are kept.
     pub trusted_proxies: Vec<IpNet>,
+    /// Fields that are set only when asked for.
+    pub marks: Marks,
 }
 
 /// Sends requests that match to a backend.

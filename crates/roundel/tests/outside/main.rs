@@ -14,6 +14,7 @@ mod changes;
 mod configuration;
 mod demo;
 mod driver;
+mod fields;
 mod operator;
 mod orders;
 mod policy;

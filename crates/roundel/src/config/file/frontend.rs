@@ -3,7 +3,7 @@
 use ipnet::IpNet;
 use roundel_model::Name;
 
-use super::{ClientTable, LimitsTable, Maybe, listen, networks, section};
+use super::{ClientTable, LimitsTable, MarksTable, Maybe, listen, networks, section};
 use crate::config::reader::{At, Item, Section};
 use crate::value::Fault;
 
@@ -17,6 +17,7 @@ pub(in crate::config) struct FrontendTable {
     pub(in crate::config) timeouts: ClientTable,
     pub(in crate::config) limits: LimitsTable,
     pub(in crate::config) trusted_proxies: Maybe<Vec<IpNet>>,
+    pub(in crate::config) marks: MarksTable,
 }
 
 /// One address to listen on.
@@ -61,6 +62,7 @@ impl FrontendTable {
         };
         let limits = LimitsTable::read(s);
         let trusted_proxies = s.get("trusted_proxies", networks);
+        let marks = MarksTable::read(s);
         s.finish(&[("tls", "put a TLS terminator in front")]);
         Some(Self {
             name: name?,
@@ -70,6 +72,7 @@ impl FrontendTable {
             timeouts,
             limits,
             trusted_proxies,
+            marks,
         })
     }
 }

@@ -5,10 +5,12 @@ use std::net::SocketAddr;
 use std::ops::Range;
 
 use roundel_model::Name;
-use roundel_proxy::{ClientTimeouts, Limits, Listen};
+use roundel_proxy::{ClientTimeouts, Limits, Listen, Marks};
 
 use super::Merge;
-use crate::config::file::{ClientTable, File, FrontendTable, LimitsTable, RouteTable};
+use crate::config::file::{
+    ClientTable, File, FrontendTable, LimitsTable, MarksTable, Maybe, RouteTable,
+};
 use crate::config::reader::At;
 use crate::config::{Backend, Frontend, Route};
 use crate::value::{self, Fault, closest};
@@ -63,6 +65,7 @@ impl Merge<'_> {
             listen: listen.into_iter().map(Listen::new).collect(),
             default_backend: backends.first()?.name.clone(),
             routes: Vec::new(),
+            marks: Marks::default(),
         })
     }
 
@@ -104,6 +107,7 @@ impl Merge<'_> {
             timeouts: self.client_timeouts(file, &name, &table.timeouts),
             limits: self.limits(file, &name, &table.limits),
             trusted_proxies: self.filed(&path("trusted_proxies"), trusted, Vec::new()),
+            marks: self.marks(&name, &table.marks),
             name,
         })
     }
@@ -160,7 +164,7 @@ impl Merge<'_> {
     fn client_timeouts(&mut self, file: &File, name: &Name, own: &ClientTable) -> ClientTimeouts {
         let base = &file.defaults.client;
         let default = ClientTimeouts::default();
-        let mut of = |key: &str, own: &super::super::file::Maybe<_>, base: &Option<_>, default| {
+        let mut of = |key: &str, own: &Maybe<_>, base: &Option<_>, default| {
             let path = format!("frontend.{name}.timeouts.{key}");
             self.filed(&path, own.as_ref().or(base.as_ref()), default)
         };
@@ -182,14 +186,25 @@ impl Merge<'_> {
         }
     }
 
+    fn marks(&mut self, name: &Name, own: &MarksTable) -> Marks {
+        let mut of = |key: &str, at: &Maybe<bool>| {
+            self.filed(&format!("frontend.{name}.fields.{key}"), at.as_ref(), false)
+        };
+        Marks {
+            forwarded: of("forwarded", &own.forwarded),
+            real_ip: of("real_ip", &own.real_ip),
+            request_id: of("request_id", &own.request_id),
+            traceparent: of("traceparent", &own.traceparent),
+        }
+    }
+
     fn limits(&mut self, file: &File, name: &Name, own: &LimitsTable) -> Limits {
         let base = &file.defaults.limits;
         let default = Limits::default();
-        let mut of =
-            |key: &str, own: &super::super::file::Maybe<u64>, base: &Option<_>, default| {
-                let path = format!("frontend.{name}.limits.{key}");
-                self.filed(&path, own.as_ref().or(base.as_ref()), default as u64) as usize
-            };
+        let mut of = |key: &str, own: &Maybe<u64>, base: &Option<_>, default| {
+            let path = format!("frontend.{name}.limits.{key}");
+            self.filed(&path, own.as_ref().or(base.as_ref()), default as u64) as usize
+        };
         Limits {
             header_bytes: of(
                 "header_bytes",
