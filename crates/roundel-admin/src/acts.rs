@@ -7,13 +7,18 @@ use axum::response::{IntoResponse, Response};
 use http::{Extensions, HeaderMap, StatusCode, header};
 use roundel_model::{AdminState, Name, Weight};
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use serde_json::json;
 
 use crate::Admin;
-use crate::command::{Command, CommandError, Principal};
+use crate::command::{Command, CommandError, Outcome, Principal};
 use crate::guard;
 use crate::problem;
 use crate::serve::Peer;
+
+mod cluster;
+
+pub(crate) use cluster::{event, keys, query};
 
 /// What a body may say; every field is optional, and so is the body.
 #[derive(Debug, Default, Deserialize)]
@@ -32,7 +37,7 @@ pub(crate) async fn server(
     extensions: Extensions,
     body: Bytes,
 ) -> Response {
-    let (wish, who) = match admitted(&admin, &headers, &extensions, &body) {
+    let (wish, who) = match admitted::<Wish>(&admin, &headers, &extensions, &body) {
         Ok(admitted) => admitted,
         Err(refused) => return *refused,
     };
@@ -77,7 +82,7 @@ pub(crate) async fn join(
     extensions: Extensions,
     body: Bytes,
 ) -> Response {
-    let (addresses, who) = match admitted(&admin, &headers, &extensions, &body) {
+    let (addresses, who) = match admitted::<Wish>(&admin, &headers, &extensions, &body) {
         Ok((wish, who)) => (wish.addresses, who),
         Err(refused) => return *refused,
     };
@@ -94,7 +99,7 @@ pub(crate) async fn leave(
     extensions: Extensions,
     body: Bytes,
 ) -> Response {
-    let (member, who) = match admitted(&admin, &headers, &extensions, &body) {
+    let (member, who) = match admitted::<Wish>(&admin, &headers, &extensions, &body) {
         Ok((wish, who)) => (wish.member, who),
         Err(refused) => return *refused,
     };
@@ -108,24 +113,24 @@ pub(crate) async fn reload(
     extensions: Extensions,
     body: Bytes,
 ) -> Response {
-    match admitted(&admin, &headers, &extensions, &body) {
+    match admitted::<Wish>(&admin, &headers, &extensions, &body) {
         Ok((_, who)) => carry_out(&admin, Command::Reload, who).await,
         Err(refused) => *refused,
     }
 }
 
 /// Guards first, then reads the body: who may not act learns nothing from parsing.
-fn admitted(
+fn admitted<W: DeserializeOwned + Default>(
     admin: &Admin,
     headers: &HeaderMap,
     extensions: &Extensions,
     body: &[u8],
-) -> Result<(Wish, Principal), Box<Response>> {
+) -> Result<(W, Principal), Box<Response>> {
     let peer = extensions.get::<Peer>().copied();
     let who = guard::admit(&admin.shared.config, headers, peer, None)
         .map_err(|refusal| Box::new(refusal.response()))?;
     if body.is_empty() {
-        return Ok((Wish::default(), who));
+        return Ok((W::default(), who));
     }
     serde_json::from_slice(body)
         .map(|wish| (wish, who))
@@ -134,7 +139,10 @@ fn admitted(
 
 async fn carry_out(admin: &Admin, command: Command, who: Principal) -> Response {
     match admin.order(command, who).await {
-        Ok(done) => Json(json!({"ok": true, "text": done.text})).into_response(),
+        Ok(Outcome { text, data: None }) => Json(json!({"ok": true, "text": text})).into_response(),
+        Ok(Outcome { text, data }) => {
+            Json(json!({"ok": true, "text": text, "result": data})).into_response()
+        }
         Err(error) => refuse(&error),
     }
 }

@@ -2,7 +2,9 @@
 //!
 //! This crate parses and guards; whoever receives the commands carries them out, one by one.
 
+use std::fmt;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use roundel_model::{AdminState, Name, Weight};
 use tokio::sync::{mpsc, oneshot};
@@ -56,8 +58,84 @@ pub enum Command {
         /// The failed member to remove; `None` means this node itself.
         member: Option<String>,
     },
+    /// Asks the members of the gossip something; the outcome's data are their answers.
+    Query(Query),
+    /// Announces a user event to the members of the gossip.
+    UserEvent {
+        /// What it is called.
+        name: String,
+        /// What it says.
+        payload: String,
+        /// Whether handlers may merge events of one name.
+        coalesce: bool,
+    },
+    /// Has the members of the gossip change or list their keys; the outcome's data are their
+    /// answers.
+    Keys {
+        /// What to do.
+        act: KeyVerb,
+        /// The key in base64; not needed to list.
+        key: Secret,
+    },
     /// Reads the configuration again.
     Reload,
+}
+
+/// What to ask of the members of the gossip, and whom.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Query {
+    /// What is asked.
+    pub name: String,
+    /// Arguments.
+    pub payload: String,
+    /// Only these members; empty for all.
+    pub nodes: Vec<String>,
+    /// Only members whose tags match these expressions.
+    pub tags: Vec<(String, String)>,
+    /// Whether acknowledgements are wanted.
+    pub ack: bool,
+    /// Members that pass each answer on a second time.
+    pub relay_factor: u8,
+    /// How long answers are waited for; `None` for the protocol's default.
+    pub timeout: Option<Duration>,
+}
+
+/// What to do with a key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KeyVerb {
+    /// Add it.
+    Install,
+    /// Encrypt with it.
+    Use,
+    /// Remove it.
+    Remove,
+    /// List all.
+    List,
+}
+
+impl KeyVerb {
+    /// The verb's word, as in `serf keys`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Install => "install",
+            Self::Use => "use",
+            Self::Remove => "remove",
+            Self::List => "list",
+        }
+    }
+
+    /// Every verb.
+    pub const ALL: [Self; 4] = [Self::Install, Self::Use, Self::Remove, Self::List];
+}
+
+/// Text that no log shows.
+#[derive(Clone, PartialEq, Eq, Default)]
+pub struct Secret(pub String);
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret")
+    }
 }
 
 impl Command {
@@ -70,6 +148,9 @@ impl Command {
             Self::DelServer { .. } => "del",
             Self::Join { .. } => "join",
             Self::Leave { .. } => "leave",
+            Self::Query(_) => "query",
+            Self::UserEvent { .. } => "event",
+            Self::Keys { .. } => "keys",
             Self::Reload => "reload",
         }
     }
@@ -98,6 +179,8 @@ pub type CommandSender = mpsc::Sender<Order>;
 pub struct Outcome {
     /// One sentence for people, such as `webapp-2 drains, 4 requests in flight`.
     pub text: String,
+    /// What was found out, for acts that ask something.
+    pub data: Option<serde_json::Value>,
 }
 
 /// Why a command did nothing. The state is unchanged in every case.

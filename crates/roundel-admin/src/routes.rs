@@ -53,6 +53,9 @@ fn api_routes() -> Router<Admin> {
         .route("/api/v1/series", get(api::series))
         .route("/api/v1/cluster:join", post(acts::join))
         .route("/api/v1/cluster:leave", post(acts::leave))
+        .route("/api/v1/cluster:query", post(acts::query))
+        .route("/api/v1/cluster:event", post(acts::event))
+        .route("/api/v1/cluster:keys", post(acts::keys))
         .route("/api/v1/config:reload", post(acts::reload))
 }
 

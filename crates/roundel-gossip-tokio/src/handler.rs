@@ -6,6 +6,7 @@
 mod run;
 
 use std::collections::VecDeque;
+use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -111,6 +112,21 @@ fn filter(word: &str) -> Result<Filter, HandlerError> {
         Some(("user", name)) => Ok(Filter::Named("user", name.to_owned())),
         Some(("query", name)) => Ok(Filter::Named("query", name.to_owned())),
         _ => Err(HandlerError::Event(word.to_owned())),
+    }
+}
+
+/// As it is read.
+impl fmt::Display for Handler {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (i, filter) in self.filters.iter().enumerate() {
+            let comma = if i == 0 { "" } else { "," };
+            match filter {
+                Filter::All => write!(f, "{comma}*")?,
+                Filter::Kind(kind) => write!(f, "{comma}{kind}")?,
+                Filter::Named(kind, name) => write!(f, "{comma}{kind}:{name}")?,
+            }
+        }
+        write!(f, "={}", self.script)
     }
 }
 

@@ -74,6 +74,13 @@ pub async fn start(mut config: Config) -> Result<Handle, StartError> {
         now,
     )?;
     let members = Arc::new(node.members().cloned().collect());
+    if config.keys.is_empty() && !sockets.local.ip().to_canonical().is_loopback() {
+        tracing::warn!(
+            "gossip is NOT encrypted: whoever reaches {} can add and remove servers; make a key \
+             with `roundel keygen` and give it to all members with --gossip-key-file",
+            sockets.local
+        );
+    }
     let (members_tx, members) = watch::channel(members);
     let (stats_tx, stats) = watch::channel(node.stats());
     let (clocks_tx, clocks) = watch::channel(node.clocks());

@@ -33,6 +33,9 @@ fn gossip(args: &GossipArgs) -> Result<roundel_gossip_tokio::Config, Fault> {
         tags: args.tags.iter().cloned().collect(),
         join: args.join.clone(),
         keys: keys(args)?,
+        keyring: args.gossip_keyring_file.clone(),
+        snapshot: args.gossip_snapshot.clone(),
+        handlers: args.event_handlers.clone(),
         ..roundel_gossip_tokio::Config::default()
     })
 }

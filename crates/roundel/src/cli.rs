@@ -8,6 +8,7 @@ use std::time::Duration;
 use clap::builder::BoolishValueParser;
 use clap::{Args, Parser, Subcommand};
 use roundel_balance::{CheckKind, Policy};
+use roundel_gossip_tokio::Handler;
 use roundel_model::{Name, Weight};
 
 use crate::config::{LogFormat, check_word, cookie_name, policy};
@@ -46,6 +47,14 @@ pub enum Command {
     Join(JoinArgs),
     /// Make a running balancer leave the gossip
     Leave(OperatorArgs),
+    /// Make a new key for the gossip
+    Keygen,
+    /// Change or list the keys of all members
+    Keys(KeysArgs),
+    /// Ask the members something and print their answers
+    Query(QueryArgs),
+    /// Announce a user event to the members
+    Event(EventArgs),
     /// Show a running balancer's servers and numbers
     Stat(ReaderArgs),
     /// Take no new clients on a server; sticky ones stay
@@ -127,6 +136,19 @@ pub struct GossipArgs {
         hide_env_values = true
     )]
     pub gossip_key: Option<String>,
+    /// File that keeps the keys when they are rotated (JSON, mode 0600); begins with the key given
+    #[arg(long, value_name = "FILE", env = "ROUNDEL_GOSSIP_KEYRING_FILE")]
+    pub gossip_keyring_file: Option<PathBuf>,
+    /// File that keeps the known members, to find them again without a seed
+    #[arg(long, value_name = "FILE", env = "ROUNDEL_GOSSIP_SNAPSHOT")]
+    pub gossip_snapshot: Option<PathBuf>,
+    /// Script to run for events, as with `serf agent`: `member-join,member-leave=SCRIPT`
+    #[arg(
+        long = "event-handler",
+        value_name = "[EVENTS=]SCRIPT",
+        env = "ROUNDEL_EVENT_HANDLER"
+    )]
+    pub event_handlers: Vec<Handler>,
     /// File that holds the key of the gossip
     #[arg(
         long,
@@ -310,6 +332,84 @@ pub struct JoinArgs {
     /// Members to join, `host[:port]`
     #[arg(required = true, value_name = "ADDR")]
     pub addresses: Vec<String>,
+}
+
+/// Flags of `keys`.
+#[derive(Debug, Clone, Args)]
+pub struct KeysArgs {
+    /// What to do
+    #[command(subcommand)]
+    pub act: KeysAct,
+}
+
+/// What to do with the keys of all members.
+#[derive(Debug, Clone, Subcommand)]
+pub enum KeysAct {
+    /// Add a key that decrypts
+    Install(KeyArgs),
+    /// Encrypt with an installed key
+    Use(KeyArgs),
+    /// Remove a key that does not encrypt
+    Remove(KeyArgs),
+    /// List the installed keys
+    List(OperatorArgs),
+}
+
+/// Flags of `keys install`, `use` and `remove`.
+#[derive(Debug, Clone, Args)]
+pub struct KeyArgs {
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub operator: OperatorArgs,
+    /// The key, base64
+    #[arg(value_name = "KEY")]
+    pub key: String,
+}
+
+/// Flags of `query`.
+#[derive(Debug, Clone, Args)]
+pub struct QueryArgs {
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub operator: OperatorArgs,
+    /// Only this member
+    #[arg(long = "node", value_name = "NAME")]
+    pub nodes: Vec<String>,
+    /// Only members whose tag matches a regular expression
+    #[arg(long = "tag", value_name = "K=REGEX", value_parser = value::pair)]
+    pub tags: Vec<(String, String)>,
+    /// How long to wait for answers [default: grows with the cluster, 3.2s below 10 members]
+    #[arg(long, value_name = "T", value_parser = value::duration)]
+    pub timeout: Option<Duration>,
+    /// How many members pass each answer on a second time
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub relay_factor: u8,
+    /// Want no acknowledgements
+    #[arg(long)]
+    pub no_ack: bool,
+    /// What is asked
+    #[arg(value_name = "NAME")]
+    pub name: String,
+    /// Arguments
+    #[arg(value_name = "PAYLOAD", default_value = "")]
+    pub payload: String,
+}
+
+/// Flags of `event`.
+#[derive(Debug, Clone, Args)]
+pub struct EventArgs {
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub operator: OperatorArgs,
+    /// Let handlers merge events of this name
+    #[arg(long)]
+    pub coalesce: bool,
+    /// What the event is called
+    #[arg(value_name = "NAME")]
+    pub name: String,
+    /// What it says
+    #[arg(value_name = "PAYLOAD", default_value = "")]
+    pub payload: String,
 }
 
 /// Flags of `drain`, `ready` and `maint`.

@@ -11,7 +11,7 @@ use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 
 /// How long one request may take.
-const LIMIT: Duration = Duration::from_secs(10);
+pub(crate) const LIMIT: Duration = Duration::from_secs(10);
 
 /// An answer.
 pub(crate) struct Answer {
@@ -23,6 +23,18 @@ pub(crate) struct Answer {
 ///
 /// Errors: an address that cannot be read or reached, a broken answer, too much time.
 pub(crate) async fn send(
+    method: Method,
+    base: &str,
+    path: &str,
+    token: Option<&str>,
+    body: Option<String>,
+) -> anyhow::Result<Answer> {
+    send_within(LIMIT, method, base, path, token, body).await
+}
+
+/// As [`send`], with another limit of time.
+pub(crate) async fn send_within(
+    limit: Duration,
     method: Method,
     base: &str,
     path: &str,
@@ -45,9 +57,9 @@ pub(crate) async fn send(
         request = request.header(CONTENT_TYPE, "application/json");
     }
     let request = request.body(Full::new(Bytes::from(body.unwrap_or_default())))?;
-    tokio::time::timeout(LIMIT, exchange(authority, request))
+    tokio::time::timeout(limit, exchange(authority, request))
         .await
-        .with_context(|| format!("{base} did not answer within {} s", LIMIT.as_secs()))?
+        .with_context(|| format!("{base} did not answer within {} s", limit.as_secs()))?
         .with_context(|| format!("cannot reach Roundel at {base}"))
 }
 

@@ -27,6 +27,7 @@ use crate::loader::Loader;
 use crate::managed::Managed;
 use crate::sources::Sources;
 
+mod cluster;
 mod gossip;
 mod orders;
 mod reload;

@@ -28,6 +28,8 @@ pub(crate) fn adjust(settings: &mut Settings) {
         if untouched("gossip.node_name") {
             "lb".clone_into(&mut gossip.node_name);
         }
+        // The toys know only the key given, and all of it ends together.
+        gossip.keyring = None;
     }
     if untouched("stats.admin") && settings.process.acts == Acts::Off {
         settings.process.acts = Acts::Loopback;
@@ -53,6 +55,8 @@ pub(crate) fn adjust(settings: &mut Settings) {
 pub(crate) fn run(servers: u16, loader: Loader, settings: Settings) -> anyhow::Result<()> {
     runtime()?.block_on(async {
         let mut signals = Signals::new()?;
+        let keys = settings.gossip.as_ref().map(|g| g.keys.clone());
+        let keys = keys.unwrap_or_default();
         let serving = Serving::start(loader, settings).await?;
         let gossip = serving
             .gossip()
@@ -60,7 +64,7 @@ pub(crate) fn run(servers: u16, loader: Loader, settings: Settings) -> anyhow::R
         let seed = gossip.local_addr();
         let mut toys = Vec::new();
         for number in 1..=servers {
-            toys.push(RunningToy::start(number, seed).await?);
+            toys.push(RunningToy::start(number, seed, keys.clone()).await?);
         }
         // The demo goes on when nobody reads.
         let _ = out::line(guide(&serving, servers, seed));
@@ -79,7 +83,7 @@ struct RunningToy {
 }
 
 impl RunningToy {
-    async fn start(number: u16, seed: SocketAddr) -> anyhow::Result<Self> {
+    async fn start(number: u16, seed: SocketAddr, keys: Vec<Vec<u8>>) -> anyhow::Result<Self> {
         let name = format!("webapp-{number}");
         let local = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
         let listener = TcpListener::bind(local).await?;
@@ -97,6 +101,7 @@ impl RunningToy {
             listen: local,
             tags: tags.map(|(k, v)| (k.to_owned(), v)).into(),
             join: vec![seed.to_string()],
+            keys,
             ..roundel_gossip_tokio::Config::default()
         })
         .await?;

@@ -1,6 +1,7 @@
 //! The verbs that read or steer a running balancer.
 
 use std::path::Path;
+use std::time::Duration;
 
 use anyhow::{Context, bail};
 use hyper::{Method, StatusCode};
@@ -15,6 +16,7 @@ use crate::cli::{
 };
 use crate::{client, out};
 
+pub(crate) mod cluster;
 mod tables;
 
 /// Asks whether a running Roundel (or anything) is well. Errors: it is not.
@@ -122,6 +124,23 @@ async fn act(
         };
         return command_line(socket, line).await;
     }
+    let value = post(args, path, body, client::LIMIT).await?;
+    if args.reader.json {
+        return print_json(&value);
+    }
+    if let Some(text) = value["text"].as_str() {
+        out::line(text)?;
+    }
+    Ok(())
+}
+
+/// Acts through HTTP and gives what the balancer says. Errors: it refuses, or says nothing.
+async fn post(
+    args: &OperatorArgs,
+    path: &str,
+    body: Option<Value>,
+    limit: Duration,
+) -> anyhow::Result<Value> {
     let token = match &args.admin_token_file {
         Some(file) => Some(
             std::fs::read_to_string(file)
@@ -131,18 +150,13 @@ async fn act(
     };
     let token = token.as_deref().map(str::trim);
     let body = body.map(|b| b.to_string());
-    let answer = client::send(Method::POST, &args.reader.stats, path, token, body).await?;
+    let base = &args.reader.stats;
+    let answer = client::send_within(limit, Method::POST, base, path, token, body).await?;
     let value: Value = serde_json::from_slice(&answer.body).unwrap_or_default();
     if !answer.status.is_success() {
         bail!("{}", refusal(answer.status, &value));
     }
-    if args.reader.json {
-        return print_json(&value);
-    }
-    if let Some(text) = value["text"].as_str() {
-        out::line(text)?;
-    }
-    Ok(())
+    Ok(value)
 }
 
 /// Why an act was refused, in the balancer's words, which name the cure.

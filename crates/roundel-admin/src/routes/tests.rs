@@ -241,6 +241,7 @@ async fn acts_reach_the_writer_and_its_answer_comes_back() {
     };
     let done = Ok(Outcome {
         text: "drains".into(),
+        data: None,
     });
     let (answer, command) = tokio::join!(call(DRAIN, ""), obey(&mut rig, done));
     assert_eq!(answer.unwrap().status(), 200);

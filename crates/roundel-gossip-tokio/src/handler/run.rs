@@ -32,7 +32,7 @@ pub(super) async fn run(handle: Handle, script: &str, happening: &Happening, lim
     let mut child = match command.spawn() {
         Ok(child) => child,
         Err(error) => {
-            tracing::warn!(script, %error, "cannot run the event handler");
+            tracing::warn!(target: "event_handler", script, %error, "cannot run the event handler");
             return;
         }
     };
@@ -61,17 +61,17 @@ pub(super) async fn run(handle: Handle, script: &str, happening: &Happening, lim
     };
     let took = begun.elapsed();
     if took > SLOW {
-        tracing::warn!(script, ?took, "the event handler is slow");
+        tracing::warn!(target: "event_handler", script, ?took, "the event handler is slow");
     }
     match status {
         Ok(status) if !status.success() => {
-            tracing::warn!(script, %status, output = shown(&err), "the event handler failed");
+            tracing::warn!(target: "event_handler", script, %status, output = shown(&err), "the event handler failed");
         }
         // Another may have reaped it.
         Ok(_) | Err(_) => {
-            tracing::info!(script, output = shown(&out), "the event handler ran");
+            tracing::info!(target: "event_handler", script, output = shown(&out), "the event handler ran");
             if !err.is_empty() {
-                tracing::info!(script, output = shown(&err), "the event handler complained");
+                tracing::info!(target: "event_handler", script, output = shown(&err), "the event handler complained");
             }
         }
     }
@@ -79,7 +79,7 @@ pub(super) async fn run(handle: Handle, script: &str, happening: &Happening, lim
         && !out.is_empty()
         && let Err(error) = handle.respond(*id, out).await
     {
-        tracing::warn!(script, %error, "the event handler's answer cannot be sent");
+        tracing::warn!(target: "event_handler", script, %error, "the event handler's answer cannot be sent");
     }
 }
 

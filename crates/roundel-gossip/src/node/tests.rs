@@ -184,6 +184,7 @@ impl Bench {
     }
 }
 
+mod keys;
 mod queries;
 
 #[test]

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 use roundel_balance::{CheckKind, Policy};
+use roundel_gossip_tokio::{Handler, HandlerError};
 use roundel_model::Name;
 
 use super::LogFormat;
@@ -66,6 +67,9 @@ pub(super) struct GossipTable {
     pub(super) join: Maybe<Vec<String>>,
     pub(super) node_name: Maybe<Name>,
     pub(super) key_file: Maybe<PathBuf>,
+    pub(super) keyring_file: Maybe<PathBuf>,
+    pub(super) snapshot: Maybe<PathBuf>,
+    pub(super) event_handlers: Maybe<Vec<Handler>>,
     pub(super) tags: BTreeMap<String, At<String>>,
 }
 
@@ -167,6 +171,12 @@ impl GossipTable {
             }),
             node_name: s.get("node_name", Item::name),
             key_file: s.get("key_file", |i| i.text().map(PathBuf::from)),
+            keyring_file: s.get("keyring_file", |i| i.text().map(PathBuf::from)),
+            snapshot: s.get("snapshot", |i| i.text().map(PathBuf::from)),
+            event_handlers: s.get("event_handlers", |i| {
+                let handlers = i.list_of(|item| item.parse(handler));
+                Some(handlers.into_iter().map(|h| h.value).collect())
+            }),
             tags: BTreeMap::new(),
         };
         if let Some(tags) = section(s, "tags", "{ zone = \"a\" }") {
@@ -177,10 +187,7 @@ impl GossipTable {
                 }
             }
         }
-        s.finish(&[
-            ("key", "secrets do not belong in this file: use key_file"),
-            ("snapshot", "members are learnt again from any seed"),
-        ]);
+        s.finish(&[("key", "secrets do not belong in this file: use key_file")]);
         table
     }
 }
@@ -299,4 +306,10 @@ pub(crate) fn check_word(text: &str) -> Result<CheckKind, value::Fault> {
         "tcp" => Ok(CheckKind::Tcp),
         _ => check_kind(text),
     }
+}
+
+fn handler(text: &str) -> Result<Handler, value::Fault> {
+    let hint = "write \"member-join,member-leave=/etc/roundel/log.sh\"";
+    text.parse()
+        .map_err(|error: HandlerError| value::Fault::new(error.to_string(), hint))
 }

@@ -32,6 +32,15 @@ impl Display for Settings {
             if !gossip.keys.is_empty() {
                 out.note("encrypted");
             }
+            if let Some(path) = &gossip.keyring {
+                out.line("keyring_file", quote(path.display()));
+            }
+            if let Some(path) = &gossip.snapshot {
+                out.line("snapshot", quote(path.display()));
+            }
+            if !gossip.handlers.is_empty() {
+                out.line("event_handlers", list(gossip.handlers.iter().map(quote)));
+            }
         }
         for frontend in &self.frontends {
             out.frontend(frontend);

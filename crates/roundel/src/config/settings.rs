@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 use roundel_balance::{CheckSpec, OutlierSpec, Policy, RetryBudget, StickyKey};
+use roundel_gossip_tokio::Handler;
 use roundel_model::{Name, Weight};
 use roundel_proxy::{ClientTimeouts, HashOn, Limits, Listen, Marks, ServerTimeouts, Sticky};
 
@@ -129,6 +130,12 @@ pub struct Gossip {
     pub tags: BTreeMap<String, String>,
     /// Keys of 16, 24 or 32 bytes; the first encrypts. Empty: no encryption.
     pub keys: Vec<Vec<u8>>,
+    /// Where rotated keys are kept.
+    pub keyring: Option<PathBuf>,
+    /// Where the known members are kept.
+    pub snapshot: Option<PathBuf>,
+    /// Scripts to run for events.
+    pub handlers: Vec<Handler>,
 }
 
 /// Listening addresses and the rules that choose a backend.

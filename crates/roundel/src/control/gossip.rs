@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use roundel_admin::status::EventKind;
 use roundel_balance::ServerId;
-use roundel_gossip_tokio::{Event, Member};
+use roundel_gossip_tokio::{DropReason, Event, Member};
 use roundel_model::{Name, SourceKind};
 
 use super::Control;
@@ -115,12 +115,31 @@ impl Control {
                 format!("name claimed by {refused}; {kept} keeps it"),
                 None,
             ),
-            Event::Dropped { from, reason } => log.add(
+            Event::Dropped { from, reason } => {
+                let why = match reason {
+                    DropReason::Unauthenticated => "not encrypted with a key of this cluster",
+                    other => other.as_str(),
+                };
+                let text = format!("refused what {from} sent: {why}");
+                log.add(EventKind::Other, "gossip", text, None);
+            }
+            Event::KeysChanged { act, by, installed } => {
+                // The name comes from the network.
+                let by = by.escape_default();
+                let text = format!("{act} ordered by {by}: {installed} gossip keys installed");
+                log.add(EventKind::Other, "gossip", text, None);
+            }
+            Event::Voted { kept: false, .. } => log.add(
                 EventKind::Other,
                 "gossip",
-                format!("refused what {from} sent: {reason}"),
+                "another member has this node's name; choose another with --node-name".to_owned(),
                 None,
             ),
+            Event::User { name, payload, .. } => {
+                let bytes = payload.len();
+                let text = format!("user event {}, {bytes} bytes", name.escape_default());
+                log.add(EventKind::Other, "gossip", text, None);
+            }
             _ => {}
         }
     }

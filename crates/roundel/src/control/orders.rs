@@ -56,6 +56,16 @@ impl Control {
             Command::Leave { member: Some(_) } => Err(CommandError::Refused(
                 "This version cannot remove a failed member; it is forgotten by itself.".to_owned(),
             )),
+            Command::Query(_) | Command::UserEvent { .. } | Command::Keys { .. } => {
+                match &self.parts.gossip {
+                    Some(view) => {
+                        let log = self.parts.log.clone();
+                        super::cluster::carry_out(view.handle(), log, command, who, reply);
+                    }
+                    None => drop(reply.send(Err(gossip_is_off()))),
+                }
+                return;
+            }
             Command::Reload => self.reload("an operator").map_err(CommandError::Failed),
             command => self.order_server(command),
         };
@@ -95,9 +105,12 @@ impl Control {
             Command::DelServer { backend, server } => {
                 self.managed(&backend)?.remove_by_hand(now, &server)
             }
-            Command::Join { .. } | Command::Leave { .. } | Command::Reload => {
-                unreachable!("handled before")
-            }
+            Command::Join { .. }
+            | Command::Leave { .. }
+            | Command::Query(_)
+            | Command::UserEvent { .. }
+            | Command::Keys { .. }
+            | Command::Reload => unreachable!("handled before"),
         }
     }
 
@@ -109,7 +122,7 @@ impl Control {
 }
 
 fn outcome(text: String) -> Outcome {
-    Outcome { text }
+    Outcome { text, data: None }
 }
 
 fn gossip_is_off() -> CommandError {

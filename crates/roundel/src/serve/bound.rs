@@ -104,6 +104,9 @@ pub(super) async fn start_gossip(gossip: &Gossip, more: Vec<String>) -> anyhow::
         tags: gossip.tags.clone(),
         join: gossip.join.iter().cloned().chain(more).collect(),
         keys: gossip.keys.clone(),
+        keyring: gossip.keyring.clone(),
+        snapshot: gossip.snapshot.clone(),
+        handlers: gossip.handlers.clone(),
         ..roundel_gossip_tokio::Config::default()
     };
     roundel_gossip_tokio::start(config).await.map_err(|error| {

@@ -11,6 +11,7 @@ mod agent;
 mod balancer;
 mod browser;
 mod changes;
+mod cluster;
 mod configuration;
 mod demo;
 mod driver;

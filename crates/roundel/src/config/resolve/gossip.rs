@@ -24,6 +24,9 @@ impl Merge<'_> {
             "tags",
             "gossip_key",
             "gossip_key_file",
+            "gossip_keyring_file",
+            "gossip_snapshot",
+            "event_handlers",
         ];
         let flagged = flags.iter().any(|id| self.given.origin(id).is_some());
         if self.source.is_some() && file.gossip.is_none() && !flagged {
@@ -37,6 +40,7 @@ impl Merge<'_> {
         tags.entry("role".to_owned())
             .or_insert_with(|| "balancer".to_owned());
         let keys = self.keys(table);
+        let handlers = Some(args.event_handlers.clone()).filter(|list| !list.is_empty());
         Some(Gossip {
             listen: self.choose(
                 "gossip.listen",
@@ -65,6 +69,22 @@ impl Merge<'_> {
                 .to_string(),
             tags,
             keys,
+            keyring: self.pick(
+                "gossip.keyring_file",
+                ("gossip_keyring_file", args.gossip_keyring_file.as_ref()),
+                table.keyring_file.as_ref(),
+            ),
+            snapshot: self.pick(
+                "gossip.snapshot",
+                ("gossip_snapshot", args.gossip_snapshot.as_ref()),
+                table.snapshot.as_ref(),
+            ),
+            handlers: self.choose(
+                "gossip.event_handlers",
+                ("event_handlers", handlers.as_ref()),
+                table.event_handlers.as_ref(),
+                Vec::new(),
+            ),
         })
     }
 
@@ -115,7 +135,7 @@ pub(crate) fn read_key(text: &str) -> Result<Vec<u8>, Fault> {
         .ok_or_else(|| {
             Fault::new(
                 "the gossip key is not base64 of 16, 24 or 32 bytes",
-                "make one by `serf keygen`, or `head -c 32 /dev/urandom | base64`",
+                "make one by `roundel keygen`",
             )
         })
 }
