@@ -23,6 +23,7 @@ mod host;
 mod loader;
 mod logging;
 mod managed;
+mod manager;
 mod operator;
 mod out;
 mod proc;

@@ -23,6 +23,7 @@ use crate::event_log::EventLog;
 use crate::handover::heir::{Heir, Inherited};
 use crate::handover::successor::Program;
 use crate::loader::Loader;
+use crate::manager;
 use crate::routes::{self, Balancers};
 use crate::signals::{self, Signals};
 use crate::sources::Sources;
@@ -37,6 +38,9 @@ use bound::Bound;
 /// How long what waits for the log's writer may hold up the end.
 const FLUSH: Duration = Duration::from_millis(500);
 
+/// How long a reload may take until the service manager is told that we serve in any case.
+const RELOAD: Duration = Duration::from_secs(5);
+
 /// Makes the runtime of everything but requests: gossip, checks, sources, page.
 pub(crate) fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
     // The control task runs on the calling thread; rendering pages does not hold it up.
@@ -49,13 +53,13 @@ pub(crate) fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
 
 /// The verb `serve`.
 pub(crate) fn run(loader: Loader, settings: Settings) -> anyhow::Result<()> {
+    let mut inherited = Inherited::from_manager();
     runtime()?.block_on(async {
         let mut signals = Signals::new()?;
         let program = match loader.is_repeatable() {
             true => Some(Program::current()?),
             false => None,
         };
-        let mut inherited = Inherited::default();
         let heir = Heir::called(&mut inherited)?;
         let mut serving = Serving::start_with(loader, settings, inherited, heir).await?;
         serving.program = program;
@@ -170,6 +174,7 @@ impl Serving {
         if let Some(heir) = heir {
             heir.ready();
         }
+        manager::ready();
         Ok(serving)
     }
 
@@ -219,6 +224,8 @@ impl Serving {
             self.tasks
                 .spawn(crate::watch::follow(file.to_owned(), asks));
         }
+        self.tasks
+            .spawn(manager::keep_alive(Arc::clone(&self.proxy)));
         Ok(self)
     }
 
@@ -243,7 +250,7 @@ impl Serving {
         let signal = loop {
             match signals.next().await {
                 signals::Ask::Reload => {
-                    let _ = self.asks.send(Ask::Reload("SIGHUP")).await;
+                    self.reload().await;
                 }
                 signals::Ask::Renew => {
                     let taken = tokio::select! {
@@ -270,9 +277,24 @@ impl Serving {
         self.stop().await;
     }
 
+    /// Has the configuration read again, and waits until it was.
+    async fn reload(&self) {
+        manager::reloading();
+        let reloads = |s: &Snapshot| s.config.reloads_ok_total + s.config.reloads_failed_total;
+        let mut newest = self.newest.clone();
+        let before = reloads(&newest.borrow_and_update());
+        let _ = self.asks.send(Ask::Reload("SIGHUP")).await;
+        let done = newest.wait_for(|snapshot| reloads(snapshot) > before);
+        let _ = tokio::time::timeout(RELOAD, done).await;
+        manager::ready();
+    }
+
     /// Not ready, out of the gossip, no new connections, until those open have ended.
     async fn drain(&self) -> u64 {
         let deadline = Instant::now() + self.drain_timeout;
+        if !self.handed_over() {
+            manager::stopping();
+        }
         self.admin.set_draining();
         let _ = self.asks.send(Ask::Draining).await;
         let leave = async {

@@ -7,6 +7,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixListener;
 use std::path::Path;
 
+use listenfd::ListenFd;
 use rustix::net::AddressFamily;
 use rustix::net::sockopt::socket_domain;
 
@@ -20,6 +21,26 @@ pub(crate) struct Inherited {
 }
 
 impl Inherited {
+    /// Takes what the service manager opened for us (`sd_listen_fds(3)`). The names that it gave
+    /// do not matter, since the addresses say what each socket is for.
+    pub(crate) fn from_manager() -> Self {
+        let mut passed = ListenFd::from_env();
+        let mut inherited = Self::default();
+        for index in 0..passed.len() {
+            if let Ok(Some(listener)) = passed.take_tcp_listener(index) {
+                inherited.tcp.push(listener);
+            } else if let Ok(Some(listener)) = passed.take_unix_listener(index) {
+                inherited.unix.push(listener);
+            } else {
+                tracing::warn!(
+                    "descriptor {} of the service manager is no stream socket",
+                    index + 3
+                );
+            }
+        }
+        inherited
+    }
+
     fn add(&mut self, socket: OwnedFd) {
         match socket_domain(&socket) {
             Ok(AddressFamily::UNIX) => self.unix.push(socket.into()),

@@ -46,6 +46,8 @@ impl Successor {
         )?;
         let child = Command::new(&program.path)
             .args(&program.args)
+            // It names us; without it the watchdog's interval is for whoever reads it.
+            .env_remove("WATCHDOG_PID")
             .env(VARIABLE, std::process::id().to_string())
             .stdin(Stdio::from(theirs))
             .spawn()?;

@@ -24,5 +24,6 @@ mod renewal;
 mod serf;
 mod servers;
 mod shutdown;
+mod systemd;
 mod tools;
 mod turns;
