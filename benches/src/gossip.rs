@@ -69,6 +69,9 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     }
     let mut table = Table::new();
     let pairs: Vec<Pair> = options.nodes.iter().map(|n| pair(*n, options)).collect();
+    if let Some(folder) = &options.out {
+        std::fs::write(folder.join("gossip.svg"), picture::draw(&pairs))?;
+    }
     for pair in &pairs {
         spread_rows(&mut table, pair, options);
     }
@@ -78,7 +81,6 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     small_cluster_rows(&mut table, options);
     node_rows(&mut table)?;
     if let Some(folder) = &options.out {
-        std::fs::write(folder.join("gossip.svg"), picture::draw(&pairs))?;
         std::fs::write(folder.join("gossip-sim.md"), &table.text)?;
     }
     Ok(())

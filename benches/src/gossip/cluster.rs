@@ -57,7 +57,7 @@ pub(super) fn spread(n: usize, loss: f64, timings: &Timings, rounds: usize, seed
     });
     world.run(SECOND);
     for round in 0..rounds {
-        world.run(Duration::from_millis(rng.u64(..1000)));
+        world.run(Duration::from_millis(rng.u64(..200)));
         let origin = rng.usize(..n);
         current.borrow_mut().clone_from(&world.peers[origin].name);
         heard.borrow_mut().clear();
@@ -67,7 +67,7 @@ pub(super) fn spread(n: usize, loss: f64, timings: &Timings, rounds: usize, seed
             node.set_tags(now, tags).expect("the tags are short");
         });
         // All transmissions are used up by then.
-        world.run(SECOND * 3);
+        world.run(if n < 100 { SECOND * 3 / 2 } else { SECOND * 3 });
         // The first is told by the origin itself.
         let heard = heard.borrow();
         let others = heard.iter().skip(1);
