@@ -37,15 +37,15 @@ fn listen<T: 'static>(
 }
 
 /// Lets members in turn change their tags, and looks when the others know. State exchanges are
-/// off, so what gossip misses is missed. In large clusters and on a bad network probes are off
-/// too, as in the model, so that the suspicions of thousands do not drown what is measured.
+/// off, so what gossip misses is missed. Probes are off, as in the model: nothing rides on them,
+/// and on a bad network the suspicions of thousands do not drown what is measured.
 pub(super) fn spread(n: usize, loss: f64, timings: &Timings, rounds: usize, seed: u64) -> Spread {
     let never = SECOND * 1_000_000;
-    let mut timings = timings.clone();
-    timings.push_pull_interval = never;
-    if n >= 500 || loss > 0.0 {
-        timings.probe_interval = never;
-    }
+    let timings = Timings {
+        probe_interval: never,
+        push_pull_interval: never,
+        ..timings.clone()
+    };
     let mut world = World::settled(seed, network(loss), timings, n);
     let mut rng = fastrand::Rng::with_seed(seed);
     let mut spread = Spread::new(n);

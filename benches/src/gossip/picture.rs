@@ -19,14 +19,39 @@ const POINTS: usize = 140;
 struct Panel {
     left: f64,
     title: &'static str,
-    /// Seconds at the right edge.
-    seconds: f64,
-    step: f64,
+    scale: Scale,
+    ticks: &'static [(f64, &'static str)],
+}
+
+/// How seconds lie along a panel.
+enum Scale {
+    /// From 0 to these.
+    Even(f64),
+    /// From the first to the second, each tenfold as wide as the one before.
+    Tenfold(f64, f64),
+}
+
+impl Scale {
+    /// Seconds at a part of the width.
+    fn seconds(&self, part: f64) -> f64 {
+        match self {
+            Self::Even(end) => part * end,
+            Self::Tenfold(start, end) => start * (end / start).powf(part),
+        }
+    }
+
+    /// The part of the width at which these seconds lie.
+    fn part(&self, seconds: f64) -> f64 {
+        match self {
+            Self::Even(end) => seconds / end,
+            Self::Tenfold(start, end) => (seconds / start).ln() / (end / start).ln(),
+        }
+    }
 }
 
 impl Panel {
-    fn at(&self, seconds: f64, share: f64) -> (f64, f64) {
-        let x = self.left + WIDTH * seconds / self.seconds;
+    fn at(&self, part: f64, share: f64) -> (f64, f64) {
+        let x = self.left + WIDTH * part;
         (x, 70.0 + HEIGHT * (1.0 - share))
     }
 
@@ -47,13 +72,11 @@ impl Panel {
                 share * 100.0
             );
         }
-        let ticks = (self.seconds / self.step).round() as usize;
-        for tick in 0..=ticks {
-            let seconds = tick as f64 * self.step;
-            let (x, y) = self.at(seconds, 0.0);
+        for (seconds, label) in self.ticks {
+            let (x, y) = self.at(self.scale.part(*seconds), 0.0);
             let _ = writeln!(
                 svg,
-                "<text x='{x}' y='{}' class='x'>{seconds} s</text>",
+                "<text x='{x:.1}' y='{}' class='x'>{label}</text>",
                 y + 18.0
             );
         }
@@ -62,8 +85,8 @@ impl Panel {
     fn curve(&self, svg: &mut String, colour: &str, dashed: bool, share_at: impl Fn(f64) -> f64) {
         let mut path = String::new();
         for point in 0..=POINTS {
-            let seconds = self.seconds * point as f64 / POINTS as f64;
-            let (x, y) = self.at(seconds, share_at(seconds));
+            let part = point as f64 / POINTS as f64;
+            let (x, y) = self.at(part, share_at(self.scale.seconds(part)));
             let command = if point == 0 { 'M' } else { 'L' };
             let _ = write!(path, "{command}{x:.1} {y:.1}");
         }
@@ -88,15 +111,27 @@ pub(super) fn draw(pairs: &[Pair]) -> String {
     );
     let spread = Panel {
         left: 60.0,
-        title: "Members that have a broadcast, by time since it was sent",
-        seconds: 1.6,
-        step: 0.2,
+        title: "Members reached by a broadcast, after",
+        scale: Scale::Tenfold(0.001, 2.0),
+        ticks: &[
+            (0.001, "1 ms"),
+            (0.01, "10 ms"),
+            (0.1, "0.1 s"),
+            (1.0, "1 s"),
+        ],
     };
     let detection = Panel {
         left: 560.0,
-        title: "Crashes declared failed, by time since the crash",
-        seconds: 25.0,
-        step: 5.0,
+        title: "Crashes declared failed, after",
+        scale: Scale::Even(25.0),
+        ticks: &[
+            (0.0, "0 s"),
+            (5.0, "5 s"),
+            (10.0, "10 s"),
+            (15.0, "15 s"),
+            (20.0, "20 s"),
+            (25.0, "25 s"),
+        ],
     };
     spread.frame(&mut svg);
     detection.frame(&mut svg);
