@@ -97,10 +97,22 @@ impl Stage {
 
     /// Waits for the `n`-th line of the access log.
     pub(crate) fn log_line(&self, n: usize) -> String {
+        self.wait_log(|text| text.lines().nth(n).map(str::to_owned))
+    }
+
+    /// The first log line that holds `needle`; workers write theirs in no common order.
+    pub(crate) fn log_line_of(&self, needle: &str) -> String {
+        self.wait_log(|text| {
+            let mut lines = text.lines();
+            lines.find(|line| line.contains(needle)).map(str::to_owned)
+        })
+    }
+
+    fn wait_log(&self, find: impl Fn(&str) -> Option<String>) -> String {
         roundel_testkit::wait_for("a log line", PATIENCE, || {
             self.log.flush(Duration::from_secs(1));
             let text = String::from_utf8(self.lines.0.lock().unwrap().clone()).unwrap();
-            text.lines().nth(n).map(str::to_owned)
+            find(&text)
         })
     }
 }

@@ -18,6 +18,8 @@ fn nobody() -> SocketAddr {
     free_address()
 }
 
+/// An agent around a shell. It logs its command, so what a test waits for is spelt with quotes in
+/// between: only the app's own output matches.
 fn shell(script: &str) -> Agent {
     Agent::with("app", nobody(), &[], Some(&["sh", "-c", script]))
 }
@@ -32,10 +34,10 @@ fn the_apps_exit_code_is_passed_on() {
 
 #[test]
 fn signals_are_passed_on() {
-    let script = "trap 'echo got-hup' HUP; trap 'echo got-usr1' USR1; trap 'exit 7' TERM; \
-                  echo up; while :; do sleep 0.02; done";
+    let script = "trap 'echo got-h\"\"up' HUP; trap 'echo got-u\"\"sr1' USR1; trap 'exit 7' TERM; \
+                  echo re''ady; while :; do sleep 0.02; done";
     let mut agent = shell(script);
-    agent.process.wait_line("up", SOON);
+    agent.process.wait_line("ready", SOON);
     agent.process.signal(Signal::HUP);
     agent.process.wait_line("got-hup", SOON);
     agent.process.signal(Signal::USR1);
@@ -48,7 +50,7 @@ fn signals_are_passed_on() {
 fn orphans_are_reaped_and_the_app_is_not_lost() {
     // The inner shell ends at once: its child becomes an orphan of the agent, and then a zombie.
     let script = "(sh -c 'sleep 0.2' &) ; (sh -c 'sleep 0.3' &) ; trap 'exit 5' TERM; \
-                  sleep 0.6; echo over; while :; do sleep 0.02; done";
+                  sleep 0.6; echo o''ver; while :; do sleep 0.02; done";
     let mut agent = shell(script);
     agent.process.wait_line("over", SOON);
     let zombie = |pid: &u32| {
@@ -73,7 +75,7 @@ fn it_is_process_1_of_a_container() {
         env!("CARGO_BIN_EXE_roundel"),
         free_address(),
         nobody(),
-        "(sleep 0.1 &); echo pid $PPID; trap \"exit 9\" TERM; while :; do sleep 0.02; done"
+        "(sleep 0.1 &); trap \"exit 9\" TERM; echo pid $PPID; while :; do sleep 0.02; done"
     );
     let mut command = std::process::Command::new(unshare);
     command.args([
