@@ -324,8 +324,15 @@ impl World {
         if due.life.is_some_and(|life| life != peer.life) {
             return;
         }
+        // An earlier waking took the place of this one.
+        if matches!(due.what, What::Wake) && peer.wake != Some(due.at) {
+            return;
+        }
         if let Some(until) = peer.asleep.filter(|until| *until > self.now) {
             // Put off in the same order.
+            if matches!(due.what, What::Wake) {
+                peer.wake = Some(until);
+            }
             return self.push(index, due.life, until - self.now, due.what);
         }
         let now = peer.clock.local(self.now);
