@@ -329,11 +329,15 @@ impl World {
             return;
         }
         if let Some(until) = peer.asleep.filter(|until| *until > self.now) {
-            // Put off in the same order.
+            // Put off in the same order, but timers come first: whoever wakes up sees the time
+            // before what was said meanwhile.
+            let mut after = until - self.now;
             if matches!(due.what, What::Wake) {
                 peer.wake = Some(until);
+            } else {
+                after += Duration::from_micros(1);
             }
-            return self.push(index, due.life, until - self.now, due.what);
+            return self.push(index, due.life, after, due.what);
         }
         let now = peer.clock.local(self.now);
         if let What::Open { opener } = due.what {

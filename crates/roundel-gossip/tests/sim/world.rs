@@ -232,6 +232,8 @@ impl World {
         };
         match due.what {
             What::Datagram { from, bytes } => node.handle_datagram(now, from, &bytes),
+            // Another waking took the place of this one.
+            What::Wake if peer.wake != Some(now) => return,
             What::Wake => {
                 peer.wake = None;
                 if node.poll_timeout().is_some_and(|at| at <= now) {
