@@ -1,167 +1,214 @@
 //! The side-by-side comparison: same work, same machine, interleaved.
 //!
 //! The figure is CPU time per completed request: on-CPU nanoseconds of all threads of the
-//! serving process (`/proc/PID/task/*/schedstat`) over the requests that wrk completed. Each
-//! sample's ratio is taken against the mean of the two samples of the reference around it, so
+//! serving process (`/proc/PID/task/*/schedstat`) over the requests that were answered rightly.
+//! Each sample's ratio is taken against the mean of the reference's two samples around it, so
 //! that a neighbour's noise falls on both sides.
 
-mod peer;
-mod report;
-mod row;
+mod idle;
+mod markdown;
+mod outcome;
+mod own;
+pub(crate) mod peer;
+mod picture;
+pub(crate) mod rounds;
+pub(crate) mod row;
+pub(crate) mod sample;
+mod schedule;
 
-use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
-use self::peer::Peer;
+use self::outcome::{Outcome, RowResult};
+use self::peer::{NGINX, ORIGINS, OURS, Peer, Started};
+use self::rounds::{Cell, interleave};
 use self::row::Row;
+use self::schedule::Schedule;
+use crate::machine::{Cores, Machine, raise_file_limit};
+use crate::process::{Running, myself};
 
 #[derive(clap::Args)]
 pub(crate) struct Options {
-    /// The rows to run, by letter (see `--list`); all when not given.
+    /// The rows to run, by name (see `--list`); all when not given.
     #[arg(long, value_delimiter = ',')]
-    rows: Vec<char>,
-    /// Paired rounds per row; medians are taken over them.
-    #[arg(long, default_value_t = 5)]
-    rounds: usize,
-    /// Seconds per sample.
-    #[arg(long, default_value_t = 1)]
-    seconds: u64,
-    /// The Roundel binary to measure.
-    #[arg(long, default_value = "target/release/roundel")]
-    roundel: PathBuf,
-    /// Further HAProxy binaries to measure beside Debian's.
+    rows: Vec<String>,
+    /// Paired rounds per row; as many as there is time for, 5 to 9, when not given.
     #[arg(long)]
-    haproxy: Vec<PathBuf>,
-    /// Writes `compare.md` and `compare.json` into this folder.
+    rounds: Option<usize>,
+    /// The whole time, building included; samples get shorter to keep to it.
+    #[arg(long, default_value_t = 10.0)]
+    minutes: f64,
+    /// The Roundel to measure; built when not given.
     #[arg(long)]
-    out: Option<PathBuf>,
+    roundel: Option<PathBuf>,
+    #[command(flatten)]
+    named: peer::Named,
+    /// Where `compare.md`, `compare.json` and `compare.svg` go.
+    #[arg(long, default_value = "target/compare")]
+    out: PathBuf,
     /// Lists the rows and ends.
     #[arg(long)]
     list: bool,
 }
 
-/// One measurement of one peer.
-struct Sample {
-    cpu_us_per_request: f64,
-    requests_per_second: f64,
-    failed: u64,
+/// What every row of a run shares.
+pub(crate) struct Setting<'a> {
+    pub(crate) roundel: &'a Path,
+    pub(crate) scratch: &'a Path,
+    pub(crate) cores: &'a Cores,
+    /// How many files a process may have open.
+    pub(crate) files: u64,
+    pub(crate) rounds: usize,
+    /// How long a sample takes, and the unmeasured one before the first.
+    pub(crate) sample: Duration,
+    pub(crate) warm: Duration,
 }
-
-/// The core of the proxy and the core of everything else.
-const PROXY_CORE: &str = "0";
-const LOAD_CORE: &str = "1";
-const ORIGINS: [&str; 2] = ["127.0.0.1:19001", "127.0.0.1:19002"];
 
 pub(crate) fn run(options: &Options) -> Result<()> {
     if options.list {
-        row::ALL
-            .iter()
-            .for_each(|row| println!("{} {}", row.letter, row.title));
+        names().for_each(|(key, title)| println!("{key:8} {title}"));
         return Ok(());
     }
+    if cfg!(debug_assertions) {
+        eprintln!("without --release the load is the bottleneck; these figures are for trying out");
+    }
     peer::require_programs()?;
-    let scratch = tempfile::tempdir()?;
-    let _origin = Running(start_origin()?);
-    let peers = peer::all(&options.roundel, &options.haproxy, scratch.path())?;
-    let started = peers.iter().map(Peer::start).collect::<Result<Vec<_>>>()?;
-    let pids = started.iter().map(|child| child.0.id()).collect::<Vec<_>>();
-    let rows = row::ALL
-        .iter()
-        .filter(|r| options.rows.is_empty() || options.rows.contains(&r.letter));
-    let mut results = Vec::new();
-    for row in rows {
-        eprintln!("{} {}", row.letter, row.title);
-        results.push((row, measure(row, &peers, &pids, options, scratch.path())?));
-    }
-    report::write(&results, &peers, options)
-}
-
-/// A child process that ends with its owner.
-struct Running(Child);
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        // Already gone is as good as killed.
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-fn start_origin() -> Result<Child> {
-    let mut child = Command::new("taskset")
-        .args(["-c", LOAD_CORE])
-        .arg(std::env::current_exe()?)
-        .arg("origin")
-        .args(ORIGINS)
-        .stdout(Stdio::piped())
-        .spawn()
-        .context("cannot start the origin")?;
-    let mut line = String::new();
-    let out = child.stdout.as_mut().context("the origin has no output")?;
-    std::io::BufRead::read_line(&mut std::io::BufReader::new(out), &mut line)?;
-    if line.trim() != "ready" {
-        bail!("the origin did not start; are ports 19001 and 19002 free?");
-    }
-    Ok(child)
-}
-
-/// Samples of one row: per round one for each peer, then one more of the reference (peer 0).
-fn measure(
-    row: &Row,
-    peers: &[Peer],
-    pids: &[u32],
-    options: &Options,
-    scratch: &std::path::Path,
-) -> Result<Vec<Vec<Sample>>> {
-    let one = |index: usize| -> Result<Sample> {
-        let cpu = cpu_ns(pids[index])?;
-        let seconds = options.seconds * row.stretch;
-        let load = row.load(&peers[index], Duration::from_secs(seconds), scratch)?;
-        let spent = cpu_ns(pids[index])? - cpu;
-        if load.completed == 0 {
-            bail!(
-                "{}: no request completed in row {}",
-                peers[index].name,
-                row.letter
-            );
+    for key in &options.rows {
+        if names().all(|(known, _)| known != key) {
+            bail!("there is no row {key:?}; --list names them");
         }
-        Ok(Sample {
-            cpu_us_per_request: spent as f64 / 1e3 / load.completed as f64,
-            requests_per_second: load.completed as f64 / seconds as f64,
-            failed: load.failed,
-        })
+    }
+    let machine = Machine::look()?;
+    let cores = Cores::plan()?;
+    let files = raise_file_limit()?;
+    let roundel = match &options.roundel {
+        Some(binary) => binary.clone(),
+        None => build()?,
+    };
+    let scratch = tempfile::tempdir()?;
+    let peers = peer::all(&roundel, &options.named, scratch.path())?;
+    let wanted = |key: &str| options.rows.is_empty() || options.rows.iter().any(|k| k == key);
+    let rows: Vec<&Row> = row::ALL.iter().filter(|r| wanted(r.key)).collect();
+    let own: Vec<_> = own::ALL.iter().filter(|r| wanted(r.key)).collect();
+    let schedule = Schedule::plan(options, &rows, &own, peers.len())?;
+    eprintln!("{}", schedule.sentence());
+    let setting = Setting {
+        roundel: &roundel,
+        scratch: scratch.path(),
+        cores: &cores,
+        files,
+        rounds: schedule.rounds,
+        sample: schedule.sample,
+        warm: schedule::WARM,
+    };
+
+    let _origin = start_origin(&ORIGINS, &cores)?;
+    let mut outcome = Outcome::new(machine, &setting);
+    if wanted(idle::KEY) {
+        eprintln!("idle connections");
+        let measured = peers.iter().map(|peer| idle::measure(peer, &setting));
+        outcome.idle = measured.collect::<Result<_>>()?;
+    }
+    let started = peers
+        .iter()
+        .map(|peer| peer.start(&cores.proxy))
+        .collect::<Result<Vec<_>>>()?;
+    for row in rows {
+        eprintln!("{}", row.title);
+        outcome.rows.push(measure(row, &peers, &started, &setting)?);
+    }
+    let ours = peers.iter().position(|peer| peer.name == OURS);
+    let ours = &started[ours.context("Roundel always takes part")?];
+    for row in own {
+        eprintln!("{}", row.title);
+        outcome.own.push(own::run(row, ours, &setting)?);
+    }
+    outcome.peers = peers;
+    outcome.finish();
+    write(&outcome, &options.out)
+}
+
+/// Every row's name and title.
+fn names() -> impl Iterator<Item = (&'static str, &'static str)> {
+    let own = own::ALL.iter().map(|row| (row.key, row.title));
+    let idle = (idle::KEY, "private memory per idle keep-alive connection");
+    let rows = row::ALL.iter().map(|row| (row.key, row.title));
+    rows.chain(own).chain([idle])
+}
+
+/// Builds Roundel beside this program and says where it is.
+pub(crate) fn build() -> Result<PathBuf> {
+    eprintln!("building Roundel");
+    let cargo = std::env::var_os("CARGO").unwrap_or("cargo".into());
+    let manifest = concat!(env!("CARGO_MANIFEST_DIR"), "/../Cargo.toml");
+    let target = std::env::current_exe()?;
+    let target = target.parent().context("a program lies in a folder")?;
+    let status = Command::new(cargo)
+        .args(["build", "--release", "--quiet", "-p", "roundel"])
+        .args(["--manifest-path", manifest, "--target-dir"])
+        .arg(target.parent().context("a profile has a folder")?)
+        .status()
+        .context("cannot run cargo; name a binary with --roundel")?;
+    if !status.success() {
+        bail!("Roundel could not be built");
+    }
+    Ok(target.with_file_name("release").join("roundel"))
+}
+
+/// Starts servers that answer at once, beside the load.
+pub(crate) fn start_origin(listen: &[impl AsRef<str>], cores: &Cores) -> Result<Running> {
+    let mut command = myself(&cores.load)?;
+    command.arg("origin").stdout(Stdio::piped());
+    command.args(listen.iter().map(AsRef::as_ref));
+    let mut origin = Running::start(&mut command)?;
+    let ready = origin.wait_line("ready");
+    ready.context("the origin did not start; is another comparison running?")?;
+    Ok(origin)
+}
+
+fn measure(
+    row: &'static Row,
+    peers: &[Peer],
+    started: &[Started],
+    setting: &Setting<'_>,
+) -> Result<RowResult> {
+    let take = |index: usize, time: Duration| {
+        sample::take(&started[index], &row.work, &setting.cores.load, time)
+            .with_context(|| format!("{}, row {}", peers[index].name, row.key))
     };
     for index in 0..peers.len() {
-        one(index)?; // warm
+        take(index, setting.warm)?;
     }
-    (0..options.rounds)
-        .map(|round| {
-            let mut order: Vec<usize> = (1..peers.len()).collect();
-            if round % 2 == 1 {
-                order.reverse();
-            }
-            let mut samples: Vec<Option<Sample>> = (0..peers.len() + 1).map(|_| None).collect();
-            samples[0] = Some(one(0)?);
-            for index in order {
-                samples[index] = Some(one(index)?);
-            }
-            samples[peers.len()] = Some(one(0)?);
-            Ok(samples.into_iter().flatten().collect())
-        })
-        .collect()
+    let time = setting.sample * row.stretch;
+    let rounds = interleave(peers.len(), setting.rounds, |index| take(index, time))?;
+    let nginx = peers.iter().position(|peer| peer.name == NGINX);
+    let nginx = nginx.context("nginx always takes part")?;
+    let cells = (0..).zip(peers);
+    Ok(RowResult {
+        key: row.key,
+        title: row.title,
+        open_loop: row.work.rate.is_some(),
+        cells: cells
+            .map(|(index, peer)| Cell::of(&peer.name, &rounds, index, nginx))
+            .collect(),
+        bound: row.bound,
+        nginx_goal: row.nginx_goal,
+    })
 }
 
-/// On-CPU time of all threads of a process in nanoseconds.
-fn cpu_ns(pid: u32) -> Result<u64> {
-    let tasks = std::fs::read_dir(format!("/proc/{pid}/task"))
-        .with_context(|| format!("process {pid} is gone"))?;
-    let mut total = 0;
-    for task in tasks {
-        let text = std::fs::read_to_string(task?.path().join("schedstat"))?;
-        total += text.split(' ').next().unwrap_or("0").parse::<u64>()?;
-    }
-    Ok(total)
+fn write(outcome: &Outcome, folder: &Path) -> Result<()> {
+    let text = markdown::table(outcome);
+    println!("{text}");
+    std::fs::create_dir_all(folder)?;
+    std::fs::write(folder.join("compare.md"), text)?;
+    std::fs::write(
+        folder.join("compare.json"),
+        serde_json::to_string_pretty(outcome)?,
+    )?;
+    std::fs::write(folder.join("compare.svg"), picture::draw(outcome))?;
+    eprintln!("written to {}", folder.display());
+    Ok(())
 }

@@ -3,14 +3,18 @@
 //! Times run from what is done here (a start, a signal) to the balancer's own event, which it
 //! stamps with milliseconds; both read the same clock.
 
+mod alone;
 mod cast;
+mod drops;
+mod leaves;
 
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 
-use self::cast::{Balancer, Player, Stage};
+use self::cast::{Balancer, Stage};
+use self::drops::Drops;
 
 #[derive(clap::Args)]
 pub(crate) struct Options {
@@ -23,16 +27,46 @@ pub(crate) struct Options {
     /// Stock agents in the cluster, at most 60.
     #[arg(long, default_value_t = 25)]
     agents: usize,
-    /// Repetitions of each row.
+    /// Repetitions of each row; 100 or more give percentiles of 99.
     #[arg(long, default_value_t = 10)]
     rounds: usize,
+    /// Stock agents that leave before Roundel's nodes, in batches; 1000 for the figure.
+    #[arg(long, default_value_t = 40)]
+    leaves: usize,
+    /// Seconds for which the idle processes are measured.
+    #[arg(long, default_value_t = 20)]
+    idle: u64,
+    /// Only these rows; all if none is named.
+    #[arg(long, value_delimiter = ',')]
+    rows: Vec<Rows>,
+}
+
+/// Groups of rows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Rows {
+    /// Processor and memory of gossip alone, beside a Serf agent's.
+    Idle,
+    /// A stock agent comes and leaves.
+    Stock,
+    /// Roundel's agent comes and leaves.
+    Agent,
+    /// Agent and app are killed, without traffic and under traffic.
+    Kill,
+    /// A server's address falls silent under traffic; needs root and iptables.
+    Silent,
+    /// Many stock agents leave, and nobody reports one as failed.
+    Leaves,
 }
 
 /// Longest wait for any event.
 const PATIENCE: Duration = Duration::from_secs(20);
 
+/// Requests a second for each server: so many that every server is asked all the time.
+const RATE: f64 = 60.0;
+
 pub(crate) fn run(options: &Options) -> Result<()> {
     ensure!(options.agents <= 60, "at most 60 agents");
+    let wanted = |rows| options.rows.is_empty() || options.rows.contains(&rows);
     let stage = Stage::new(&options.roundel, &options.serf)?;
     let balancer = stage.balancer()?;
     let crowd = (0..options.agents)
@@ -47,11 +81,27 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         options.agents
     );
     println!("|---|---|---|");
-    idle_rows(&balancer, &crowd)?;
-    stock_rows(&stage, &balancer, options.rounds)?;
-    agent_rows(&stage, &balancer, options.rounds)?;
-    kill_row(&stage, &balancer, options.rounds, None)?;
-    kill_row(&stage, &balancer, options.rounds, Some(500.0))?;
+    let rounds = options.rounds;
+    let rate = RATE * (options.agents + 1) as f64;
+    if wanted(Rows::Idle) {
+        alone::rows(&stage, &balancer, &crowd, options.idle)?;
+    }
+    if wanted(Rows::Stock) {
+        stock_rows(&stage, &balancer, rounds)?;
+    }
+    if wanted(Rows::Agent) {
+        agent_rows(&stage, &balancer, rounds)?;
+    }
+    if wanted(Rows::Kill) {
+        kill_row(&stage, &balancer, rounds, None)?;
+        kill_row(&stage, &balancer, rounds, Some(rate))?;
+    }
+    if wanted(Rows::Silent) {
+        silent_row(&stage, &balancer, rounds, rate)?;
+    }
+    if wanted(Rows::Leaves) {
+        leaves::rows(&stage, &balancer, options.leaves)?;
+    }
     Ok(())
 }
 
@@ -69,45 +119,20 @@ impl Times {
             let rank = (q * self.0.len() as f64).ceil() as usize;
             self.0.get(rank.max(1) - 1).copied().unwrap_or(f64::NAN)
         };
+        let n = self.0.len();
         let (median, most) = (at(0.5), at(1.0));
-        format!(
-            "median {median:.0} ms, most {most:.0} ms of {}",
-            self.0.len()
-        )
+        match n {
+            0..100 => format!("median {median:.0} ms, most {most:.0} ms of {n}"),
+            _ => {
+                let p99 = at(0.99);
+                format!("median {median:.0} ms, p99 {p99:.0} ms, most {most:.0} ms of {n}")
+            }
+        }
     }
 }
 
 fn row(figure: &str, demand: &str, reached: &str) {
     println!("| {figure} | {demand} | {reached} |");
-}
-
-/// Processor and memory while nothing happens, both sides in the same half minute.
-fn idle_rows(balancer: &Balancer, crowd: &[Player]) -> Result<()> {
-    let seconds = 20.0;
-    let agent = crowd.first().context("there is an agent")?;
-    let pids = [balancer.pid(), agent.agent_pid()];
-    let before = pids.map(cpu_seconds);
-    std::thread::sleep(Duration::from_secs_f64(seconds));
-    let after = pids.map(cpu_seconds);
-    let mut share = [0.0; 2];
-    for (share, (before, after)) in share.iter_mut().zip(before.into_iter().zip(after)) {
-        *share = 100.0 * (after? - before?) / seconds;
-    }
-    row(
-        "idle processor of the whole balancer, checks and page included, beside a Serf agent",
-        "a quarter of the agent's, for gossip",
-        &format!("{:.2} % of a core; agent {:.2} %", share[0], share[1]),
-    );
-    row(
-        "resident memory of the whole balancer beside a Serf agent",
-        "<= 2 MB added by gossip",
-        &format!(
-            "{:.1} MB; agent {:.1} MB",
-            resident_mb(pids[0])?,
-            resident_mb(pids[1])?
-        ),
-    );
-    Ok(())
 }
 
 /// A stock agent comes and leaves.
@@ -117,7 +142,7 @@ fn stock_rows(stage: &Stage, balancer: &Balancer, rounds: usize) -> Result<()> {
         let mut player = stage.serf_server(&format!("stock-{round}"), balancer)?;
         let begun = player.agent_started;
         joined.push(balancer.wait(&player.name, "serving", begun, PATIENCE)?);
-        std::thread::sleep(Duration::from_millis(700 + 37 * round as u64));
+        std::thread::sleep(Duration::from_millis(700 + 37 * (round as u64 % 20)));
         let begun = player.signal_agent("INT")?;
         left.push(balancer.wait(&player.name, "leave", begun, PATIENCE)?);
         player.wait_agent();
@@ -142,7 +167,7 @@ fn agent_rows(stage: &Stage, balancer: &Balancer, rounds: usize) -> Result<()> {
         let mut player = stage.roundel_server(&format!("own-{round}"), balancer)?;
         let begun = player.agent_started;
         joined.push(balancer.wait(&player.name, "serving", begun, PATIENCE)?);
-        std::thread::sleep(Duration::from_millis(700 + 37 * round as u64));
+        std::thread::sleep(Duration::from_millis(700 + 37 * (round as u64 % 20)));
         let begun = player.signal_agent("TERM")?;
         left.push(balancer.wait(&player.name, "leave", begun, PATIENCE)?);
         player.wait_agent();
@@ -169,16 +194,14 @@ fn kill_row(stage: &Stage, balancer: &Balancer, rounds: usize, rate: Option<f64>
         let mut player = stage.serf_server(&format!("{kind}-{round}"), balancer)?;
         let begun = player.agent_started;
         balancer.wait(&player.name, "serving", begun, PATIENCE)?;
-        std::thread::sleep(Duration::from_millis(1200 + 53 * round as u64));
+        std::thread::sleep(Duration::from_millis(1200 + 53 * (round as u64 % 20)));
         let load = rate.map(|rate| balancer.load(rate));
         if load.is_some() {
             std::thread::sleep(Duration::from_millis(300));
         }
         let begun = player.kill()?;
         out.push(balancer.wait_out(&player.name, begun, PATIENCE)?);
-        if let Some(load) = load {
-            failed += load.end();
-        }
+        failed += load.map_or(0, cast::Load::end);
     }
     let times = Times::of(out).show();
     match rate {
@@ -196,17 +219,35 @@ fn kill_row(stage: &Stage, balancer: &Balancer, rounds: usize, rate: Option<f64>
     Ok(())
 }
 
-fn cpu_seconds(pid: u32) -> Result<f64> {
-    let mut nanos = 0u64;
-    for task in std::fs::read_dir(format!("/proc/{pid}/task"))? {
-        let text = std::fs::read_to_string(task?.path().join("schedstat"))?;
-        nanos += text.split(' ').next().unwrap_or("0").parse::<u64>()?;
+/// Every packet to and from one server's address is dropped, as when its host loses power.
+fn silent_row(stage: &Stage, balancer: &Balancer, rounds: usize, rate: f64) -> Result<()> {
+    let figure =
+        format!("a server's address falls silent under {rate:.0} GET/s, to out of rotation");
+    let demand = "<= 250 ms";
+    if let Some(why) = Drops::missing() {
+        row(&figure, demand, &format!("not measured: {why}"));
+        return Ok(());
     }
-    Ok(nanos as f64 / 1e9)
-}
-
-fn resident_mb(pid: u32) -> Result<f64> {
-    let text = std::fs::read_to_string(format!("/proc/{pid}/statm"))?;
-    let pages = text.split(' ').nth(1).context("statm has a second field")?;
-    Ok(pages.parse::<f64>()? * 4096.0 / 1e6)
+    let mut out = Vec::new();
+    let mut failed = 0;
+    for round in 0..rounds {
+        let player = stage.serf_server(&format!("silent-{round}"), balancer)?;
+        let begun = player.agent_started;
+        balancer.wait(&player.name, "serving", begun, PATIENCE)?;
+        std::thread::sleep(Duration::from_millis(1200 + 53 * (round as u64 % 20)));
+        let load = balancer.load(rate);
+        std::thread::sleep(Duration::from_millis(500));
+        let (drops, begun) = Drops::begin(player.ip)?;
+        let reached = balancer.wait_out(&player.name, begun, PATIENCE);
+        failed += load.end();
+        drop(drops);
+        out.push(reached?);
+    }
+    let times = Times::of(out).show();
+    row(
+        &figure,
+        demand,
+        &format!("{times}; {failed} requests failed"),
+    );
+    Ok(())
 }

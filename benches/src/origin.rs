@@ -1,10 +1,10 @@
 //! The origin server of every comparison: one thread, prebuilt answers, nothing else.
 
-use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::rc::Rc;
 
 use anyhow::{Context, Result};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::LocalSet;
 
@@ -15,8 +15,8 @@ pub(crate) struct Options {
     listen: Vec<SocketAddr>,
 }
 
-/// Answers in the order of `pick`: 128 B, 10 KiB, 1 MiB.
-type Answers = [Vec<u8>; 3];
+/// 128 B, 10 KiB, 1 MiB, 16 MiB.
+type Answers = [Vec<u8>; 4];
 
 pub(crate) fn run(options: &Options) -> Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -28,7 +28,8 @@ pub(crate) fn run(options: &Options) -> Result<()> {
             let listener = TcpListener::bind(address)
                 .await
                 .with_context(|| format!("cannot listen on {address}"))?;
-            let answers = Rc::new([128, 10 << 10, 1 << 20].map(|size| answer(index + 1, size)));
+            let answers =
+                Rc::new([128, 10 << 10, 1 << 20, 16 << 20].map(|size| answer(index + 1, size)));
             accepting.push(tokio::task::spawn_local(accept(listener, answers)));
         }
         println!("ready");
@@ -51,24 +52,24 @@ fn answer(origin: usize, size: usize) -> Vec<u8> {
 
 async fn accept(listener: TcpListener, answers: Rc<Answers>) -> Result<()> {
     loop {
-        let (stream, _) = listener.accept().await?;
+        let (mut stream, _) = listener.accept().await?;
         stream.set_nodelay(true)?;
         let answers = Rc::clone(&answers);
         tokio::task::spawn_local(async move {
             // A peer that goes away ends its own connection and nothing else.
-            let _ = converse(&stream, &answers).await;
+            let _ = converse(&mut stream, &answers).await;
         });
     }
 }
 
-async fn converse(stream: &TcpStream, answers: &Answers) -> std::io::Result<()> {
+async fn converse(stream: &mut TcpStream, answers: &Answers) -> std::io::Result<()> {
     let mut input = Vec::with_capacity(32 << 10);
     loop {
         while let Some((length, answer)) = request(&input, answers) {
             input.drain(..length);
-            send(stream, answer).await?;
+            stream.write_all(answer).await?;
         }
-        if receive(stream, &mut input).await? == 0 {
+        if stream.read_buf(&mut input).await? == 0 {
             return Ok(());
         }
     }
@@ -81,6 +82,7 @@ fn request<'a>(input: &[u8], answers: &'a Answers) -> Option<(usize, &'a [u8])> 
     let which = match input.get(5..).unwrap_or_default() {
         [b'1', b'0', b'k', ..] => 1,
         [b'1', b'm', ..] => 2,
+        [b'1', b'6', b'm', ..] => 3,
         _ => 0,
     };
     (input.len() >= head + body).then(|| (head + body, answers[which].as_slice()))
@@ -95,24 +97,4 @@ fn content_length(head: &[u8]) -> usize {
         .find_map(|line| line.strip_prefix("content-length:"))
         .and_then(|value| value.trim().parse().ok())
         .unwrap_or(0)
-}
-
-async fn receive(stream: &TcpStream, input: &mut Vec<u8>) -> std::io::Result<usize> {
-    loop {
-        match stream.try_read_buf(input) {
-            Err(e) if e.kind() == ErrorKind::WouldBlock => stream.readable().await?,
-            other => return other,
-        }
-    }
-}
-
-async fn send(stream: &TcpStream, mut bytes: &[u8]) -> std::io::Result<()> {
-    while !bytes.is_empty() {
-        match stream.try_write(bytes) {
-            Ok(n) => bytes = &bytes[n..],
-            Err(e) if e.kind() == ErrorKind::WouldBlock => stream.writable().await?,
-            Err(e) => return Err(e),
-        }
-    }
-    Ok(())
 }

@@ -1,181 +1,237 @@
-//! The programs compared and the plain configuration each gets.
+//! The programs compared: each with a plain and a sticky listener, set up for the same work.
 
-use std::net::TcpStream;
+mod envoy;
+mod haproxy;
+mod nginx;
+mod pingora;
+mod roundel;
+mod traefik;
+
+use std::ffi::OsString;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
+use serde::Serialize;
 
-use super::{ORIGINS, PROXY_CORE, Running};
+use crate::process::{self, Running, find, pinned};
 
-/// A balancer with two listeners: one plain, one with a sticky cookie.
+pub(crate) use self::roundel::{Variant, log, socket};
+
+/// The names of the two that every comparison has besides Roundel.
+pub(super) const REFERENCE: &str = "haproxy";
+pub(super) const NGINX: &str = "nginx";
+pub(crate) const OURS: &str = "roundel";
+
+/// Where requests end up.
+pub(crate) const ORIGINS: [&str; 2] = ["127.0.0.1:19001", "127.0.0.1:19002"];
+
+/// A balancer that can be started.
+#[derive(Serialize)]
 pub(crate) struct Peer {
     pub(crate) name: String,
-    /// Ports on 127.0.0.1.
-    pub(crate) plain: u16,
-    pub(crate) sticky: u16,
-    command: Vec<PathBuf>,
-    environment: Vec<(&'static str, &'static str)>,
+    pub(crate) version: String,
+    /// What it does beside the work that all share.
+    pub(crate) more: &'static str,
+    #[serde(skip)]
+    pub(crate) plain: SocketAddr,
+    #[serde(skip)]
+    pub(crate) sticky: SocketAddr,
+    #[serde(skip)]
+    program: PathBuf,
+    #[serde(skip)]
+    arguments: Vec<OsString>,
+    #[serde(skip)]
+    environment: Vec<(&'static str, String)>,
+    /// Where its standard output goes; nowhere without it.
+    #[serde(skip)]
+    output: Option<PathBuf>,
+    /// Where its standard error goes; shown when it does not start.
+    #[serde(skip)]
+    words: PathBuf,
+}
+
+/// A balancer that runs.
+pub(crate) struct Started {
+    pub(crate) process: Running,
+    pub(crate) plain: SocketAddr,
+    pub(crate) sticky: SocketAddr,
+}
+
+/// Binaries of peers that take part only when named.
+#[derive(clap::Args)]
+pub(crate) struct Named {
+    /// A further HAProxy, beside Debian's; may be repeated.
+    #[arg(long, value_name = "PATH")]
+    haproxy: Vec<PathBuf>,
+    /// Envoy.
+    #[arg(long, value_name = "PATH")]
+    envoy: Option<PathBuf>,
+    /// Traefik, version 3.
+    #[arg(long, value_name = "PATH")]
+    traefik: Option<PathBuf>,
+    /// The balancer of `benches/peers`.
+    #[arg(long, value_name = "PATH")]
+    pingora: Option<PathBuf>,
+}
+
+/// Where a peer listens and keeps its configuration.
+pub(crate) struct Place<'a> {
+    pub(crate) port: u16,
+    pub(crate) scratch: &'a Path,
+}
+
+impl Place<'_> {
+    fn plain(&self) -> SocketAddr {
+        ([127, 0, 0, 1], self.port).into()
+    }
+
+    fn sticky(&self) -> SocketAddr {
+        ([127, 0, 0, 1], self.port + 1).into()
+    }
+
+    /// Writes a configuration and returns where.
+    fn write(&self, name: &str, text: &str) -> Result<PathBuf> {
+        let file = self.scratch.join(format!("{}-{name}", self.port));
+        std::fs::write(&file, text)?;
+        Ok(file)
+    }
+
+    /// A peer here that runs `program` with `arguments`.
+    fn peer(&self, name: &str, program: &Path, arguments: &[&str]) -> Peer {
+        Peer {
+            name: name.to_owned(),
+            version: String::new(),
+            more: "",
+            plain: self.plain(),
+            sticky: self.sticky(),
+            program: program.to_owned(),
+            arguments: arguments.iter().map(OsString::from).collect(),
+            environment: Vec::new(),
+            output: None,
+            words: self.scratch.join(format!("{}.err", self.port)),
+        }
+    }
 }
 
 /// Says which packages are missing before anything starts.
-pub(crate) fn require_programs() -> Result<()> {
-    let needed = [
+pub(super) fn require_programs() -> Result<()> {
+    process::require(&[
         ("haproxy", "haproxy"),
         ("nginx", "nginx-light"),
-        ("wrk", "wrk"),
         ("taskset", "util-linux"),
-    ];
-    let missing: Vec<_> = needed
-        .iter()
-        .filter(|(program, _)| find(program).is_none())
-        .map(|(_, package)| *package)
-        .collect();
-    if missing.is_empty() {
-        return Ok(());
+    ])
+}
+
+/// Every peer with its configuration written into `scratch`; the reference is the first.
+pub(super) fn all(roundel: &Path, named: &Named, scratch: &Path) -> Result<Vec<Peer>> {
+    for binary in [
+        Some(roundel),
+        named.envoy.as_deref(),
+        named.traefik.as_deref(),
+    ]
+    .into_iter()
+    .chain([named.pingora.as_deref()])
+    .flatten()
+    .chain(named.haproxy.iter().map(PathBuf::as_path))
+    {
+        if !binary.is_file() {
+            bail!("{} is no program", binary.display());
+        }
     }
-    bail!("missing Debian packages: {}", missing.join(" "))
-}
-
-fn find(program: &str) -> Option<PathBuf> {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    std::env::split_paths(&path)
-        .chain(["/usr/sbin", "/sbin"].map(PathBuf::from))
-        .map(|dir| dir.join(program))
-        .find(|file| file.is_file())
-}
-
-/// Every peer with its configuration written into `scratch`; the first is the reference.
-pub(crate) fn all(roundel: &Path, haproxies: &[PathBuf], scratch: &Path) -> Result<Vec<Peer>> {
+    let mut port = 18_100;
+    let mut place = || {
+        port += 10;
+        Place { port, scratch }
+    };
     let debian = find("haproxy").context("haproxy is gone")?;
-    let mut peers = vec![haproxy("haproxy", &debian, 18110, scratch)?];
-    peers.push(roundel_peer(roundel, 18130, scratch)?);
-    peers.push(nginx(18120, scratch)?);
-    for (index, binary) in haproxies.iter().enumerate() {
-        let port = 18140 + 10 * u16::try_from(index)?;
-        peers.push(haproxy(
-            &binary.display().to_string(),
-            binary,
-            port,
-            scratch,
-        )?);
+    let mut peers = vec![
+        haproxy::peer(REFERENCE, &debian, &place())?,
+        self::roundel::peer(OURS, roundel, &place(), Variant::default())?,
+        nginx::peer(&find("nginx").context("nginx is gone")?, &place())?,
+    ];
+    for binary in &named.haproxy {
+        let name = format!("haproxy {}", version(binary, &["-v"]));
+        peers.push(haproxy::peer(&name, binary, &place())?);
+    }
+    if let Some(binary) = &named.envoy {
+        peers.push(envoy::peer(binary, &place())?);
+    }
+    if let Some(binary) = &named.traefik {
+        peers.push(traefik::peer(binary, &place())?);
+    }
+    if let Some(binary) = &named.pingora {
+        peers.push(pingora::peer(binary, &place()));
     }
     Ok(peers)
 }
 
-fn haproxy(name: &str, binary: &Path, port: u16, scratch: &Path) -> Result<Peer> {
-    let [one, two] = ORIGINS;
-    let text = format!(
-        "global\n  no strict-limits\n  nbthread 1\n  maxconn 12000\n  no log\n\
-         defaults\n  mode http\n  timeout connect 5s\n  timeout client 60s\n  timeout server 60s\n\
-         \x20 timeout http-request 10s\n  timeout http-keep-alive 60s\n  http-reuse always\n  retries 1\n\
-         frontend plain\n  bind 127.0.0.1:{port}\n  default_backend b_plain\n\
-         frontend sticky\n  bind 127.0.0.1:{}\n  default_backend b_sticky\n\
-         backend b_plain\n  balance roundrobin\n  server b1 {one}\n  server b2 {two}\n\
-         backend b_sticky\n  balance roundrobin\n  cookie SERVERID insert indirect nocache\n\
-         \x20 server b1 {one} cookie b1\n  server b2 {two} cookie b2\n",
-        port + 1
-    );
-    let file = scratch.join(format!("haproxy-{port}.cfg"));
-    std::fs::write(&file, text)?;
-    Ok(Peer {
-        name: name.into(),
-        plain: port,
-        sticky: port + 1,
-        command: vec![binary.into(), "-db".into(), "-f".into(), file],
-        environment: Vec::new(),
-    })
+/// Roundel once more, in another way.
+pub(crate) fn variant(binary: &Path, place: &Place<'_>, variant: Variant) -> Result<Peer> {
+    self::roundel::peer(OURS, binary, place, variant)
 }
 
-fn nginx(port: u16, scratch: &Path) -> Result<Peer> {
-    let [one, two] = ORIGINS;
-    let location = "location / { proxy_pass http://bk; proxy_http_version 1.1; \
-        proxy_set_header Connection \"\"; proxy_set_header Host $http_host; \
-        proxy_buffers 8 16k; proxy_buffer_size 16k; proxy_max_temp_file_size 0; }";
-    let dir = scratch.display();
-    // One process, so that the process started is the one that serves.
-    let text = format!(
-        "daemon off; master_process off; worker_processes 1; pid {dir}/nginx.pid;\n\
-         error_log /dev/null crit; worker_rlimit_nofile 16384;\n\
-         events {{ worker_connections 8192; use epoll; multi_accept on; }}\n\
-         http {{ access_log off; sendfile off; tcp_nodelay on; client_body_buffer_size 16k;\n\
-         client_body_temp_path {dir}/body; proxy_temp_path {dir}/proxy; fastcgi_temp_path {dir}/f;\n\
-         uwsgi_temp_path {dir}/u; scgi_temp_path {dir}/s;\n\
-         keepalive_requests 100000000; keepalive_timeout 3600s;\n\
-         upstream bk {{ server {one}; server {two}; keepalive 128; keepalive_requests 100000000; }}\n\
-         map $upstream_addr $ck {{ default \"\"; \"{one}\" \"SERVERID=b1; path=/\"; \"{two}\" \"SERVERID=b2; path=/\"; }}\n\
-         server {{ listen 127.0.0.1:{port} backlog=4096; {location} }}\n\
-         server {{ listen 127.0.0.1:{} backlog=4096; add_header Set-Cookie $ck; \
-         add_header Cache-Control private; {location} }} }}\n",
-        port + 1
-    );
-    let file = scratch.join("nginx.conf");
-    std::fs::write(&file, text)?;
-    Ok(Peer {
-        name: "nginx".into(),
-        plain: port,
-        sticky: port + 1,
-        command: vec![find("nginx").context("nginx is gone")?, "-c".into(), file],
-        environment: Vec::new(),
-    })
+/// The first word of a program's own account of its version that begins with a digit.
+fn version(binary: &Path, words: &[&str]) -> String {
+    let output = Command::new(binary).args(words).output();
+    let text = output.map(|out| [out.stdout, out.stderr].concat());
+    let text = text.unwrap_or_default();
+    first_version(&String::from_utf8_lossy(&text)).unwrap_or("?".to_owned())
 }
 
-fn roundel_peer(binary: &Path, port: u16, scratch: &Path) -> Result<Peer> {
-    if !binary.is_file() {
-        bail!(
-            "{} is missing; build it with `cargo build --release` or name it with --roundel",
-            binary.display()
-        );
-    }
-    let [one, two] = ORIGINS;
-    let backend = |name: &str, sticky: &str| {
-        format!(
-            "[[backend]]\nname = \"{name}\"\ncheck = \"off\"\nsticky = {sticky}\n\
-             server = [{{ name = \"b1\", address = \"{one}\" }}, {{ name = \"b2\", address = \"{two}\" }}]\n"
-        )
-    };
-    let text = format!(
-        "[global]\nthreads = 1\n[stats]\nlisten = \"127.0.0.1:{}\"\n[cli]\nlisten = \"off\"\n\
-         [access_log]\nformat = \"off\"\n\
-         [[frontend]]\nname = \"plain\"\nlisten = [\"127.0.0.1:{port}\"]\ndefault_backend = \"b_plain\"\n\
-         [[frontend]]\nname = \"sticky\"\nlisten = [\"127.0.0.1:{}\"]\ndefault_backend = \"b_sticky\"\n{}{}",
-        port + 2,
-        port + 1,
-        backend("b_plain", "\"off\""),
-        backend("b_sticky", "{ cookie = \"SERVERID\" }"),
-    );
-    let file = scratch.join("roundel.toml");
-    std::fs::write(&file, text)?;
-    Ok(Peer {
-        name: "roundel".into(),
-        plain: port,
-        sticky: port + 1,
-        command: vec![binary.into(), "serve".into(), "-c".into(), file],
-        environment: vec![("ROUNDEL_LOG_LEVEL", "warn")],
-    })
+fn first_version(text: &str) -> Option<String> {
+    let words = text.split(|c: char| c.is_whitespace() || c == '/');
+    let mut words =
+        words.filter(|w| w.contains('.') && w.starts_with(|c: char| c.is_ascii_digit()));
+    words.next().map(str::to_owned)
 }
 
 impl Peer {
-    /// Starts it on its core and waits until both listeners accept.
-    pub(crate) fn start(&self) -> Result<Running> {
-        let child = Command::new("taskset")
-            .args(["-c", PROXY_CORE])
-            .args(&self.command)
-            .envs(self.environment.iter().copied())
-            .stdout(Stdio::null())
-            .spawn()
-            .with_context(|| format!("cannot start {}", self.name))?;
-        let running = Running(child);
-        let deadline = Instant::now() + Duration::from_secs(10);
-        for port in [self.plain, self.sticky] {
-            while TcpStream::connect(("127.0.0.1", port)).is_err() {
-                if Instant::now() > deadline {
-                    bail!("{} does not listen on port {port}", self.name);
-                }
-                std::thread::sleep(Duration::from_millis(20));
-            }
+    /// Starts it on these cores and waits until both listeners accept.
+    pub(crate) fn start(&self, cores: &str) -> Result<Started> {
+        let out = match &self.output {
+            Some(file) => std::fs::File::create(file)?.into(),
+            None => Stdio::null(),
+        };
+        let mut command = pinned(cores, &self.program);
+        command
+            .args(&self.arguments)
+            .envs(self.environment.iter().map(|(k, v)| (*k, v)))
+            .stdout(out)
+            .stderr(std::fs::File::create(&self.words)?);
+        let mut process = Running::start(&mut command)?;
+        for address in [self.plain, self.sticky] {
+            process::wait_port(address, &mut process).with_context(|| {
+                let words = std::fs::read_to_string(&self.words).unwrap_or_default();
+                format!("{} does not start: {words}", self.name)
+            })?;
         }
-        Ok(running)
+        Ok(Started {
+            process,
+            plain: self.plain,
+            sticky: self.sticky,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_are_found_in_what_programs_say() {
+        let said = [
+            (
+                "HAProxy version 2.6.12-1+deb12u4 2026/10/17",
+                "2.6.12-1+deb12u4",
+            ),
+            ("nginx version: nginx/1.22.1", "1.22.1"),
+            ("roundel 0.1.0", "0.1.0"),
+        ];
+        for (text, version) in said {
+            assert_eq!(first_version(text).as_deref(), Some(version));
+        }
+        assert_eq!(first_version("none"), None);
     }
 }

@@ -1,84 +1,173 @@
-//! The rows: one kind of work each, made by wrk.
+//! The rows that every peer goes through, and what Roundel has to reach in them.
 
-use std::path::Path;
-use std::process::Command;
-use std::time::Duration;
+use serde::Serialize;
 
-use anyhow::{Context, Result, bail};
-
-use super::LOAD_CORE;
-use super::peer::Peer;
+/// What must be reached and what is aimed at; smaller is better unless said otherwise.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub(crate) struct Bound {
+    pub(crate) must: Option<f64>,
+    pub(crate) goal: f64,
+}
 
 /// One kind of work.
 pub(crate) struct Row {
-    pub(crate) letter: char,
+    /// Its name on the command line.
+    pub(crate) key: &'static str,
     pub(crate) title: &'static str,
-    path: &'static str,
-    connections: u16,
-    sticky: bool,
-    headers: Headers,
-    post: bool,
+    pub(crate) work: Work,
+    /// Of the ratio of CPU time to Debian's HAProxy.
+    pub(crate) bound: Option<Bound>,
+    /// Of the ratio to nginx.
+    pub(crate) nginx_goal: Option<f64>,
     /// How many times longer than the others a sample takes.
-    pub(crate) stretch: u64,
+    pub(crate) stretch: u32,
 }
 
-#[derive(Clone, Copy, PartialEq)]
-enum Headers {
-    Few,
+/// What the load generator does in a row.
+#[derive(Clone, Copy)]
+pub(crate) struct Work {
+    pub(crate) path: &'static str,
+    /// Bytes of each answer's body.
+    pub(crate) expect: u64,
+    pub(crate) connections: u32,
+    pub(crate) sticky: bool,
     /// What a browser sends, with a cookie jar.
-    Browser,
+    pub(crate) browser: bool,
     /// A connection per request.
-    Close,
+    pub(crate) close: bool,
+    /// Bytes of the request's body.
+    pub(crate) post: Option<u32>,
+    /// Requests per second of an open loop; closed without it.
+    pub(crate) rate: Option<u32>,
 }
 
-/// What wrk counted.
-pub(crate) struct Load {
-    pub(crate) completed: u64,
-    pub(crate) failed: u64,
-}
-
-const fn row(letter: char, title: &'static str, path: &'static str) -> Row {
-    Row {
-        letter,
-        title,
-        path,
+impl Work {
+    /// 64 connections that ask for 128 bytes again and again.
+    pub(crate) const SMALL: Self = Self {
+        path: "/128",
+        expect: 128,
         connections: 64,
         sticky: false,
-        headers: Headers::Few,
-        post: false,
+        browser: false,
+        close: false,
+        post: None,
+        rate: None,
+    };
+}
+
+const fn row(key: &'static str, title: &'static str, work: Work) -> Row {
+    Row {
+        key,
+        title,
+        work,
+        bound: None,
+        nginx_goal: None,
         stretch: 1,
     }
 }
 
+impl Row {
+    const fn bound(self, must: f64, goal: f64) -> Self {
+        let must = Some(must);
+        Self {
+            bound: Some(Bound { must, goal }),
+            ..self
+        }
+    }
+
+    const fn nginx(self, goal: f64) -> Self {
+        Self {
+            nginx_goal: Some(goal),
+            ..self
+        }
+    }
+
+    const fn stretched(self, stretch: u32) -> Self {
+        Self { stretch, ..self }
+    }
+}
+
 /// Every row, in the order of the table.
-pub(crate) const ALL: [Row; 7] = [
-    row('a', "128 B keep-alive", "/128"),
-    Row {
-        sticky: true,
-        headers: Headers::Browser,
-        ..row('r', "browser headers and sticky cookie", "/128")
-    },
-    Row {
-        sticky: true,
-        ..row('e', "sticky cookie, small request", "/128")
-    },
-    row('b', "10 KB answer", "/10k"),
-    Row {
-        post: true,
-        ..row('f', "10 KB POST", "/128")
-    },
-    Row {
-        headers: Headers::Close,
-        ..row('d', "a connection per request", "/128")
-    },
-    Row {
-        connections: 16,
-        stretch: 2,
-        ..row('c', "1 MB answer, 16 streams", "/1m")
-    },
+pub(crate) const ALL: [Row; 9] = [
+    row("get", "128 B keep-alive", Work::SMALL)
+        .bound(0.90, 0.80)
+        .nginx(0.75),
+    row(
+        "browser",
+        "browser headers and sticky cookie",
+        Work {
+            sticky: true,
+            browser: true,
+            ..Work::SMALL
+        },
+    )
+    .bound(0.92, 0.80),
+    row(
+        "sticky",
+        "sticky cookie, small request",
+        Work {
+            sticky: true,
+            ..Work::SMALL
+        },
+    )
+    .bound(0.80, 0.67),
+    row(
+        "10k",
+        "10 KB answer",
+        Work {
+            path: "/10k",
+            expect: 10 << 10,
+            ..Work::SMALL
+        },
+    )
+    .bound(0.86, 0.75)
+    .nginx(0.75),
+    row(
+        "post",
+        "10 KB POST",
+        Work {
+            post: Some(10 << 10),
+            ..Work::SMALL
+        },
+    )
+    .bound(0.83, 0.72)
+    .nginx(0.60),
+    row(
+        "close",
+        "a connection per request",
+        Work {
+            close: true,
+            ..Work::SMALL
+        },
+    )
+    .bound(0.96, 0.85)
+    .nginx(0.92),
+    row(
+        "1m",
+        "1 MB answer, 16 streams",
+        Work {
+            path: "/1m",
+            expect: 1 << 20,
+            connections: 16,
+            ..Work::SMALL
+        },
+    )
+    .bound(0.75, 0.30)
+    .nginx(0.40)
+    .stretched(2),
+    row("5k", "5,000 requests/s, open loop", at(5_000)),
+    row("20k", "20,000 requests/s, open loop", at(20_000)).stretched(2),
 ];
 
-const BROWSER: [&str; 14] = [
+const fn at(rate: u32) -> Work {
+    Work {
+        rate: Some(rate),
+        ..Work::SMALL
+    }
+}
+
+/// A browser's header lines; the Cookie line comes on top.
+pub(crate) const BROWSER: [&str; 14] = [
     "User-Agent: Mozilla/5.0 (X11; Linux x86_64; rv:142.0) Gecko/20100101 Firefox/142.0",
     "Accept: text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8",
     "Accept-Language: fr-CH,fr;q=0.8,en-US;q=0.5,en;q=0.3",
@@ -94,101 +183,3 @@ const BROWSER: [&str; 14] = [
     "Referer: http://www.example.org/shop/items?page=2",
     "Cache-Control: max-age=0",
 ];
-
-impl Row {
-    /// Loads `peer` for `time` and returns what wrk counted.
-    pub(crate) fn load(&self, peer: &Peer, time: Duration, scratch: &Path) -> Result<Load> {
-        let port = if self.sticky { peer.sticky } else { peer.plain };
-        let mut wrk = Command::new("taskset");
-        wrk.args(["-c", LOAD_CORE, "wrk", "-t1"])
-            .arg(format!("-c{}", self.connections))
-            .arg(format!("-d{}s", time.as_secs()));
-        match self.headers {
-            Headers::Few => {}
-            Headers::Close => {
-                wrk.args(["-H", "Connection: close"]);
-            }
-            Headers::Browser => {
-                let jar = format!("Cookie: theme=dark; {}; lang=fr", jar(port)?);
-                BROWSER.iter().chain([&jar.as_str()]).for_each(|header| {
-                    wrk.args(["-H", header]);
-                });
-            }
-        }
-        if self.post {
-            let script = scratch.join("post.lua");
-            std::fs::write(
-                &script,
-                "wrk.method = 'POST'\nwrk.body = string.rep('x', 10240)\n",
-            )?;
-            wrk.arg("-s").arg(script);
-        }
-        let out = wrk
-            .arg(format!("http://127.0.0.1:{port}{}", self.path))
-            .output()
-            .context("cannot start wrk")?;
-        let text = String::from_utf8_lossy(&out.stdout);
-        if !out.status.success() {
-            bail!("wrk failed: {text}{}", String::from_utf8_lossy(&out.stderr));
-        }
-        counted(&text)
-    }
-}
-
-/// Asks for the sticky cookie once, as a browser would have got it.
-fn jar(port: u16) -> Result<String> {
-    use std::io::{Read, Write};
-    let mut stream = std::net::TcpStream::connect(("127.0.0.1", port))?;
-    stream.write_all(b"GET /128 HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")?;
-    let mut text = String::new();
-    stream.read_to_string(&mut text)?;
-    text.lines()
-        .find_map(|line| {
-            let (name, value) = line.split_once(':')?;
-            name.eq_ignore_ascii_case("set-cookie")
-                .then(|| value.split(';').next().unwrap_or(value).trim().to_owned())
-        })
-        .with_context(|| format!("port {port} sets no sticky cookie"))
-}
-
-/// Reads wrk's report: completed requests, and every kind of failure.
-fn counted(text: &str) -> Result<Load> {
-    let completed = text
-        .lines()
-        .find(|line| line.contains(" requests in "))
-        .and_then(|line| line.split_whitespace().next()?.parse().ok())
-        .with_context(|| format!("wrk's report cannot be read: {text}"))?;
-    let failed = text.lines().map(failures).sum();
-    Ok(Load { completed, failed })
-}
-
-/// Failures named by one line of wrk's report: `Socket errors: connect 0, read 3, …` or
-/// `Non-2xx or 3xx responses: 7`.
-fn failures(line: &str) -> u64 {
-    let line = line.trim();
-    let Some((_, counts)) = line
-        .split_once("Socket errors:")
-        .or_else(|| line.split_once("Non-2xx or 3xx responses:"))
-    else {
-        return 0;
-    };
-    counts
-        .split(',')
-        .filter_map(|part| part.split_whitespace().last()?.parse::<u64>().ok())
-        .sum()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn reads_a_report_of_wrk() {
-        let text = "Running 1s test\n  1234 requests in 1.00s, 1.2MB read\n  \
-            Socket errors: connect 0, read 3, write 1, timeout 2\n  \
-            Non-2xx or 3xx responses: 7\nRequests/sec: 1234.0\n";
-        let load = counted(text).unwrap();
-        assert_eq!((load.completed, load.failed), (1234, 13));
-        assert!(counted("nonsense").is_err());
-    }
-}

@@ -81,6 +81,14 @@ enum Verdict {
     Failed(String),
 }
 
+impl Verdict {
+    fn name(&self) -> &str {
+        match self {
+            Verdict::Suspect(name) | Verdict::Failed(name) => name,
+        }
+    }
+}
+
 /// Crashes members one after the other, `pause` apart, and looks when that is found out. Those of
 /// a small cluster are started again, so that it stays as large.
 pub(super) fn detection(
@@ -117,7 +125,7 @@ pub(super) fn detection(
         dead.push((world.peers[victim].name.clone(), world.elapsed()));
         if small {
             world.run(SECOND * 40);
-            judge(&mut detection, &dead, &heard.borrow());
+            judge(&mut detection, n, &dead, &heard.borrow());
             dead.clear();
             heard.borrow_mut().clear();
             world.start(victim, &[("role", "backend")]);
@@ -127,14 +135,19 @@ pub(super) fn detection(
     }
     if !small {
         world.run(SECOND * 27);
-        judge(&mut detection, &dead, &heard.borrow());
+        judge(&mut detection, n, &dead, &heard.borrow());
     }
     detection
 }
 
-fn judge(detection: &mut Detection, dead: &[(String, Duration)], heard: &[(Duration, Verdict)]) {
+fn judge(
+    detection: &mut Detection,
+    members: usize,
+    dead: &[(String, Duration)],
+    heard: &[(Duration, Verdict)],
+) {
     for (name, at) in dead {
-        let since = |time: &Duration| (*time - *at).as_secs_f64();
+        let since = |time: &Duration| time.as_secs_f64() - at.as_secs_f64();
         let suspected = heard.iter().filter_map(|(time, verdict)| match verdict {
             Verdict::Suspect(who) if who == name => Some(since(time)),
             _ => None,
@@ -147,8 +160,18 @@ fn judge(detection: &mut Detection, dead: &[(String, Duration)], heard: &[(Durat
         };
         let first =
             |mut times: Box<dyn Iterator<Item = f64> + '_>| times.next().unwrap_or(f64::INFINITY);
-        detection.suspected.push(first(Box::new(suspected)));
-        detection.failed.push(first(Box::new(failed())));
+        let (suspected, verdict) = (first(Box::new(suspected)), first(Box::new(failed())));
+        // Members that were found dead before do not count for the rule any more.
+        let before = |(time, verdict): &&(Duration, Verdict)| {
+            since(time) < suspected && matches!(verdict, Verdict::Failed(_))
+        };
+        let gone: BTreeSet<_> = heard.iter().filter(before).map(|(_, v)| v.name()).collect();
+        // In thousandths, cut off, as memberlist counts.
+        let scale = ((members - gone.len()) as f64).log10().max(1.0);
+        let rule = 4.0 * (scale * 1000.0).floor() / 1000.0;
+        detection.over_rule.push((verdict - suspected) / rule);
+        detection.suspected.push(suspected);
+        detection.failed.push(verdict);
         detection
             .failed_at_all
             .push(failed().fold(f64::NEG_INFINITY, f64::max));
@@ -229,4 +252,18 @@ pub(super) fn slow(timings: &Timings, seconds: u64, seed: u64) -> Peace {
         world.run(Duration::from_millis(16_384 + 1));
     }
     peace(&world, &verdicts, seconds as f64)
+}
+
+/// Crashes, leaves, restarts and changes among `n` within seconds while 2 % of the packets vanish;
+/// then peace. Gives how many members are gone or changed, and in how many views something is wrong.
+pub(super) fn trouble(n: usize, seed: u64) -> (usize, usize) {
+    let mut link = network(0.02);
+    link.duplication = 0.02;
+    let mut world = World::settled(seed, link, Timings::lan(), n);
+    world.listen(Box::new(|_, _, _| ()));
+    world.strict = n < 5000;
+    let count = (n / 100).max(3);
+    let again = count / 2;
+    let fate = world.trouble(count, again);
+    (3 * count + again, world.disagreements(&fate).len())
 }

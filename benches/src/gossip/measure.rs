@@ -62,6 +62,9 @@ pub(super) struct Detection {
     pub(super) failed: Vec<f64>,
     /// Until the last member had the verdict.
     pub(super) failed_at_all: Vec<f64>,
+    /// From the first suspicion to the first verdict, in shortest suspicions that the rule allows
+    /// among so many members as were not known dead by then.
+    pub(super) over_rule: Vec<f64>,
     /// Verdicts about members that ran.
     pub(super) false_failures: usize,
 }
@@ -71,10 +74,9 @@ impl Detection {
         quantile(&self.failed, 0.5)
     }
 
-    /// The shortest time from suspicion to verdict.
+    /// The shortest suspicion, in those that the rule allows.
     pub(super) fn shortest_suspicion(&self) -> f64 {
-        let pairs = self.suspected.iter().zip(&self.failed);
-        pairs.map(|(a, b)| b - a).fold(f64::INFINITY, f64::min)
+        quantile(&self.over_rule, 0.0)
     }
 
     /// Share of the crashes found out by `seconds`.

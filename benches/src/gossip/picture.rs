@@ -3,6 +3,7 @@
 use std::fmt::Write;
 
 use super::measure::{Detection, Spread};
+use crate::svg::{COLOURS, entry, open};
 
 /// One size of cluster: ours first, then memberlist's model.
 pub(super) struct Pair {
@@ -11,7 +12,6 @@ pub(super) struct Pair {
     pub(super) detection: (Detection, Detection),
 }
 
-const COLOURS: [&str; 3] = ["#0b6e4f", "#c2571a", "#4a4fb5"];
 const WIDTH: f64 = 420.0;
 const HEIGHT: f64 = 260.0;
 const POINTS: usize = 140;
@@ -101,14 +101,8 @@ impl Panel {
 
 /// Draws both panels.
 pub(super) fn draw(pairs: &[Pair]) -> String {
-    let mut svg = String::from(
-        "<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 1020 400' role='img' \
-         aria-label='Convergence and detection: Roundel beside the model of memberlist'>\n\
-         <style>text{font:13px system-ui,sans-serif;fill:#333}.t{font-weight:600;font-size:15px}\
-         .y{text-anchor:end}.x{text-anchor:middle}.f{fill:#fff;stroke:#999}\
-         .g{stroke:#e5e5e5;fill:none}.c{fill:none;stroke-width:2}</style>\n\
-         <rect width='1020' height='400' fill='#fff'/>\n",
-    );
+    let label = "Convergence and detection: Roundel beside the model of memberlist";
+    let mut svg = open(1020, 400, label);
     let spread = Panel {
         left: 60.0,
         title: "Members reached by a broadcast, after",
@@ -143,24 +137,16 @@ pub(super) fn draw(pairs: &[Pair]) -> String {
     }
     let mut x = 60.0;
     for (pair, colour) in pairs.iter().zip(COLOURS.iter().cycle()) {
-        let _ = writeln!(
-            svg,
-            "<path d='M{x} 380h28' class='c' stroke='{colour}'/><text x='{}' y='384'>{} members</text>",
-            x + 36.0,
-            grouped(pair.members)
-        );
+        let name = format!("{} members", grouped(pair.members));
+        entry(&mut svg, (x, 380.0), colour, false, &name);
         x += 160.0;
     }
-    let _ = write!(
-        svg,
-        "<path d='M{x} 380h28' class='c' stroke='#333' stroke-dasharray='5 4'/><text x='{}' y='384'>memberlist (model)</text>\n</svg>\n",
-        x + 36.0
-    );
-    svg
+    entry(&mut svg, (x, 380.0), "#333", true, "memberlist (model)");
+    svg + "</svg>\n"
 }
 
 /// A number with a comma at each thousand.
-pub(super) fn grouped(number: usize) -> String {
+pub(crate) fn grouped(number: usize) -> String {
     match number {
         0..1000 => number.to_string(),
         _ => format!("{},{:03}", grouped(number / 1000), number % 1000),

@@ -2,7 +2,7 @@
 
 use std::cell::Cell;
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
@@ -11,6 +11,8 @@ use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
+
+use super::leaves::Reports;
 
 /// A child that ends with its owner.
 struct Running(Child);
@@ -34,12 +36,14 @@ fn spawn(command: &mut Command) -> Result<Running> {
 pub(super) struct Stage {
     roundel: PathBuf,
     serf: PathBuf,
-    next: Cell<u8>,
+    folder: tempfile::TempDir,
+    next: Cell<u16>,
 }
 
 /// One server: an app and the agent that speaks for it.
 pub(super) struct Player {
     pub(super) name: String,
+    pub(super) ip: Ipv4Addr,
     pub(super) agent_started: SystemTime,
     agent: Running,
     app: Option<Running>,
@@ -54,16 +58,19 @@ impl Stage {
         Ok(Self {
             roundel: roundel.to_owned(),
             serf: serf.to_owned(),
-            next: Cell::new(1),
+            folder: tempfile::tempdir()?,
+            next: Cell::new(0),
         })
     }
 
     /// An address that nothing else of this run has.
-    fn ip(&self) -> Result<[u8; 4]> {
-        let last = self.next.get();
+    pub(super) fn ip(&self) -> Result<Ipv4Addr> {
+        let next = self.next.get();
         self.next
-            .set(last.checked_add(1).context("no address is left")?);
-        Ok([127, 88, 7, last])
+            .set(next.checked_add(1).context("no address is left")?);
+        // 250 to a block, so that none ends in 0 or 255.
+        let [block, last] = [next / 250, next % 250 + 1].map(|n| n as u8);
+        Ok(Ipv4Addr::new(127, 88, block, last))
     }
 
     pub(super) fn balancer(&self) -> Result<Balancer> {
@@ -103,10 +110,69 @@ impl Stage {
         Ok(app)
     }
 
+    /// A balancer of one server that never changes and is not checked; in the gossip or not.
+    pub(super) fn idle_balancer(&self, seed: Option<&Balancer>) -> Result<Balancer> {
+        let ip = self.ip()?;
+        let at = |port: u16| SocketAddr::from((ip, port));
+        let [front, stats, gossip] = [at(8080), at(1936), at(7946)];
+        let (name, path) = (
+            format!("idle-{ip}"),
+            self.folder.path().join(ip.to_string()),
+        );
+        let table = match seed {
+            Some(seed) => format!(
+                "[gossip]\nlisten = \"{gossip}\"\njoin = [\"{}\"]\nnode_name = \"{name}\"\n",
+                seed.gossip
+            ),
+            None => String::new(),
+        };
+        let file = format!(
+            "{table}[stats]\nlisten = \"{stats}\"\n[cli]\nlisten = \"off\"\n\
+             [access_log]\nformat = \"off\"\n\
+             [[frontend]]\nname = \"web\"\nlisten = [\"{front}\"]\ndefault_backend = \"app\"\n\
+             [[backend]]\nname = \"app\"\ncheck = \"off\"\n\
+             server = [{{ name = \"s1\", address = \"127.0.0.1:9\" }}]\n"
+        );
+        std::fs::write(&path, file)?;
+        let mut command = Command::new(&self.roundel);
+        command.args(["serve", "-c"]).arg(&path);
+        let balancer = Balancer {
+            process: spawn(&mut command)?,
+            front,
+            stats,
+            gossip,
+        };
+        wait_port(stats)?;
+        Ok(balancer)
+    }
+
     /// The toy and a stock agent that joins the balancer.
     pub(super) fn serf_server(&self, name: &str, balancer: &Balancer) -> Result<Player> {
         let ip = self.ip()?;
         let app = self.toy(name, (ip, 3000).into())?;
+        let tags = ["role=backend", "port=3000"];
+        let mut player = self.stock_agent(name, ip, balancer, &tags)?;
+        player.app = Some(app);
+        Ok(player)
+    }
+
+    /// A stock agent that is no server.
+    pub(super) fn bare_agent(
+        &self,
+        name: &str,
+        ip: Ipv4Addr,
+        balancer: &Balancer,
+    ) -> Result<Player> {
+        self.stock_agent(name, ip, balancer, &["role=bystander"])
+    }
+
+    fn stock_agent(
+        &self,
+        name: &str,
+        ip: Ipv4Addr,
+        balancer: &Balancer,
+        tags: &[&str],
+    ) -> Result<Player> {
         let at = |port: u16| SocketAddr::from((ip, port)).to_string();
         let mut command = Command::new(&self.serf);
         command
@@ -114,14 +180,17 @@ impl Stage {
             .arg(format!("-node={name}"))
             .arg(format!("-bind={}", at(7946)))
             .arg(format!("-rpc-addr={}", at(7373)))
-            .arg(format!("-join={}", balancer.gossip))
-            .args(["-tag", "role=backend", "-tag", "port=3000"]);
+            .arg(format!("-join={}", balancer.gossip));
+        for tag in tags {
+            command.args(["-tag", tag]);
+        }
         let agent_started = SystemTime::now();
         Ok(Player {
             name: name.to_owned(),
+            ip,
             agent_started,
             agent: spawn(&mut command)?,
-            app: Some(app),
+            app: None,
         })
     }
 
@@ -138,6 +207,7 @@ impl Stage {
         let agent_started = SystemTime::now();
         Ok(Player {
             name: name.to_owned(),
+            ip,
             agent_started,
             agent: spawn(&mut command)?,
             app: Some(app),
@@ -188,6 +258,57 @@ impl Balancer {
         self.process.0.id()
     }
 
+    pub(super) fn gossip(&self) -> SocketAddr {
+        self.gossip
+    }
+
+    /// Waits until so many members are known for alive.
+    pub(super) fn wait_members(&self, count: usize) -> Result<()> {
+        let end = Instant::now() + Duration::from_secs(20);
+        loop {
+            let snapshot: Value = serde_json::from_str(&get(self.stats, "/api/v1/snapshot")?)?;
+            let members = snapshot["members"].as_array();
+            let alive = members
+                .into_iter()
+                .flatten()
+                .filter(|m| m["status"] == "alive");
+            if alive.count() >= count {
+                return Ok(());
+            }
+            anyhow::ensure!(Instant::now() < end, "not {count} members");
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+
+    /// What the timeline says of these members, once it has told of each; it is a second old.
+    pub(super) fn reports(&self, names: &[String]) -> Result<Reports> {
+        let end = Instant::now() + Duration::from_secs(5);
+        loop {
+            let reports = self.reports_so_far(names)?;
+            if reports.left.len() == names.len() || Instant::now() >= end {
+                return Ok(reports);
+            }
+            std::thread::sleep(Duration::from_millis(100));
+        }
+    }
+
+    fn reports_so_far(&self, names: &[String]) -> Result<Reports> {
+        let events: Vec<Value> = serde_json::from_str(&get(self.stats, "/api/v1/events")?)?;
+        let mut reports = Reports::default();
+        for event in &events {
+            let subject = event["subject"].as_str().unwrap_or_default();
+            let Some(name) = names.iter().find(|name| *name == subject) else {
+                continue;
+            };
+            match event["kind"].as_str() {
+                Some("leave") => reports.left.insert(name.clone()),
+                Some("failed") => reports.failed.insert(name.clone()),
+                _ => false,
+            };
+        }
+        Ok(reports)
+    }
+
     /// Milliseconds from `since` to the first event of this kind about a server.
     pub(super) fn wait(
         &self,
@@ -208,7 +329,7 @@ impl Balancer {
     ) -> Result<f64> {
         self.wait_for(
             name,
-            |kind| kind != "join" && kind != "serving",
+            |kind| matches!(kind, "check_down" | "leave" | "ejected"),
             since,
             patience,
         )
@@ -245,38 +366,48 @@ impl Balancer {
         }
     }
 
-    /// Sends requests, each on a connection of its own, until it is ended.
+    /// Sends requests, each on a connection of its own, until it is ended. Clients that wait for
+    /// an answer do not hold up the others.
     pub(super) fn load(&self, rate: f64) -> Load {
         let front = self.front;
         let stop = Arc::new(AtomicBool::new(false));
-        let told = stop.clone();
-        let thread = std::thread::spawn(move || {
-            let pause = Duration::from_secs_f64(1.0 / rate);
-            let mut failed = 0;
-            let mut next = Instant::now();
-            while !told.load(Ordering::Relaxed) {
-                let answered = get(front, "/").is_ok();
-                failed += usize::from(!answered);
-                next += pause;
-                std::thread::sleep(next.saturating_duration_since(Instant::now()));
-            }
-            failed
+        let pause = Duration::from_secs_f64(CLIENTS as f64 / rate);
+        let threads = (0..CLIENTS).map(|number| {
+            let stop = stop.clone();
+            let mut next = Instant::now() + pause.mul_f64(number as f64 / CLIENTS as f64);
+            std::thread::spawn(move || {
+                let mut failed = 0;
+                while !stop.load(Ordering::Relaxed) {
+                    std::thread::sleep(next.saturating_duration_since(Instant::now()));
+                    failed += usize::from(get(front, "/").is_err());
+                    // One that was held up does not make up for it.
+                    next = (next + pause).max(Instant::now());
+                }
+                failed
+            })
         });
-        Load { stop, thread }
+        Load {
+            threads: threads.collect(),
+            stop,
+        }
     }
 }
+
+/// Clients of a load.
+const CLIENTS: usize = 16;
 
 /// A running load.
 pub(super) struct Load {
     stop: Arc<AtomicBool>,
-    thread: std::thread::JoinHandle<usize>,
+    threads: Vec<std::thread::JoinHandle<usize>>,
 }
 
 impl Load {
     /// Ends it and gives how many requests were not answered with 200.
     pub(super) fn end(self) -> usize {
         self.stop.store(true, Ordering::Relaxed);
-        self.thread.join().unwrap_or(usize::MAX)
+        let ends = self.threads.into_iter().map(|t| t.join().unwrap_or(1));
+        ends.sum()
     }
 }
 

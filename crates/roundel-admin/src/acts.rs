@@ -16,7 +16,7 @@ use crate::guard;
 use crate::problem;
 use crate::serve::Peer;
 
-mod cluster;
+pub(crate) mod cluster;
 
 pub(crate) use cluster::{event, keys, query};
 
@@ -27,6 +27,22 @@ struct Wish {
     weight: Option<u64>,
     addresses: Vec<String>,
     member: Option<String>,
+}
+
+impl Wish {
+    fn join(self) -> Result<Command, &'static str> {
+        let addresses = self.addresses;
+        if addresses.is_empty() || addresses.iter().any(|a| !is_address(a)) {
+            return Err("Send {\"addresses\": [\"host:port\"]} with at least one address.");
+        }
+        Ok(Command::Join { addresses })
+    }
+
+    fn leave(self) -> Command {
+        Command::Leave {
+            member: self.member,
+        }
+    }
 }
 
 /// `POST /api/v1/backends/B/servers/S:drain`, `:ready`, `:maint`, `:weight`.
@@ -82,14 +98,14 @@ pub(crate) async fn join(
     extensions: Extensions,
     body: Bytes,
 ) -> Response {
-    let (addresses, who) = match admitted::<Wish>(&admin, &headers, &extensions, &body) {
-        Ok((wish, who)) => (wish.addresses, who),
+    let (wish, who) = match admitted::<Wish>(&admin, &headers, &extensions, &body) {
+        Ok(admitted) => admitted,
         Err(refused) => return *refused,
     };
-    if addresses.is_empty() || addresses.iter().any(|a| !is_address(a)) {
-        return bad("Send {\"addresses\": [\"host:port\"]} with at least one address.");
+    match wish.join() {
+        Ok(command) => carry_out(&admin, command, who).await,
+        Err(text) => bad(text),
     }
-    carry_out(&admin, Command::Join { addresses }, who).await
 }
 
 /// `POST /api/v1/cluster:leave`, with `{"member": "NAME"}` to remove a failed one.
@@ -99,11 +115,11 @@ pub(crate) async fn leave(
     extensions: Extensions,
     body: Bytes,
 ) -> Response {
-    let (member, who) = match admitted::<Wish>(&admin, &headers, &extensions, &body) {
-        Ok((wish, who)) => (wish.member, who),
+    let (wish, who) = match admitted::<Wish>(&admin, &headers, &extensions, &body) {
+        Ok(admitted) => admitted,
         Err(refused) => return *refused,
     };
-    carry_out(&admin, Command::Leave { member }, who).await
+    carry_out(&admin, wish.leave(), who).await
 }
 
 /// `POST /api/v1/config:reload`.
@@ -139,11 +155,17 @@ fn admitted<W: DeserializeOwned + Default>(
 
 async fn carry_out(admin: &Admin, command: Command, who: Principal) -> Response {
     match admin.order(command, who).await {
-        Ok(Outcome { text, data: None }) => Json(json!({"ok": true, "text": text})).into_response(),
-        Ok(Outcome { text, data }) => {
-            Json(json!({"ok": true, "text": text, "result": data})).into_response()
-        }
+        Ok(outcome) => Json(report(outcome)).into_response(),
         Err(error) => refuse(&error),
+    }
+}
+
+/// What came of an act, for programs.
+pub(crate) fn report(outcome: Outcome) -> serde_json::Value {
+    let text = outcome.text;
+    match outcome.data {
+        None => json!({"ok": true, "text": text}),
+        Some(data) => json!({"ok": true, "text": text, "result": data}),
     }
 }
 

@@ -68,6 +68,7 @@ pub(crate) struct Shared {
     history: Arc<RwLock<History>>,
     commands: CommandSender,
     draining: AtomicBool,
+    rendering: tokio::sync::Mutex<()>,
     acts: Mutex<BTreeMap<(&'static str, &'static str), u64>>,
 }
 
@@ -97,6 +98,7 @@ impl Admin {
             history: history.clone(),
             commands,
             draining: AtomicBool::new(false),
+            rendering: tokio::sync::Mutex::default(),
             acts: Mutex::default(),
         };
         tokio::spawn(async move {
@@ -127,6 +129,7 @@ impl Admin {
             history,
             commands: old.commands.clone(),
             draining: AtomicBool::new(false),
+            rendering: tokio::sync::Mutex::default(),
             acts: Mutex::default(),
         };
         Self {
@@ -152,6 +155,17 @@ impl Admin {
     /// The newest numbers.
     pub(crate) fn moment(&self) -> Arc<Moment> {
         self.shared.moments.borrow().clone()
+    }
+
+    /// Renders on a thread of its own, one view at a time: with thousands of servers a view is many
+    /// megabytes, which must not hold up checks and gossip, nor be in memory several times.
+    pub(crate) async fn aside<T: Send + 'static>(
+        &self,
+        render: impl FnOnce() -> T + Send + 'static,
+    ) -> T {
+        let _alone = self.shared.rendering.lock().await;
+        let rendered = tokio::task::spawn_blocking(render).await;
+        rendered.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))
     }
 
     /// The past; held only while something is rendered.

@@ -1,4 +1,5 @@
-//! HAProxy's statistics as CSV, byte for byte the layout that its readers expect.
+//! HAProxy's statistics as CSV, byte for byte the layout that its readers expect; also in its
+//! `typed` and `json` forms.
 //!
 //! One line per frontend, server and backend, in configuration order; every line, the header
 //! included, ends with a comma. The columns up to `-` are HAProxy's, in HAProxy's order;
@@ -9,11 +10,12 @@ mod cell;
 mod columns;
 mod row;
 mod status;
+mod typed;
 
 use crate::moment::Moment;
 
 pub(crate) use cell::Cell;
-pub(crate) use columns::COLUMNS;
+pub(crate) use columns::{COLUMNS, Column};
 pub(crate) use row::{Row, each as each_row};
 pub(crate) use status::server_status;
 
@@ -30,6 +32,18 @@ pub(crate) struct Filter {
     pub(crate) up: bool,
     /// Nothing in maintenance.
     pub(crate) no_maint: bool,
+    /// How the lines are written.
+    pub(crate) form: Form,
+}
+
+/// How lines are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Form {
+    Csv,
+    /// A line for each value, with its type.
+    Typed,
+    /// The same as JSON: an array for each line.
+    Json,
 }
 
 impl Filter {
@@ -40,6 +54,7 @@ impl Filter {
         sid: -1,
         up: false,
         no_maint: false,
+        form: Form::Csv,
     };
 
     fn shows(&self, row: &Row<'_>) -> bool {
@@ -56,8 +71,35 @@ impl Filter {
     }
 }
 
-/// Writes the header and the lines that `filter` shows.
+/// Writes the lines that `filter` shows, in its form.
 pub(crate) fn render(moment: &Moment, filter: &Filter) -> String {
+    let mut out = String::new();
+    match filter.form {
+        Form::Csv => return table(moment, filter),
+        Form::Typed => row::each(moment, |row| {
+            if filter.shows(row) {
+                typed::typed(row, &mut out);
+                out.push('\n');
+            }
+        }),
+        Form::Json => {
+            out.push('[');
+            row::each(moment, |row| {
+                if filter.shows(row) {
+                    if out.len() > 1 {
+                        out.push(',');
+                    }
+                    typed::json(row, &mut out);
+                }
+            });
+            out.push_str("]\n");
+        }
+    }
+    out
+}
+
+/// The header, then a line each.
+fn table(moment: &Moment, filter: &Filter) -> String {
     let mut out = String::from("# ");
     for column in COLUMNS {
         out.push_str(column.name);

@@ -3,14 +3,13 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use roundel_model::ServerState;
+use roundel_model::{EventKind, ServerState};
 use roundel_stats::{Histogram, HistogramSnapshot};
 use tokio::sync::{broadcast, mpsc, watch};
 
 use crate::command::Order;
 use crate::status::{
-    Backend, Check, Event, EventKind, Frontend, Gossip, Member, MemberStatus, Server, Snapshot,
-    Times, Traffic,
+    Backend, Check, Event, Frontend, Gossip, Member, MemberStatus, Server, Snapshot, Times, Traffic,
 };
 use crate::{Admin, Config};
 
@@ -140,6 +139,12 @@ fn cluster(second: u64, servers: Vec<Server>) -> Snapshot {
             resident_bytes: 12 << 20,
             open_fds: 41,
             max_fds: 1 << 20,
+            pipes: crate::status::Pipes {
+                most: 256,
+                used: 3,
+                free: 5,
+                bytes_total: 1_000_000 + second,
+            },
             ..Default::default()
         },
         frontends: vec![frontend(second, requests, &traffic)],
@@ -203,12 +208,12 @@ fn server(i: u64, second: u64) -> Server {
     let requests: u64 = (0..second).map(wave).sum();
     let errors = requests / 400;
     Server {
-        name: format!("webapp-{i}"),
+        name: format!("webapp-{i}").into(),
         id: i as u32,
-        address: format!("10.0.3.{}:3000", i + 3),
+        address: format!("10.0.3.{}:3000", i + 3).into(),
         state: ServerState::Up,
         source: "gossip".into(),
-        cookie: format!("c{i:015x}"),
+        cookie: format!("c{i:015x}").into(),
         in_flight: i % 4,
         requests_total: requests,
         errors_total: errors,
@@ -292,7 +297,7 @@ fn members(servers: &[Server]) -> Vec<Member> {
         ..Member::default()
     };
     let member = |server: &Server| Member {
-        name: server.name.clone(),
+        name: server.name.to_string(),
         address: server.address.replace(":3000", ":7946"),
         status: match server.state {
             ServerState::Leaving => MemberStatus::Leaving,

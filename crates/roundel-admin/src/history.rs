@@ -8,14 +8,14 @@ mod rates;
 mod rows;
 mod tiers;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use roundel_stats::{HistogramSnapshot, Ring};
 
 use crate::status::{Backend, Server, Snapshot, Times};
 
-pub use rates::{BackendRates, FrontendRates, Means, Rates, ServerRates, TotalRates};
+pub use rates::{BackendRates, FrontendRates, Means, Rates, ServerRates, ServersRates, TotalRates};
 pub(crate) use rows::{Row, ServerRow};
 pub(crate) use tiers::{Range, Tiers};
 
@@ -26,7 +26,7 @@ const RECENT: usize = 10;
 const MEAN_OF: u64 = 1024;
 
 /// Snapshots that averages look back over at most.
-const MEAN_BACK: usize = 60;
+const MEAN_BACK: u64 = 60;
 
 /// Above this many servers only a minute of rows is kept per server.
 const MANY_SERVERS: usize = 2_000;
@@ -39,22 +39,38 @@ pub(crate) struct History {
     backends: BTreeMap<String, BackendPast>,
     frontends: BTreeMap<String, FrontendRates>,
     recent: Ring<Sums>,
+    pushes: u64,
     last: Option<Arc<Snapshot>>,
 }
 
+/// Shape: `servers` is in order of name, with the names beside it; `places` has the index there of
+/// each server of the snapshot, so that a second is one pass without a search.
 #[derive(Debug)]
 struct BackendPast {
     recent: Ring<Sums>,
     rates: BackendRates,
-    servers: BTreeMap<String, ServerPast>,
+    servers: Vec<ServerPast>,
+    names: Arc<[Arc<str>]>,
+    places: Vec<usize>,
 }
 
 #[derive(Debug)]
 struct ServerPast {
+    id: u32,
+    /// Requests and errors in sum as of the last snapshot.
+    last: (u64, u64),
     rows: Tiers<ServerRow>,
-    recent: Ring<(u64, Times)>,
+    recent: Ring<u64>,
+    times: TimesPast,
     rates: ServerRates,
 }
+
+/// The sums of a server's durations when they last changed, by the number of the push.
+///
+/// Shape: oldest first; the first one is what averages begin at. One alone for a server without
+/// traffic.
+#[derive(Debug, Default)]
+struct TimesPast(VecDeque<(u64, Times)>);
 
 /// Cumulative numbers at one moment.
 #[derive(Debug, Clone, Copy, Default)]
@@ -72,6 +88,7 @@ impl History {
             backends: BTreeMap::new(),
             frontends: BTreeMap::new(),
             recent: Ring::new(RECENT + 1),
+            pushes: 0,
             last: None,
         }
     }
@@ -80,7 +97,12 @@ impl History {
     pub(crate) fn push(&mut self, now: &Arc<Snapshot>) -> Rates {
         let last = self.last.take().unwrap_or_else(|| now.clone());
         let seconds = (now.uptime_seconds - last.uptime_seconds).max(0.0);
-        let step = Step { seconds };
+        self.pushes += 1;
+        let step = Step {
+            number: self.pushes,
+            time_ms: now.time_ms,
+            seconds,
+        };
         self.push_frontends(now, &last, step);
         let backends = self.push_backends(now, &last, step);
         self.recent.push(total_sums(now));
@@ -103,7 +125,9 @@ impl History {
 
     /// The rows of one server.
     pub(crate) fn server(&self, backend: &str, server: &str) -> Option<&Tiers<ServerRow>> {
-        Some(&self.backends.get(backend)?.servers.get(server)?.rows)
+        let past = self.backends.get(backend)?;
+        let at = past.names.binary_search_by(|name| (**name).cmp(server));
+        Some(&past.servers[at.ok()?].rows)
     }
 
     fn push_frontends(&mut self, now: &Snapshot, last: &Snapshot, step: Step) {
@@ -128,15 +152,10 @@ impl History {
         for backend in &now.backends {
             let past = self.backends.entry(backend.name.clone());
             let past = past.or_insert_with(BackendPast::new);
-            past.push(
-                backend,
-                last.backend(&backend.name),
-                now.time_ms,
-                step,
-                many,
-            );
+            let before = last.backend(&backend.name).unwrap_or(backend);
+            past.push(backend, before, step, many);
         }
-        let rates = |(name, past): (&String, &BackendPast)| (name.clone(), past.rates.clone());
+        let rates = |(name, past): (&String, &BackendPast)| (name.clone(), past.rates());
         self.backends.iter().map(rates).collect()
     }
 
@@ -171,74 +190,118 @@ impl BackendPast {
         Self {
             recent: Ring::new(RECENT + 1),
             rates: BackendRates::default(),
-            servers: BTreeMap::new(),
+            servers: Vec::new(),
+            names: Arc::default(),
+            places: Vec::new(),
         }
     }
 
-    fn push(&mut self, now: &Backend, last: Option<&Backend>, time: u64, step: Step, many: bool) {
-        let before = last.unwrap_or(now);
+    fn push(&mut self, now: &Backend, before: &Backend, step: Step, many: bool) {
         self.recent.push(backend_sums(now));
         self.rates.update(now, before, step);
         let (window, _) = recent_window(&self.recent);
         self.rates.set_latency(&window);
-        // Servers are matched through maps: a scan per server would be quadratic.
-        let names: BTreeMap<&str, &Server> =
-            now.servers.iter().map(|s| (s.name.as_str(), s)).collect();
-        let old: BTreeMap<&str, &Server> = before
-            .servers
-            .iter()
-            .map(|s| (s.name.as_str(), s))
-            .collect();
-        self.servers
-            .retain(|name, _| names.contains_key(name.as_str()));
-        for server in &now.servers {
-            let past = self.servers.entry(server.name.clone());
-            let past = past.or_insert_with(|| ServerPast::new(many));
-            past.push(server, old.get(server.name.as_str()).copied(), time, step);
+        if !self.is_of(&now.servers) {
+            self.rearrange(&now.servers, many);
         }
-        self.share();
-    }
-
-    /// Tells each server its part of the recent requests and hands the rates on.
-    fn share(&mut self) {
-        let all: u64 = self.servers.values().map(ServerPast::recent_requests).sum();
-        self.rates.servers.clear();
-        for (name, past) in &mut self.servers {
+        for (server, place) in now.servers.iter().zip(&self.places) {
+            self.servers[*place].push(server, step);
+        }
+        let all: u64 = self.servers.iter().map(ServerPast::recent_requests).sum();
+        for past in &mut self.servers {
             let mine = past.recent_requests();
             past.rates.share = (all > 0).then(|| mine as f64 / all as f64);
-            self.rates.servers.insert(name.clone(), past.rates.clone());
+        }
+    }
+
+    /// Whether these are the servers of the snapshot before, in the same order.
+    fn is_of(&self, servers: &[Server]) -> bool {
+        let mut pairs = servers.iter().zip(&self.places);
+        servers.len() == self.places.len() && pairs.all(|(s, p)| self.servers[*p].id == s.id)
+    }
+
+    /// Makes room for servers that are new and forgets those that are gone.
+    fn rearrange(&mut self, servers: &[Server], many: bool) {
+        let known = std::mem::take(&mut self.servers).into_iter();
+        let mut known: BTreeMap<u32, ServerPast> = known.map(|past| (past.id, past)).collect();
+        let mut order: Vec<usize> = (0..servers.len()).collect();
+        order.sort_by(|a, b| servers[*a].name.cmp(&servers[*b].name));
+        self.places = vec![0; servers.len()];
+        for (place, at) in order.iter().enumerate() {
+            self.places[*at] = place;
+        }
+        self.names = order.iter().map(|at| servers[*at].name.clone()).collect();
+        let mut past = |s: &Server| {
+            known
+                .remove(&s.id)
+                .unwrap_or_else(|| ServerPast::new(s, many))
+        };
+        self.servers = order.iter().map(|at| past(&servers[*at])).collect();
+    }
+
+    fn rates(&self) -> BackendRates {
+        let servers = self.servers.iter().map(|past| past.rates.clone());
+        BackendRates {
+            servers: ServersRates::new(self.names.clone(), servers.collect()),
+            ..self.rates.clone()
         }
     }
 }
 
 impl ServerPast {
-    fn new(many: bool) -> Self {
+    fn new(server: &Server, many: bool) -> Self {
         Self {
+            id: server.id,
+            last: (server.requests_total, server.errors_total),
             rows: if many { Tiers::minute() } else { Tiers::hour() },
-            recent: Ring::new(MEAN_BACK + 1),
+            recent: Ring::new(RECENT + 1),
+            times: TimesPast::default(),
             rates: ServerRates::default(),
         }
     }
 
-    fn push(&mut self, now: &Server, last: Option<&Server>, time: u64, step: Step) {
-        let before = last.unwrap_or(now);
-        self.recent.push((now.requests_total, now.traffic.times));
-        self.rates.update(now, before, step);
-        self.rates.means = means(&self.recent);
-        self.rows.push(rows::server(now, before, time, step));
+    fn push(&mut self, now: &Server, step: Step) {
+        self.recent.push(now.requests_total);
+        self.rates.update(now, self.last.0, step);
+        self.rates.means = self.times.push(step.number, &now.traffic.times);
+        self.rows.push(rows::server(now, self.last, step));
+        self.last = (now.requests_total, now.errors_total);
     }
 
     /// Requests in the last [`RECENT`] snapshots.
     fn recent_requests(&self) -> u64 {
-        let newest = self.recent.last().map_or(0, |(n, _)| *n);
-        let oldest = self.recent.iter().rev().take(RECENT + 1).next_back();
-        newest.saturating_sub(oldest.map_or(0, |(n, _)| *n))
+        let newest = self.recent.last().copied().unwrap_or_default();
+        newest.saturating_sub(self.recent.iter().next().copied().unwrap_or_default())
+    }
+}
+
+impl TimesPast {
+    /// Takes the newest sums; the averages over the newest [`MEAN_OF`] exchanges, as far as
+    /// [`MEAN_BACK`] snapshots reach.
+    fn push(&mut self, pushes: u64, now: &Times) -> Means {
+        if self.0.back().is_none_or(|(_, last)| last != now) {
+            self.0.push_back((pushes, *now));
+        }
+        // The next one stood when enough had not happened yet, or is old enough itself.
+        let base = |(at, t): &(u64, Times)| {
+            now.count.saturating_sub(t.count) >= MEAN_OF || at + MEAN_BACK <= pushes
+        };
+        while self.0.get(1).is_some_and(base) {
+            self.0.pop_front();
+        }
+        self.0
+            .front()
+            .map_or_else(Means::default, |(_, t)| Means::between(now, t))
     }
 }
 
 /// The time between two snapshots.
 #[derive(Debug, Clone, Copy)]
 struct Step {
+    /// Counts the snapshots.
+    number: u64,
+    /// Its end, in milliseconds since the Unix epoch.
+    time_ms: u64,
     seconds: f64,
 }
 
@@ -293,17 +356,6 @@ fn backend_sums(now: &Backend) -> Sums {
         failures: now.errors_total,
         latency: now.request_duration,
     }
-}
-
-/// Averages over the newest [`MEAN_OF`] exchanges, as far as [`MEAN_BACK`] snapshots reach.
-fn means(recent: &Ring<(u64, Times)>) -> Means {
-    let Some((_, newest)) = recent.last() else {
-        return Means::default();
-    };
-    let enough = |(_, t): &&(u64, Times)| newest.count.saturating_sub(t.count) >= MEAN_OF;
-    let base = recent.iter().rev().find(enough).or(recent.iter().next());
-    let base = base.map_or_else(Times::default, |(_, t)| *t);
-    Means::between(newest, &base)
 }
 
 #[cfg(test)]

@@ -32,5 +32,7 @@ mod serve;
 mod sse;
 
 pub use admin::{Acts, Admin, Config};
-pub use history::{BackendRates, FrontendRates, Means, Rates, ServerRates, TotalRates};
+pub use history::{
+    BackendRates, FrontendRates, Means, Rates, ServerRates, ServersRates, TotalRates,
+};
 pub use serve::serve;

@@ -16,6 +16,7 @@ mod part;
 mod plot;
 mod query;
 mod servers;
+mod sort;
 mod tiles;
 mod timeline;
 

@@ -6,7 +6,7 @@ use axum::Router;
 use axum::extract::{DefaultBodyLimit, Query, Request, State};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
+use axum::routing::{MethodRouter, get, post};
 use http::header::{self, HeaderName, HeaderValue};
 use http::{Method, StatusCode};
 use serde::Deserialize;
@@ -17,6 +17,9 @@ use crate::{acts, api, csv, form, health, metrics, problem, sse};
 
 /// Bodies are small forms and small JSON documents.
 const MAX_BODY: usize = 16 * 1024;
+
+/// A test holds it against the routes and what they answer.
+const OPENAPI: &str = include_str!("../openapi.json");
 
 pub(crate) fn router(admin: Admin) -> Router {
     Router::new()
@@ -37,44 +40,68 @@ pub(crate) fn router(admin: Admin) -> Router {
         .with_state(admin)
 }
 
+/// The paths under `/api/v1`, each as `openapi.json` describes it.
 fn api_routes() -> Router<Admin> {
-    Router::new()
-        .route("/api/v1/snapshot", get(api::snapshot))
-        .route("/api/v1/backends", get(api::backends))
-        .route("/api/v1/backends/{backend}", get(api::backend))
-        .route("/api/v1/backends/{backend}/servers", get(api::servers))
-        .route(
-            "/api/v1/backends/{backend}/servers/{server}",
-            get(api::server).post(acts::server),
-        )
-        .route("/api/v1/frontends", get(api::frontends))
-        .route("/api/v1/members", get(api::members))
-        .route("/api/v1/events", get(api::events))
-        .route("/api/v1/series", get(api::series))
-        .route("/api/v1/cluster:join", post(acts::join))
-        .route("/api/v1/cluster:leave", post(acts::leave))
-        .route("/api/v1/cluster:query", post(acts::query))
-        .route("/api/v1/cluster:event", post(acts::event))
-        .route("/api/v1/cluster:keys", post(acts::keys))
-        .route("/api/v1/config:reload", post(acts::reload))
+    let add = |router: Router<Admin>, (path, methods)| router.route(path, methods);
+    api_paths().into_iter().fold(Router::new(), add)
 }
 
-/// Answers HAProxy's `;csv` wherever it stands in the path or query.
+fn api_paths() -> Vec<(&'static str, MethodRouter<Admin>)> {
+    vec![
+        ("/api/v1/snapshot", get(api::snapshot)),
+        ("/api/v1/backends", get(api::backends)),
+        ("/api/v1/backends/{backend}", get(api::backend)),
+        ("/api/v1/backends/{backend}/servers", get(api::servers)),
+        (
+            "/api/v1/backends/{backend}/servers/{server}",
+            get(api::server).post(acts::server),
+        ),
+        ("/api/v1/frontends", get(api::frontends)),
+        ("/api/v1/members", get(api::members)),
+        ("/api/v1/events", get(api::events)),
+        ("/api/v1/series", get(api::series)),
+        ("/api/v1/cluster:join", post(acts::join)),
+        ("/api/v1/cluster:leave", post(acts::leave)),
+        ("/api/v1/cluster:query", post(acts::query)),
+        ("/api/v1/cluster:event", post(acts::event)),
+        ("/api/v1/cluster:keys", post(acts::keys)),
+        ("/api/v1/config:reload", post(acts::reload)),
+        ("/api/v1/openapi.json", get(openapi)),
+    ]
+}
+
+/// Answers HAProxy's `;csv` and `;json` wherever they stand in the path or query.
 async fn haproxy_forms(State(admin): State<Admin>, request: Request, next: Next) -> Response {
     let target = request.uri().path_and_query().map_or("", |p| p.as_str());
-    if !target.contains(";csv") || !matches!(*request.method(), Method::GET | Method::HEAD) {
+    let (form, kind) = if target.contains(";csv") {
+        (csv::Form::Csv, "text/plain")
+    } else if target.contains(";json") && !target.contains(";json-schema") {
+        (csv::Form::Json, "application/json")
+    } else {
+        return next.run(request).await;
+    };
+    if !matches!(*request.method(), Method::GET | Method::HEAD) {
         return next.run(request).await;
     }
     let filter = csv::Filter {
         up: target.contains(";up"),
         no_maint: target.contains(";no-maint"),
+        form,
         ..csv::Filter::ALL
     };
     let headers = [
-        (header::CONTENT_TYPE, "text/plain"),
+        (header::CONTENT_TYPE, kind),
         (header::CACHE_CONTROL, "no-cache"),
     ];
-    (headers, csv::render(&admin.moment(), &filter)).into_response()
+    let moment = admin.moment();
+    let text = admin.aside(move || csv::render(&moment, &filter)).await;
+    (headers, text).into_response()
+}
+
+/// What the paths under `/api/v1` take and give (OpenAPI 3.1).
+async fn openapi() -> Response {
+    let kind = [(header::CONTENT_TYPE, "application/json")];
+    (kind, OPENAPI).into_response()
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -100,10 +127,11 @@ async fn prometheus(State(admin): State<Admin>, Query(query): Query<ScrapeQuery>
         ..scope
     };
     let (moment, own) = (admin.moment(), admin.own_numbers());
-    let text = match query.compat.as_deref() {
+    let text = admin.aside(move || match query.compat.as_deref() {
         Some("haproxy") => metrics::render_compat(&moment, &own),
         _ => metrics::render(&moment, &own, scope),
-    };
+    });
+    let text = text.await;
     let kind = "text/plain; version=0.0.4; charset=utf-8";
     ([(header::CONTENT_TYPE, kind)], text).into_response()
 }
@@ -140,5 +168,7 @@ async fn harden(mut response: Response) -> Result<Response, Infallible> {
     Ok(response)
 }
 
+#[cfg(test)]
+mod described;
 #[cfg(test)]
 mod tests;

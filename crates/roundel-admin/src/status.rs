@@ -18,9 +18,9 @@ use serde::{Deserialize, Serialize};
 
 pub use backend::{Backend, Check, Server, Times, Traffic};
 pub use cluster::{Gossip, Member, MemberStatus};
-pub use event::{Event, EventKind};
+pub use event::Event;
 pub use frontend::Frontend;
-pub use process::{ConfigStatus, Process};
+pub use process::{ConfigStatus, Pipes, Process};
 
 /// Everything that Roundel knows about itself at one moment.
 ///

@@ -4,6 +4,9 @@ use std::ffi::OsString;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
+use roundel_gossip_tokio::Handle;
+use tokio::sync::watch;
+
 /// Settings of an agent.
 #[derive(Debug, Clone)]
 pub struct Config {
@@ -18,11 +21,14 @@ pub struct Config {
     /// Whether to join only once the app's port accepts. Always so with a `command`. Default
     /// false.
     pub wait_port: bool,
-    /// How long the app is held after the leave was announced while connections to it are
-    /// open. Choose less than the supervisor's patience, which is 10 s in Compose. Default 8 s.
+    /// How long the app is held while a balancer has requests at it, or, where none can tell,
+    /// while connections to it are open. Choose less than the supervisor's patience, which is 10 s in Compose. Default 8 s.
     pub drain_timeout: Duration,
     /// The app and its arguments; none means that somebody else runs it. Default none.
     pub command: Option<Vec<OsString>>,
+    /// Is told of the gossip node whenever there is another one: it is made anew with another
+    /// name. `None` until the first is there.
+    pub node: watch::Sender<Option<Handle>>,
 }
 
 impl Default for Config {
@@ -35,6 +41,7 @@ impl Default for Config {
             wait_port: false,
             drain_timeout: Duration::from_secs(8),
             command: None,
+            node: watch::Sender::new(None),
         }
     }
 }

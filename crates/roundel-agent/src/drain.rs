@@ -1,11 +1,13 @@
-//! The end of a server's service: leave first, then hold the app until it is quiet.
+//! The end of a server's service: nothing new comes, what is under way ends, only then the app.
 
 use std::net::IpAddr;
 use std::time::Duration;
 
-use tokio::time::{Instant, sleep, timeout};
+use roundel_gossip_tokio::{Member, Status};
+use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::connections::inbound;
+use crate::handshake;
 use crate::membership::Membership;
 
 /// Time between two looks at the app's connections.
@@ -18,21 +20,38 @@ const QUIET: Duration = Duration::from_millis(300);
 /// How long the app is held where the kernel does not tell about connections.
 const GRACE: Duration = Duration::from_secs(1);
 
-/// Announces the leave, then waits until the app has had no connection for a moment, at most
-/// `limit` in all. The node answers until the end and is then shut down.
-pub(crate) async fn drain(member: Membership, port: u16, limit: Duration) {
-    let ip = member.ip();
+/// Waits until the app may end, at most `limit`: no balancer has anything left to do here, nor
+/// will have. The node goes on answering; a leave is still to be announced, if it was not.
+pub(crate) async fn drain(member: &Membership, role: &str, port: u16, limit: Duration) {
     let started = Instant::now();
-    tracing::info!("leaving");
-    let in_order = async {
-        member.leave().await;
-        quiet(ip, port).await
-    };
-    match timeout(limit, in_order).await {
+    let deadline = started + limit;
+    tracing::info!("draining");
+    match timeout_at(deadline, in_order(member, role, port, deadline)).await {
         Ok(()) => tracing::info!(took = ?started.elapsed(), "drained"),
-        Err(_) => tracing::warn!(?limit, "not drained in time: connections are still open"),
+        Err(_) => tracing::warn!(?limit, "not drained in time: requests are still under way"),
     }
-    member.shutdown().await;
+}
+
+/// Asks those balancers that can tell. Where others may send requests too, they hear of the leave,
+/// and the kernel says when no connection is left.
+async fn in_order(member: &Membership, role: &str, port: u16, deadline: Instant) {
+    let asked = match member.announce_drain().await {
+        Some(incarnation) => handshake::ask_all(member.handle(), incarnation, deadline).await,
+        None => handshake::Outcome::default(),
+    };
+    let others = others_may_send(&member.members(), role);
+    if others || asked.drained.is_empty() || !asked.silent.is_empty() {
+        member.leave().await;
+        quiet(member.ip(), port).await;
+    }
+}
+
+/// Whether a member that does not answer us may be, or may feed, a balancer: one that says so, or
+/// one of which we do not know that it is a server like us.
+fn others_may_send(members: &[Member], role: &str) -> bool {
+    let living = members.iter().filter(|m| m.status == Status::Alive);
+    let mut silent = living.filter(|m| !handshake::answers(m));
+    silent.any(|m| m.tags.get("role").is_none_or(|theirs| theirs != role))
 }
 
 async fn quiet(ip: Option<IpAddr>, port: u16) {
@@ -55,6 +74,7 @@ async fn quiet(ip: Option<IpAddr>, port: u16) {
 mod tests {
     use super::*;
     use tokio::net::{TcpListener, TcpStream};
+    use tokio::time::timeout;
 
     #[tokio::test]
     async fn waits_for_the_last_connection() {

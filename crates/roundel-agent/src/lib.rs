@@ -6,14 +6,16 @@
 //!
 //! Start at [`run`].
 //!
-//! Invariants: the member is announced only after the app's port accepts, and its leave is
-//! announced before the app is asked to end; the app is never ended because of gossip; every
+//! Invariants: the member is announced only after the app's port accepts; the app is asked to end
+//! only after every balancer has said that it has nothing left there, or after the leave was
+//! announced and the app's connections have ended, or at the deadline; the app is never ended because of gossip; every
 //! child that is handed to us by the kernel is reaped, and only then.
 
 mod app;
 mod config;
 mod connections;
 mod drain;
+mod handshake;
 mod life;
 mod membership;
 mod port;

@@ -14,10 +14,10 @@ use crate::{AgentError, Config};
 /// Runs an agent until it is told to stop or the app ends, and gives the exit code.
 ///
 /// With a command: starts it, announces the server once its port accepts, passes signals on,
-/// and at TERM, INT or QUIT announces the leave, holds the app until it has no connection
-/// (at most the drain timeout), ends it and gives its exit code, 128 and the number for one
-/// ended by a signal. A second such signal ends the wait. An app that ends by itself makes the
-/// agent leave at once.
+/// and at TERM, INT or QUIT announces that it drains, holds the app until every balancer has said
+/// that it is done with it (at most the drain timeout), ends it, leaves, and gives its exit code,
+/// 128 and the number for one ended by a signal. A second such signal ends the wait. An app that
+/// ends by itself makes the agent leave at once.
 ///
 /// Without a command the code is 0 after the same drain.
 ///
@@ -53,7 +53,8 @@ impl Agent {
         if let Some(turn) = self.wait_for_port().await {
             return Ok(self.finish(turn).await);
         }
-        let mut member = match Membership::start(self.config.announced()).await {
+        let node = self.config.node.clone();
+        let mut member = match Membership::start(self.config.announced(), node).await {
             Ok(member) => member,
             Err(error) => return self.without_gossip(error).await,
         };
@@ -64,13 +65,17 @@ impl Agent {
         let turn = match turn {
             Turn::Ended(code) => {
                 tracing::warn!(code, "the app ended by itself: leaving");
-                member.leave().await;
-                member.shutdown().await;
                 Turn::Ended(code)
             }
-            Turn::Stop(signal) => self.drain(member, signal).await,
+            Turn::Stop(signal) => self.drain(&member, signal).await,
         };
-        Ok(self.finish(turn).await)
+        // The app ends and the leave is spread at the same time.
+        let leave = async {
+            member.leave().await;
+            member.shutdown().await;
+        };
+        let (code, ()) = tokio::join!(self.finish(turn), leave);
+        Ok(code)
     }
 
     /// Waits for the app's port where that is asked for; gives what came in between, if so.
@@ -100,19 +105,16 @@ impl Agent {
     }
 
     /// Drains unless the app ends before or a second signal asks for haste.
-    async fn drain(&mut self, member: Membership, signal: Signal) -> Turn {
-        let limit = self.config.drain_timeout;
-        let mut drained = tokio::spawn(drain(member, self.config.port, limit));
+    async fn drain(&mut self, member: &Membership, signal: Signal) -> Turn {
+        let Config {
+            role,
+            port,
+            drain_timeout,
+            ..
+        } = self.config.clone();
         tokio::select! {
-            _ = &mut drained => Turn::Stop(signal),
-            turn = self.turn() => match turn {
-                Turn::Ended(code) => {
-                    // The leave is on its way: it is worth the wait, and bounded by the limit.
-                    let _ = drained.await;
-                    Turn::Ended(code)
-                }
-                Turn::Stop(haste) => Turn::Stop(haste),
-            },
+            () = drain(member, &role, port, drain_timeout) => Turn::Stop(signal),
+            turn = self.turn() => turn,
         }
     }
 

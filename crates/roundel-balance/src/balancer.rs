@@ -58,6 +58,7 @@ pub struct Balancer {
     publisher: Mutex<Publisher>,
     queue: Arc<Queue>,
     spent: Spent,
+    silences: AtomicU64,
 }
 
 /// What only the publishing side touches.
@@ -73,15 +74,8 @@ impl Balancer {
     /// Makes a balancer without servers; `workers` is the number of worker threads, at least 1.
     pub fn new(config: BackendConfig, workers: usize) -> Arc<Self> {
         let queue = Arc::<Queue>::default();
-        let empty = Snapshot::build(
-            0,
-            Vec::new(),
-            config.policy,
-            &config.sticky_key,
-            &config.name,
-            None,
-            Arc::clone(&queue),
-        );
+        let flights = Arc::new(PerWorker::new(workers));
+        let empty = Snapshot::build(0, Vec::new(), &config, None, Arc::clone(&queue), flights);
         Arc::new(Self {
             name: config.name.clone(),
             workers,
@@ -90,6 +84,7 @@ impl Balancer {
             snapshot: ArcSwap::from_pointee(empty),
             queue,
             spent: Spent::default(),
+            silences: AtomicU64::new(0),
             publisher: Mutex::new(Publisher {
                 config,
                 configured: false,
@@ -176,21 +171,29 @@ impl Balancer {
         }
         publisher.configured = false;
         let generation = before.generation() + 1;
-        let config = &publisher.config;
         let snapshot = Arc::new(Snapshot::build(
             generation,
             placements,
-            config.policy,
-            &config.sticky_key,
-            &self.name,
+            &publisher.config,
             before.turn(),
             Arc::clone(&self.queue),
+            Arc::clone(before.flights()),
         ));
         snapshot.open_servers(&before);
         self.snapshot.store(Arc::clone(&snapshot));
         self.generation.store(generation, Ordering::Release);
         self.queue.look_at(&snapshot);
         Some(snapshot)
+    }
+
+    /// How often a server was found silent. When it grows, requests that wait should look whether
+    /// it is theirs: [`ServerLive::is_silent`].
+    pub fn silences(&self) -> u64 {
+        self.silences.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn note_silence(&self) {
+        self.silences.fetch_add(1, Ordering::Relaxed);
     }
 
     pub(crate) fn spent(&self) -> &Spent {

@@ -6,13 +6,16 @@
 
 mod command;
 mod health;
+mod heritage;
 mod input;
 mod left;
 mod outliers;
 mod output;
 mod probe;
 mod record;
+mod relief;
 mod sets;
+mod silence;
 mod status;
 #[cfg(test)]
 mod tests;
@@ -25,7 +28,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use roundel_model::{Name, ServerState};
+use roundel_model::{EventKind, Name, ServerState};
 
 use crate::{Balancer, CheckSpec, OutlierSpec, ServerId};
 use left::{LeftRow, LeftRows};
@@ -33,8 +36,9 @@ use record::Record;
 use weights::Weights;
 use words::Span;
 
+pub use heritage::Heritage;
 pub use input::{CommandError, Evidence, EvidenceKind, ServerAct, ServerCommand, WeightOrder};
-pub use output::{CheckTicket, DirectorEvent, DirectorOutput, EventKind, StartCheck};
+pub use output::{CheckTicket, DirectorEvent, DirectorOutput, StartCheck};
 pub use status::{CheckState, ServerStatus};
 
 /// What a director needs to know beyond the servers. Changes with a reload.
@@ -92,6 +96,10 @@ pub struct Director {
     window_since: Option<Instant>,
     /// Whether something that a snapshot shows has changed since the last one.
     dirty: bool,
+    /// What another director knew about servers that are still to be seen.
+    heritage: BTreeMap<Name, Heritage>,
+    /// Some server stands in for others.
+    standing_in: bool,
     rounded: bool,
 }
 
@@ -111,6 +119,8 @@ impl Director {
             look_at: None,
             window_since: None,
             dirty: false,
+            heritage: BTreeMap::new(),
+            standing_in: false,
             rounded: false,
         }
     }
@@ -167,9 +177,8 @@ impl Director {
     /// Every server in table order, then the rows of those that left, latest first.
     pub fn servers(&self, now: Instant) -> Vec<ServerStatus> {
         let snapshot = self.balancer.load();
-        let status = |(i, record): (usize, &Record)| {
-            record.status(now, &self.config, snapshot.cookie_value(i).to_owned())
-        };
+        let status =
+            |(i, record): (usize, &Record)| record.status(now, &self.config, snapshot.cookie(i));
         let here = self.records.iter().enumerate().map(status);
         here.chain(self.left.statuses()).collect()
     }
@@ -211,6 +220,9 @@ impl Director {
             let lasted = self.records[i].enter(now, after);
             self.dirty = true;
             self.tell_transition(now, i, before, lasted);
+        }
+        if self.records[i].tell_silence() {
+            self.balancer.note_silence();
         }
         self.arm(now, i);
     }
@@ -270,6 +282,9 @@ impl Director {
 
     /// Ends every `handle_*`: publishes what changed.
     fn finish(&mut self, now: Instant) {
+        if self.standing_in {
+            self.relieve(now);
+        }
         self.look_at = self.next_look(now);
         if std::mem::take(&mut self.dirty) {
             self.publish(now);
@@ -295,7 +310,7 @@ impl Director {
                 rounding.exact,
                 rounding.worst * 100.0
             );
-            self.tell(EventKind::Warning, None, text, None);
+            self.tell(EventKind::Other, None, text, None);
         }
         self.rounded = rounding.is_some();
     }

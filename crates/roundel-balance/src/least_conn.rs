@@ -23,8 +23,11 @@ impl LeastConn {
         (cursor != self.start).then(|| ((cursor - 1) % n as u64) as usize)
     }
 
-    /// Picks among `n` positions the one with the least `load` (in flight, weight); O(n).
+    /// Picks among `n` positions the one with the least `load` (in flight, weight).
     ///
+    /// Nothing is less loaded than a server without requests, so the first of those after the
+    /// one picked last ends the search: it is behind those picked since they were last free.
+    /// O(n) only while every server is busy.
     /// `load` gives `None` for a server that must not be picked. A tie goes to the first after
     /// the one picked last. Two workers may read the same counts and pick the same server; the
     /// next pick sees both.
@@ -39,6 +42,9 @@ impl LeastConn {
             let Some(this) = load(position) else { continue };
             if best.is_none_or(|(_, that)| is_less(this, that)) {
                 best = Some((position, this));
+            }
+            if this.0 == 0 {
+                break;
             }
         }
         let (position, _) = best?;
@@ -78,5 +84,28 @@ mod tests {
             .collect();
         assert_eq!(picks, [1, 2, 1, 2]);
         assert_eq!(least.last(3), Some(2));
+    }
+    #[test]
+    fn an_idle_server_is_found_without_looking_at_the_others() {
+        for n in [10usize, 1_000, 10_000] {
+            let least = LeastConn::default();
+            let mut flights = vec![0u32; n];
+            let looks = std::cell::Cell::new(0);
+            // As many in flight as there are servers but two; the oldest ends each time.
+            let mut order = std::collections::VecDeque::new();
+            for _ in 0..3 * n {
+                let position = least.next(n, |p| {
+                    looks.set(looks.get() + 1);
+                    Some((flights[p], 1))
+                });
+                let position = position.unwrap();
+                flights[position] += 1;
+                order.push_back(position);
+                if order.len() > n - 2 {
+                    flights[order.pop_front().unwrap()] -= 1;
+                }
+            }
+            assert_eq!(looks.get(), 3 * n);
+        }
     }
 }

@@ -49,7 +49,7 @@ pub use budget::RetryBudget;
 pub use check::{CheckKind, CheckReport, CheckSpec, CheckStatus};
 pub use director::{
     CheckState, CheckTicket, CommandError, Director, DirectorConfig, DirectorEvent, DirectorOutput,
-    EventKind, Evidence, EvidenceKind, ServerAct, ServerCommand, ServerStatus, StartCheck,
+    Evidence, EvidenceKind, Heritage, ServerAct, ServerCommand, ServerStatus, StartCheck,
     WeightOrder,
 };
 pub use hash::hash_key;
@@ -60,5 +60,5 @@ pub use policy::Policy;
 pub use queue::{Grant, QueueFull, Ticket, Turn, Want};
 pub use round_robin::{MAX_SCHEDULE, Rounding};
 pub use snapshot::{Entry, Snapshot};
-pub use sticky::{StickyKey, StickyVerdict};
+pub use sticky::{CookieValue, StickyKey, StickyVerdict};
 pub use view::{Current, View};

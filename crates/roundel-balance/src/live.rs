@@ -2,13 +2,13 @@
 
 use std::fmt;
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64};
 use std::sync::atomic::{Ordering::Relaxed, Ordering::SeqCst};
 use std::time::{Duration, Instant};
 
 use crossbeam_utils::CachePadded;
 use roundel_model::Name;
-use roundel_stats::{Counter, Histogram, PerWorker};
+use roundel_stats::{Counter, Histogram, PerWorker, counted};
 
 use crate::sync;
 
@@ -36,6 +36,8 @@ pub struct ServerLive {
     flight: CachePadded<Flight>,
     latency: CachePadded<Latency>,
     streaks: CachePadded<Streaks>,
+    /// The most requests that ever waited for this server only.
+    queued_max: AtomicU32,
 }
 
 /// Requests in flight and how many there may be, side by side: a pick reads and writes both.
@@ -45,6 +47,7 @@ struct Flight {
     /// 0 for no limit.
     most: sync::AtomicU32,
     opening: AtomicU8,
+    tunnels: AtomicU32,
 }
 
 /// Whom a server takes, as of the newest snapshot.
@@ -56,12 +59,29 @@ pub(crate) enum Opening {
     All,
 }
 
+/// Picks that one worker began and ended, on all servers of a backend.
+#[derive(Debug, Default)]
+pub(crate) struct Flights {
+    pub(crate) begun: Counter,
+    pub(crate) ended: Counter,
+}
+
+impl Flights {
+    /// Requests in flight on the whole backend; may be off by those that begin or end meanwhile.
+    pub(crate) fn in_flight(workers: &PerWorker<Self>) -> u64 {
+        let ended = workers.sum(|w| w.ended.get());
+        workers.sum(|w| w.begun.get()).saturating_sub(ended)
+    }
+}
+
 /// Failures in a row. Read with every answer, written only when something failed, so the line
 /// stays shared among the workers while all is well.
 #[derive(Debug, Default)]
 struct Streaks {
     unanswered: AtomicU32,
     errors: AtomicU32,
+    /// It is down for it answers nothing.
+    silent: AtomicBool,
 }
 
 impl ServerLive {
@@ -73,6 +93,7 @@ impl ServerLive {
             flight: CachePadded::default(),
             latency: CachePadded::default(),
             streaks: CachePadded::default(),
+            queued_max: AtomicU32::new(0),
         }
     }
 
@@ -81,9 +102,32 @@ impl ServerLive {
         self.flight.now.load(Relaxed)
     }
 
+    /// Those in flight that became tunnels.
+    pub fn tunnels(&self) -> u32 {
+        self.flight.tunnels.load(Relaxed)
+    }
+
+    pub(crate) fn tunnel_begins(&self) {
+        self.flight.tunnels.fetch_add(1, Relaxed);
+    }
+
+    pub(crate) fn tunnel_ends(&self) {
+        self.flight.tunnels.fetch_sub(1, Relaxed);
+    }
+
     /// The most requests in flight at the same time; 0 for any number.
     pub fn limit(&self) -> u32 {
         self.flight.most.load(Relaxed)
+    }
+
+    /// The most requests that ever waited at once for this server only, by their sticky cookie.
+    pub fn queued_max(&self) -> u32 {
+        self.queued_max.load(Relaxed)
+    }
+
+    pub(crate) fn note_queued(&self, waiting: usize) {
+        let waiting = u32::try_from(waiting).unwrap_or(u32::MAX);
+        self.queued_max.fetch_max(waiting, Relaxed);
     }
 
     /// Limits the requests in flight; 0 for no limit. Those in flight stay.
@@ -120,8 +164,11 @@ impl ServerLive {
         }
     }
 
+    /// Written only when it differs: the line is shared by all workers.
     pub(crate) fn open(&self, opening: Opening) {
-        self.flight.opening.store(opening as u8, SeqCst);
+        if self.opening() != opening {
+            self.flight.opening.store(opening as u8, SeqCst);
+        }
     }
 
     /// Ends one request in flight.
@@ -159,8 +206,20 @@ impl ServerLive {
 
     /// Attempts in a row without an answer, and answers in a row with 5xx.
     pub(crate) fn streaks(&self) -> (u32, u32) {
-        let Streaks { unanswered, errors } = &*self.streaks;
+        let Streaks {
+            unanswered, errors, ..
+        } = &*self.streaks;
         (unanswered.load(Relaxed), errors.load(Relaxed))
+    }
+
+    /// Whether it is out because it answers nothing: what waits for it may go elsewhere.
+    pub fn is_silent(&self) -> bool {
+        self.streaks.silent.load(Relaxed)
+    }
+
+    /// Returns what it was before.
+    pub(crate) fn set_silent(&self, silent: bool) -> bool {
+        self.streaks.silent.swap(silent, Relaxed)
     }
 
     pub(crate) fn clear_streaks(&self) {
@@ -246,6 +305,8 @@ fn unpack(packed: u64) -> Option<(f32, u32)> {
 pub struct ServerCounters {
     /// Requests sent to it, sticky ones included (`stot`).
     pub requests: Counter,
+    /// Heads of final answers that came.
+    pub answered: Counter,
     /// Times chosen by the policy, sticky hits excluded (`lbtot`); counted by the pick.
     pub lb_total: Counter,
     /// The most requests in flight seen by this worker; counted by the pick.
@@ -294,6 +355,18 @@ pub struct ServerCounters {
     pub last_request: Counter,
 }
 
+counted!(
+    ServerCounters,
+    sums: [
+        requests, answered, lb_total, bytes_in, bytes_out, responses, connect_errors,
+        response_errors, retries, redispatches, client_aborts, server_aborts, connects, reuses,
+        timed, queue_us, connect_us, response_us, total_us,
+    ],
+    most: [
+        in_flight_max, queue_us_max, connect_us_max, response_us_max, total_us_max, last_request,
+    ]
+);
+
 /// What one worker counts for one backend beyond the sums over its servers.
 #[derive(Debug, Default)]
 pub struct BackendCounters {
@@ -330,6 +403,15 @@ pub struct BackendCounters {
     /// Time to connect.
     pub connect: Histogram,
 }
+
+counted!(
+    BackendCounters,
+    sums: [
+        requests, bytes_in, bytes_out, responses, no_server, queue_timeouts, queue_refusals,
+        retries_exhausted, denied, client_aborts, sticky, total, queue, response, connect,
+    ],
+    most: [last_request]
+);
 
 #[cfg(test)]
 mod tests {

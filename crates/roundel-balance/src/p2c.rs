@@ -64,4 +64,17 @@ mod tests {
         assert_eq!(next(5, &mut rng, |_| None), None);
         assert_eq!(next(0, &mut rng, |_| Some(1.0)), None);
     }
+    #[test]
+    fn two_servers_are_looked_at_among_any_number() {
+        let mut rng = fastrand::Rng::with_seed(1);
+        for n in [10, 1_000, 10_000] {
+            let looks = std::cell::Cell::new(0);
+            let load = |_| {
+                looks.set(looks.get() + 1);
+                Some(1.0)
+            };
+            assert!(next(n, &mut rng, load).is_some());
+            assert_eq!(looks.get(), 2);
+        }
+    }
 }

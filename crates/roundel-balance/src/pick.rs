@@ -46,6 +46,7 @@ pub struct Pick {
     current: Current,
     index: usize,
     worker: usize,
+    tunnel: bool,
 }
 
 impl Pick {
@@ -60,16 +61,25 @@ impl Pick {
         current.servers()[index].live.workers[worker]
             .in_flight_max
             .raise(u64::from(in_flight));
+        current.flights()[worker].begun.add(1);
         Self {
             current,
             index,
             worker,
+            tunnel: false,
         }
     }
 
     /// The index of the server in the snapshot it was picked from.
     pub fn index(&self) -> usize {
         self.index
+    }
+
+    /// Notes that the connection was upgraded: what is in flight is a tunnel from here on.
+    pub fn begin_tunnel(&mut self) {
+        if !std::mem::replace(&mut self.tunnel, true) {
+            self.server().tunnel_begins();
+        }
     }
 
     /// The number of the server.
@@ -106,7 +116,11 @@ impl Pick {
 impl Drop for Pick {
     fn drop(&mut self) {
         let live = &self.current.servers()[self.index].live;
+        if self.tunnel {
+            live.tunnel_ends();
+        }
         live.leave();
+        self.current.flights()[self.worker].ended.add(1);
         self.current.queue().hand_on(live);
     }
 }

@@ -40,6 +40,8 @@ pub(crate) struct Queue {
 #[derive(Debug, Default)]
 struct State {
     last: u64,
+    /// The most that ever waited at once.
+    longest: u32,
     line: BTreeMap<u64, Waiter>,
     anywhere: BTreeSet<u64>,
     only: BTreeMap<ServerId, BTreeSet<u64>>,
@@ -108,6 +110,11 @@ impl Balancer {
         state.only.get(&server).map_or(0, |set| set.len() as u32)
     }
 
+    /// The most requests that ever waited at once.
+    pub fn queued_max(&self) -> u32 {
+        self.queue().state().longest
+    }
+
     /// Sets how many may wait; 0, as at first, means any number. Those who wait stay.
     pub fn limit_queue(&self, most: u32) {
         self.queue().limit.store(most, SeqCst);
@@ -162,12 +169,25 @@ impl Queue {
         if state.waits(number) && is_hopeless(&state.line[&number].want, &snapshot) {
             self.send_away(&mut state, number);
         }
+        self.note_lengths(&mut state, only, &snapshot);
         drop(state);
         wakers.into_iter().for_each(Waker::wake);
         Ok(Ticket {
             queue: Arc::clone(self),
             number,
         })
+    }
+
+    /// Notes how many wait, in all and for the server `only`.
+    fn note_lengths(&self, state: &mut State, only: Option<ServerId>, snapshot: &Snapshot) {
+        state.longest = state.longest.max(self.waiting.load(SeqCst));
+        let Some((server, waiting)) = only.and_then(|id| Some((id, state.only.get(&id)?))) else {
+            return;
+        };
+        let mut lives = snapshot.servers().iter().map(|entry| &entry.live);
+        if let Some(live) = lives.find(|live| live.id == server) {
+            live.note_queued(waiting.len());
+        }
     }
 
     /// Gives out every free place of a snapshot.

@@ -222,6 +222,20 @@ mod tests {
         assert_eq!(schedule.next(|_| true), None);
     }
 
+    #[test]
+    fn one_server_is_looked_at_among_any_number() {
+        for n in [10, 1_000, 10_000] {
+            let schedule = Schedule::new(&vec![1; n]);
+            let looks = std::cell::Cell::new(0);
+            let skip = |_| {
+                looks.set(looks.get() + 1);
+                false
+            };
+            assert!(schedule.next(skip).is_some());
+            assert_eq!(looks.get(), 1);
+        }
+    }
+
     proptest::proptest! {
         #[test]
         fn every_prefix_stays_within_one_of_the_exact_share(

@@ -1,26 +1,26 @@
 //! The servers of a backend at one moment, as requests read them.
 
-use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 use roundel_model::ServerState;
+use roundel_stats::PerWorker;
 
 use crate::hash::{Load, Place, Ring};
 use crate::least_conn::LeastConn;
-use crate::live::Opening;
+use crate::live::{Flights, Opening};
 use crate::maglev::Table;
 use crate::queue::Queue;
 use crate::round_robin::Schedule;
-use crate::sticky::is_cookie_value;
+use crate::sticky::{CookieValue, is_cookie_value};
 use crate::turn::Turn;
-use crate::{PickContext, PickError, Placement, Policy, Rounding, ServerId, ServerLive};
-use crate::{StickyKey, StickyVerdict, p2c};
+use crate::{BackendConfig, PickContext, PickError, Placement, Policy, Rounding, ServerId};
+use crate::{ServerLive, StickyVerdict, p2c};
 
 /// The immutable state of one backend: which servers there are and which of them serve.
 ///
 /// Shape: `servers` holds every server known, in table order, whatever its state; `usable` the
-/// indices of those that take new requests. Only the cursor of the rotation moves.
+/// indices of those that take new requests, in order. Only the cursor of the rotation moves.
 #[derive(Debug)]
 pub struct Snapshot {
     generation: u64,
@@ -30,6 +30,7 @@ pub struct Snapshot {
     turn_before: Option<Turn>,
     cookies: Vec<u32>,
     queue: Arc<Queue>,
+    flights: Arc<PerWorker<Flights>>,
 }
 
 /// One server of a snapshot.
@@ -45,7 +46,7 @@ pub struct Entry {
     pub backup: bool,
     /// Its state.
     pub state: ServerState,
-    cookie: Box<str>,
+    cookie: CookieValue,
 }
 
 #[derive(Debug)]
@@ -61,16 +62,15 @@ impl Snapshot {
     pub(crate) fn build(
         generation: u64,
         placements: Vec<Placement>,
-        policy: Policy,
-        key: &StickyKey,
-        backend: &roundel_model::Name,
+        config: &BackendConfig,
         turn_before: Option<Turn>,
         queue: Arc<Queue>,
+        flights: Arc<PerWorker<Flights>>,
     ) -> Self {
         let servers: Vec<Entry> = placements
             .into_iter()
             .map(|p| Entry {
-                cookie: key.value(backend, &p.live.name).into(),
+                cookie: config.sticky_key.value(&config.name, &p.live.name),
                 live: p.live,
                 address: p.address,
                 weight: p.weight,
@@ -80,19 +80,16 @@ impl Snapshot {
             .collect();
         let usable = usable(&servers);
         let mut cookies: Vec<u32> = (0..servers.len() as u32).collect();
-        cookies.sort_by(|a, b| {
-            servers[*a as usize]
-                .cookie
-                .cmp(&servers[*b as usize].cookie)
-        });
+        cookies.sort_by_cached_key(|i| servers[*i as usize].cookie.rank());
         let mut snapshot = Self {
             generation,
-            rotation: Rotation::new(policy, &servers, &usable),
+            rotation: Rotation::new(config.policy, &servers, &usable),
             servers,
             usable,
             turn_before,
             cookies,
             queue,
+            flights,
         };
         snapshot.resume();
         snapshot
@@ -100,14 +97,13 @@ impl Snapshot {
 
     /// Puts the rotation where the one before stood.
     fn resume(&mut self) {
-        let order = self.order();
         let Some(turn) = &self.turn_before else {
             return;
         };
-        if order.is_empty() {
-            return;
-        }
-        let slot = turn.resume(&order);
+        let slot = match self.order() {
+            order if order.is_empty() => return,
+            order => turn.resume(&order),
+        };
         match &mut self.rotation {
             Rotation::RoundRobin(schedule) => schedule.start_at(slot),
             Rotation::LeastConn(least) => least.start_at(slot),
@@ -134,14 +130,17 @@ impl Snapshot {
         }
     }
 
-    /// The servers in order of rotation, repeated by weight under round robin.
+    /// The servers in order of rotation, repeated by weight under round robin; none where
+    /// nothing rotates.
     fn order(&self) -> Vec<ServerId> {
-        let positions: Vec<u32> = match &self.rotation {
-            Rotation::RoundRobin(schedule) => schedule.slots().to_vec(),
-            _ => (0..self.usable.len() as u32).collect(),
-        };
-        let id = |position: u32| self.entry(position as usize).live.id;
-        positions.into_iter().map(id).collect()
+        let id = |position: usize| self.entry(position).live.id;
+        match &self.rotation {
+            Rotation::RoundRobin(schedule) => {
+                schedule.slots().iter().map(|p| id(*p as usize)).collect()
+            }
+            Rotation::LeastConn(_) => (0..self.usable.len()).map(id).collect(),
+            Rotation::P2c | Rotation::Hash(_) | Rotation::Maglev(_) => Vec::new(),
+        }
     }
 
     fn entry(&self, position: usize) -> &Entry {
@@ -160,23 +159,31 @@ impl Snapshot {
 
     /// Tells each server whom it takes from here on; those of `before` that are gone, nobody.
     pub(crate) fn open_servers(&self, before: &Self) {
-        let here: BTreeSet<ServerId> = self.servers.iter().map(|e| e.live.id).collect();
-        for entry in before.servers.iter().filter(|e| !here.contains(&e.live.id)) {
-            entry.live.open(Opening::Closed);
+        let mut here: Vec<ServerId> = self.servers.iter().map(|e| e.live.id).collect();
+        here.sort_unstable();
+        for entry in &before.servers {
+            if here.binary_search(&entry.live.id).is_err() {
+                entry.live.open(Opening::Closed);
+            }
         }
-        for entry in &self.servers {
+        let mut usable = self.usable.iter().peekable();
+        for (i, entry) in (0u32..).zip(&self.servers) {
+            let is_usable = usable.next_if_eq(&&i).is_some();
             entry.live.open(match entry.state.takes_sticky() {
+                _ if is_usable => Opening::All,
                 true => Opening::Sticky,
                 false => Opening::Closed,
             });
-        }
-        for i in &self.usable {
-            self.servers[*i as usize].live.open(Opening::All);
         }
     }
 
     pub(crate) fn queue(&self) -> &Arc<Queue> {
         &self.queue
+    }
+
+    /// Picks on the whole backend, by worker.
+    pub(crate) fn flights(&self) -> &Arc<PerWorker<Flights>> {
+        &self.flights
     }
 
     /// How many servers take new requests: the active ones, or the backups when none is.
@@ -226,13 +233,16 @@ impl Snapshot {
                 };
                 (!skip(p)).then(load)
             }),
-            Rotation::Hash(ring) => ring.find(n, key(context, rng), |p| {
-                let Entry { live, weight, .. } = self.entry(p);
-                (!skip(p)).then(|| Load {
-                    in_flight: live.in_flight(),
-                    weight: u64::from(*weight),
+            Rotation::Hash(ring) => {
+                let all = || Flights::in_flight(&self.flights);
+                ring.find(n, key(context, rng), all, |p| {
+                    let Entry { live, weight, .. } = self.entry(p);
+                    (!skip(p)).then(|| Load {
+                        in_flight: live.in_flight(),
+                        weight: u64::from(*weight),
+                    })
                 })
-            }),
+            }
             Rotation::Maglev(table) => table.find(n, key(context, rng), skip),
         };
         match position {
@@ -244,14 +254,14 @@ impl Snapshot {
 
     /// Judges the value of a client's sticky cookie.
     pub fn sticky(&self, value: &[u8]) -> StickyVerdict {
-        if !is_cookie_value(value) {
-            return StickyVerdict::Invalid;
-        }
         let found = self
             .cookies
             .binary_search_by(|i| self.servers[*i as usize].cookie.as_bytes().cmp(value));
         let Ok(at) = found else {
-            return StickyVerdict::Unknown;
+            return match is_cookie_value(value) {
+                true => StickyVerdict::Unknown,
+                false => StickyVerdict::Invalid,
+            };
         };
         let index = self.cookies[at] as usize;
         match self.servers[index].state {
@@ -262,9 +272,13 @@ impl Snapshot {
         }
     }
 
+    pub(crate) fn cookie(&self, index: usize) -> CookieValue {
+        self.servers[index].cookie
+    }
+
     /// The value of the sticky cookie that leads to the server at `index`.
     pub fn cookie_value(&self, index: usize) -> &str {
-        &self.servers[index].cookie
+        self.servers[index].cookie.as_str()
     }
 }
 

@@ -1,7 +1,5 @@
 //! Where a rotation stands, carried from one snapshot to the next.
 
-use std::collections::BTreeMap;
-
 use crate::ServerId;
 
 /// A rotation and the slot of the server it picked last.
@@ -19,21 +17,20 @@ impl Turn {
     /// When that server is gone, the nearest one before it in the old order counts. A server
     /// with several slots keeps its phase. Without any common server the round starts afresh.
     pub(crate) fn resume(&self, next: &[ServerId]) -> usize {
-        let mut slots: BTreeMap<ServerId, Vec<usize>> = BTreeMap::new();
-        for (slot, id) in next.iter().enumerate() {
-            slots.entry(*id).or_default().push(slot);
-        }
+        let mut kept = next.to_vec();
+        kept.sort_unstable();
         let old = self.order.len();
         let last_kept = (0..old)
             .map(|back| (self.last + old - back) % old)
-            .find_map(|slot| Some((slot, slots.get(&self.order[slot])?)));
-        let Some((slot, here)) = last_kept else {
+            .find(|slot| kept.binary_search(&self.order[*slot]).is_ok());
+        let Some(slot) = last_kept else {
             return 0;
         };
         let id = self.order[slot];
-        let rank = self.order[..slot].iter().filter(|x| **x == id).count();
-        let total = self.order.iter().filter(|x| **x == id).count();
-        (here[rank * here.len() / total] + 1) % next.len()
+        let count = |order: &[ServerId]| order.iter().filter(|x| **x == id).count();
+        let rank = count(&self.order[..slot]) * count(next) / count(&self.order);
+        let mut here = (0..next.len()).filter(|slot| next[*slot] == id);
+        here.nth(rank).map_or(0, |slot| (slot + 1) % next.len())
     }
 }
 

@@ -218,6 +218,8 @@ fn new_capacity_is_given_out_and_hopeless_waiting_ends() {
     assert!(sticky.poll().is_pending());
     publish(&balancer, &[Up, Up, Up]);
     assert_eq!(balancer.queued(), 3, "two places came");
+    assert_eq!(balancer.queued_max(), 5);
+    assert_eq!((a.server().queued_max(), b.server().queued_max()), (1, 0));
     // A drained server keeps serving its cookie, and nobody else.
     let (by_index, other) = if a.index() == 0 {
         ([Draining, Up, Up], b)

@@ -316,6 +316,28 @@ fn keys_go_to_backups_only_while_no_other_server_serves() {
 }
 
 #[test]
+fn a_hot_key_spreads_while_its_server_is_busy_and_comes_home() {
+    let balancer = balancer(Policy::Hash, 2);
+    publish(&balancer, &[256; 5]);
+    let mut view = View::new(Arc::clone(&balancer));
+    let mut rng = fastrand::Rng::with_seed(1);
+    let mut pick = |worker: usize| {
+        let context = PickContext {
+            hash: Some(hash_key(b"hot")),
+            ..context(worker, &[])
+        };
+        view.current().pick(&context, &mut rng).expect("all serve")
+    };
+    let home = pick(0).id();
+    let held: Vec<_> = (0..200).map(|i| pick(i % 2)).collect();
+    let at_home = held.iter().filter(|pick| pick.id() == home).count();
+    // 1.25 times its share of 200.
+    assert!((40..=50).contains(&at_home), "{at_home}");
+    drop(held);
+    assert_eq!(pick(1).id(), home);
+}
+
+#[test]
 fn without_a_key_requests_are_spread() {
     for policy in [Policy::Hash, Policy::Maglev] {
         let balancer = balancer(policy, 1);

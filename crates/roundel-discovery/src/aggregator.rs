@@ -1,6 +1,6 @@
 //! Makes one set out of what the sources of a backend say.
 
-use std::collections::BTreeMap;
+use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use roundel_model::{BackendSet, Generation, Name, Server, SourceKind};
@@ -133,7 +133,7 @@ impl Aggregator {
 
     fn merge(&self) -> (Vec<Server>, Vec<Clash>) {
         let mut merged: Vec<Server> = Vec::new();
-        let mut places: BTreeMap<Name, SourceKind> = BTreeMap::new();
+        let mut places: HashMap<&Name, SourceKind> = HashMap::new();
         let mut clashes = Vec::new();
         let spoken = self.sources.iter().flat_map(|s| s.servers.iter().flatten());
         for server in spoken {
@@ -145,7 +145,7 @@ impl Aggregator {
                 });
                 continue;
             }
-            places.insert(server.name.clone(), server.source);
+            places.insert(&server.name, server.source);
             merged.push(server.clone());
         }
         let silent = |kind| {

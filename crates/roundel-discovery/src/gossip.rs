@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::time::Duration;
 
 use roundel_gossip_tokio::{Member, Status};
 use roundel_model::{Name, Presence, Server, SourceKind, Weight};
@@ -22,6 +23,10 @@ pub struct GossipConfig {
     pub allow_loopback: bool,
 }
 
+/// Time between two readings of the members, each of which costs a look at all. Half of the time
+/// for which the aggregator waits for more, so that a burst is merged as before.
+const PACE: Duration = Duration::from_millis(10);
+
 /// Follows the members until the gossip ends.
 pub(crate) async fn follow(
     config: GossipConfig,
@@ -31,6 +36,7 @@ pub(crate) async fn follow(
 ) {
     let mut notices = Notices::default();
     loop {
+        let next = tokio::time::Instant::now() + PACE;
         let now = Arc::clone(&members.borrow_and_update());
         let mut complaints = BTreeMap::new();
         let servers = servers(&now, &config, default_port, &mut complaints);
@@ -38,6 +44,7 @@ pub(crate) async fn follow(
         if !outlet.say(servers).await || members.changed().await.is_err() {
             return;
         }
+        tokio::time::sleep_until(next).await;
     }
 }
 

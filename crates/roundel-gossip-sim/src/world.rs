@@ -34,8 +34,22 @@ pub struct Peer {
     pub events: Vec<(Duration, Event)>,
     /// Raised with each start and stop, so that what was meant for a former node is dropped.
     pub(crate) life: u32,
+    /// The newest Lamport times of this life, while packets are checked.
+    clocks: Clocks,
     wake: Option<Instant>,
     asleep: Option<Instant>,
+}
+
+impl Peer {
+    fn watch_clocks(&mut self) {
+        let Some(now) = self.node.as_ref().map(Node::clocks) else {
+            return;
+        };
+        let was = self.clocks;
+        let forward = was.member <= now.member && was.event <= now.event && was.query <= now.query;
+        assert!(forward, "{}: {was:?} before {now:?}", self.name);
+        self.clocks = now;
+    }
 }
 
 pub(crate) enum What {
@@ -92,7 +106,8 @@ pub struct World {
     pub link: Link,
     /// The timings of nodes that are started from here on.
     pub timings: Timings,
-    /// Whether every packet is decoded as the strictest receiver does. Costs half of the time.
+    /// Whether every packet is decoded as the strictest receiver does, and the clocks of every
+    /// node are watched. Costs half of the time.
     pub strict: bool,
     /// Whether nodes that are started from here on compress what they send.
     pub compress: bool,
@@ -187,6 +202,7 @@ impl World {
             clock: Clock::right(self.start),
             events: Vec::new(),
             life: 0,
+            clocks: Clocks::default(),
             wake: None,
             asleep: None,
         });
@@ -209,6 +225,7 @@ impl World {
         let node = self.made(index, tags);
         let peer = &mut self.peers[index];
         peer.node = Some(node);
+        peer.clocks = Clocks::default();
         peer.wake = None;
         peer.asleep = None;
         self.settle(index);
@@ -387,6 +404,9 @@ impl World {
                 Output::SaveKeys { .. } => unreachable!("no keys are saved here"),
                 Output::Event(event) => self.told(index, event),
             }
+        }
+        if self.strict {
+            self.peers[index].watch_clocks();
         }
         self.set_wake(index);
     }

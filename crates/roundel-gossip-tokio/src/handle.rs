@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use crate::answers::Answers;
+use crate::estate::Estate;
 use crate::key_report::KeyReport;
 use crate::seeds::Seed;
 use roundel_gossip::{
@@ -22,11 +23,11 @@ pub struct Handle {
 /// What all handles of one node share.
 #[derive(Debug)]
 pub(crate) struct Shared {
-    pub(crate) name: String,
+    pub(crate) name: watch::Receiver<Arc<str>>,
     pub(crate) local: SocketAddr,
     pub(crate) members: watch::Receiver<Arc<Vec<Member>>>,
     pub(crate) stats: watch::Receiver<Stats>,
-    pub(crate) events: broadcast::WeakSender<Event>,
+    pub(crate) events: broadcast::WeakSender<Arc<Event>>,
     pub(crate) commands: mpsc::Sender<Command>,
 }
 
@@ -49,6 +50,8 @@ pub(crate) enum Command {
         reply: oneshot::Sender<Result<(), SayError>>,
     },
     Listen(String, oneshot::Sender<mpsc::Receiver<Question>>),
+    Pause(oneshot::Sender<Option<Estate>>),
+    Resume,
     Shutdown(oneshot::Sender<()>),
 }
 
@@ -72,9 +75,10 @@ impl Handle {
         self.shared.local
     }
 
-    /// Our own name.
-    pub fn name(&self) -> &str {
-        &self.shared.name
+    /// Our own name: the one of the configuration, with a suffix if that belongs to another
+    /// member.
+    pub fn name(&self) -> Arc<str> {
+        self.shared.name.borrow().clone()
     }
 
     /// All members, sorted by name, ourselves included. Changes with every change of a member.
@@ -84,7 +88,7 @@ impl Handle {
 
     /// Events from here on. A subscriber that falls more than 1,024 behind loses the oldest
     /// (`Lagged`) and should read [`Handle::members`] again. Ends when the node ends.
-    pub fn events(&self) -> broadcast::Receiver<Event> {
+    pub fn events(&self) -> broadcast::Receiver<Arc<Event>> {
         match self.shared.events.upgrade() {
             Some(sender) => sender.subscribe(),
             None => broadcast::channel(1).1,
@@ -189,6 +193,23 @@ impl Handle {
             }
         }
         Ok(report)
+    }
+
+    /// Holds the node still for another one that is to go on as the same member, maybe in another
+    /// process: nothing is read or sent from here on. Give what this gives to
+    /// [`start_from`](crate::start_from); what arrives meanwhile waits in the sockets. Nothing is
+    /// given if the node has left or has ended, or there is no descriptor left.
+    ///
+    /// Then [`Handle::shutdown`], or [`Handle::resume`] if nobody goes on after all.
+    pub async fn pause(&self) -> Option<Estate> {
+        let (reply, answer) = oneshot::channel();
+        self.send(Command::Pause(reply)).await;
+        answer.await.ok().flatten()
+    }
+
+    /// Goes on after [`Handle::pause`].
+    pub async fn resume(&self) {
+        self.send(Command::Resume).await;
     }
 
     /// Ends the node and closes its sockets, without leaving: peers will see a failure unless

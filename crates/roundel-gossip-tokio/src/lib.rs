@@ -13,6 +13,7 @@
 mod advertise;
 mod answers;
 mod config;
+mod estate;
 mod handle;
 mod handler;
 mod joins;
@@ -27,6 +28,7 @@ mod task;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
@@ -34,13 +36,15 @@ use tokio::sync::{broadcast, mpsc, watch};
 
 pub use answers::Answers;
 pub use config::{Config, DEFAULT_PORT, StartError};
+pub use estate::Estate;
 pub use handle::{Handle, JoinError};
 pub use handler::{Handler, HandlerError};
 pub use key_report::KeyReport;
 pub use keyring::{KeyringError, new_key, parse_key, show_key};
 pub use roundel_gossip::{
-    Answer, Clocks, ConfigError, DropReason, EXTENSION, Event, KeyAct, KeyAnswer, Limits, Member,
-    QueryId, QueryParams, Question, SayError, Stats, Status, Timings, is_valid_name,
+    ANSWERS, Answer, Clocks, ConfigError, DRAIN, DRAINS, DrainAnswer, DrainRequest, DropReason,
+    EXTENSION, Event, KeyAct, KeyAnswer, Limits, Member, QueryId, QueryParams, Question, SayError,
+    Stats, Status, Timings, is_valid_name,
 };
 
 use crate::handle::Shared;
@@ -58,19 +62,36 @@ const COMMANDS: usize = 64;
 /// Starts a node on the current runtime: binds UDP and TCP on one port, spawns one task.
 ///
 /// Errors: see [`StartError`]; nothing is left behind. Seeds that do not answer are no error.
-pub async fn start(mut config: Config) -> Result<Handle, StartError> {
+pub async fn start(config: Config) -> Result<Handle, StartError> {
+    start_from(config, Estate::default()).await
+}
+
+/// As [`start`], but goes on as the member that another node was, on its sockets if they are at
+/// the address of `config`. Nobody sees the member leave or fail, as long as its tags and its
+/// address stay.
+///
+/// Errors: as for [`start`].
+pub async fn start_from(mut config: Config, estate: Estate) -> Result<Handle, StartError> {
     let seeds = parse_seeds(&config.join)?;
     keep_keys(&mut config)?;
-    let former = former_life(&config)?;
-    let sockets = socket::bind(config.listen).map_err(|source| StartError::Bind {
+    let asked = config.name.clone();
+    if let [same, name] = estate.names
+        && same == asked
+    {
+        config.name = name;
+    }
+    let mut former = former_life(&config)?;
+    former.clocks = former.clocks.newest(estate.clocks);
+    let sockets = open(config.listen, estate.sockets).map_err(|source| StartError::Bind {
         address: config.listen,
         source,
     })?;
     let (address, address_guessed) = own_address(&config, &sockets);
     let now = Instant::now();
     let (seed, nonce) = random()?;
+    let incarnation = unix_seconds().max(estate.incarnation.saturating_add(1));
     let node = roundel_gossip::Node::new(
-        core_config(&config, address, seed, nonce, former.clocks),
+        core_config(&config, address, seed, nonce, former.clocks, incarnation),
         now,
     )?;
     let members = Arc::new(node.members().cloned().collect());
@@ -81,13 +102,14 @@ pub async fn start(mut config: Config) -> Result<Handle, StartError> {
             sockets.local
         );
     }
+    let (name_tx, name) = watch::channel(config.name.as_str().into());
     let (members_tx, members) = watch::channel(members);
     let (stats_tx, stats) = watch::channel(node.stats());
     let (clocks_tx, clocks) = watch::channel(node.clocks());
     let (events, _) = broadcast::channel(EVENTS);
     let (commands, inbox) = mpsc::channel(COMMANDS);
     let shared = Shared {
-        name: config.name,
+        name,
         local: sockets.local,
         members,
         stats,
@@ -95,6 +117,7 @@ pub async fn start(mut config: Config) -> Result<Handle, StartError> {
         commands,
     };
     let publish = Publish {
+        name: name_tx,
         members: members_tx,
         stats: stats_tx,
         clocks: clocks_tx,
@@ -106,8 +129,9 @@ pub async fn start(mut config: Config) -> Result<Handle, StartError> {
     let cached = former
         .alive
         .iter()
-        .filter(|(name, _)| **name != shared.name);
-    let cached: Vec<SocketAddr> = cached.map(|(_, address)| *address).collect();
+        .filter(|(name, _)| **name != config.name);
+    let cached = cached.map(|(_, address)| *address);
+    let cached: Vec<SocketAddr> = estate.members.into_iter().chain(cached).collect();
     let keeper = config
         .snapshot
         .map(|path| snapshot::keep(path, former, shared.members.clone(), clocks));
@@ -131,7 +155,7 @@ pub async fn start(mut config: Config) -> Result<Handle, StartError> {
     if !config.handlers.is_empty() {
         handler::start(handle.clone(), config.handlers);
     }
-    tokio::spawn(Task::new(node, sockets, inbox, publish, seeding, files).run());
+    tokio::spawn(Task::new(node, asked, sockets, inbox, publish, seeding, files).run());
     Ok(handle)
 }
 
@@ -158,6 +182,17 @@ fn keep_keys(config: &mut Config) -> Result<(), StartError> {
     Ok(())
 }
 
+/// The sockets of another node if they fit, else new ones.
+fn open(listen: SocketAddr, left: Option<[OwnedFd; 2]>) -> std::io::Result<Sockets> {
+    match left {
+        Some(left) => match socket::adopt(listen, left)? {
+            Some(sockets) => Ok(sockets),
+            None => socket::bind(listen),
+        },
+        None => socket::bind(listen),
+    }
+}
+
 fn former_life(config: &Config) -> Result<Former, StartError> {
     let Some(path) = &config.snapshot else {
         return Ok(Former::default());
@@ -179,6 +214,7 @@ fn core_config(
     seed: u64,
     nonce: [u8; 12],
     clocks: Clocks,
+    incarnation: u32,
 ) -> roundel_gossip::Config {
     roundel_gossip::Config {
         name: config.name.clone(),
@@ -188,7 +224,7 @@ fn core_config(
         label: String::new(),
         nonce,
         compress: config.compress,
-        incarnation: unix_seconds(),
+        incarnation,
         seed,
         timings: config.timings.clone(),
         limits: Limits::default(),

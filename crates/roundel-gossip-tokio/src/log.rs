@@ -49,10 +49,13 @@ pub(crate) fn event(event: &Event) {
             votes,
             answers,
         } => tracing::info!(votes, answers, "the members know us by our name"),
-        Event::Voted { votes, answers, .. } => tracing::error!(
-            votes,
-            answers,
-            "another member has our name: choose another, others cannot see this node"
+        Event::Voted { votes, answers, .. } => {
+            tracing::warn!(votes, answers, "the vote about our name is lost");
+        }
+        Event::Renamed { from, to } => tracing::warn!(
+            taken = from,
+            name = to,
+            "our name is taken: joining with a suffix"
         ),
         Event::Departed => tracing::info!("left the cluster"),
     }

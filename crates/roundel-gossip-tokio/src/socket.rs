@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::os::fd::{AsFd, OwnedFd};
 
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::{TcpListener, UdpSocket};
@@ -28,6 +29,37 @@ pub(crate) fn bind(address: SocketAddr) -> io::Result<Sockets> {
             bind_exactly((Ipv4Addr::UNSPECIFIED, address.port()).into())
         }
         result => result,
+    }
+}
+
+/// Takes sockets that another process has bound, UDP and TCP, if they are what `address` means.
+pub(crate) fn adopt(address: SocketAddr, [udp, tcp]: [OwnedFd; 2]) -> io::Result<Option<Sockets>> {
+    let (udp, tcp) = (Socket::from(udp), Socket::from(tcp));
+    let bound = |socket: &Socket| socket.local_addr().ok()?.as_socket();
+    let (Some(local), Some(other)) = (bound(&udp), bound(&tcp)) else {
+        return Ok(None);
+    };
+    let any = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
+    let same_ip = local.ip() == address.ip() || (is_any_v6(address) && local.ip() == any);
+    let same_port = address.port() == 0 || local.port() == address.port();
+    let as_made = udp.r#type()? == Type::DGRAM && tcp.r#type()? == Type::STREAM;
+    if local != other || !same_ip || !same_port || !as_made {
+        return Ok(None);
+    }
+    udp.set_nonblocking(true)?;
+    tcp.set_nonblocking(true)?;
+    Ok(Some(Sockets {
+        udp: UdpSocket::from_std(udp.into())?,
+        tcp: TcpListener::from_std(tcp.into())?,
+        local,
+    }))
+}
+
+impl Sockets {
+    /// Copies both descriptors, UDP and TCP: the port stays ours as long as any copy is open.
+    pub(crate) fn copies(&self) -> io::Result<[OwnedFd; 2]> {
+        let udp = self.udp.as_fd().try_clone_to_owned()?;
+        Ok([udp, self.tcp.as_fd().try_clone_to_owned()?])
     }
 }
 
@@ -126,6 +158,27 @@ mod tests {
         let back = for_socket(sockets.local, sender.local_addr().unwrap());
         sockets.udp.send_to(b"back", back).await.unwrap();
         assert_eq!(sender.recv(&mut buffer).await.unwrap(), 4);
+    }
+
+    #[tokio::test]
+    async fn what_waits_in_a_socket_is_read_by_whoever_goes_on() {
+        let first = bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let local = first.local;
+        let sender = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        sender.send_to(b"hello", local).await.unwrap();
+        let copies = first.copies().unwrap();
+        drop(first);
+        let other = (local.ip(), local.port() ^ 1).into();
+        let again = first_copies(&copies);
+        assert!(adopt(other, again).unwrap().is_none(), "another address");
+        let second = adopt(local, copies).unwrap().unwrap();
+        let mut buffer = [0; 16];
+        let (len, _) = second.udp.recv_from(&mut buffer).await.unwrap();
+        assert_eq!((&buffer[..len], second.local), (&b"hello"[..], local));
+    }
+
+    fn first_copies(copies: &[OwnedFd; 2]) -> [OwnedFd; 2] {
+        copies.each_ref().map(|fd| fd.try_clone().unwrap())
     }
 
     #[tokio::test]

@@ -1,5 +1,6 @@
 //! The one task that owns a node: input, then all outputs, then waiting.
 
+mod naming;
 mod seeding;
 
 use std::collections::BTreeMap;
@@ -14,6 +15,7 @@ use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 
 use crate::answers::Desk;
+use crate::estate::Estate;
 use crate::handle::Command;
 use crate::joins::Joins;
 use crate::socket::{Sockets, for_socket};
@@ -50,6 +52,9 @@ pub(crate) struct Task {
     pub(crate) commands: mpsc::Receiver<Command>,
     pub(crate) publish: Publish,
     pub(crate) seeding: Seeding,
+    /// The name that the configuration gives us; ours may have a suffix.
+    asked: String,
+    started: Instant,
     /// No connection is accepted before this.
     accept_from: tokio::time::Instant,
     streams: BTreeMap<StreamId, Writes>,
@@ -57,6 +62,8 @@ pub(crate) struct Task {
     resolved: (mpsc::Sender<Resolved>, mpsc::Receiver<Resolved>),
     joins: Joins,
     leavers: Vec<oneshot::Sender<()>>,
+    /// Another node may be using the sockets.
+    paused: bool,
     desk: Desk,
     files: Files,
 }
@@ -71,10 +78,11 @@ pub(crate) struct Files {
 
 /// Where the task tells what it knows.
 pub(crate) struct Publish {
+    pub(crate) name: watch::Sender<Arc<str>>,
     pub(crate) members: watch::Sender<Arc<Vec<Member>>>,
     pub(crate) stats: watch::Sender<Stats>,
     pub(crate) clocks: watch::Sender<Clocks>,
-    pub(crate) events: broadcast::Sender<Event>,
+    pub(crate) events: broadcast::Sender<Arc<Event>>,
     pub(crate) revision: u64,
     pub(crate) members_at: Instant,
     pub(crate) stats_at: Instant,
@@ -94,6 +102,7 @@ enum Wake {
 impl Task {
     pub(crate) fn new(
         node: Node,
+        asked: String,
         sockets: Sockets,
         commands: mpsc::Receiver<Command>,
         publish: Publish,
@@ -106,12 +115,15 @@ impl Task {
             commands,
             publish,
             seeding,
+            asked,
+            started: Instant::now(),
             accept_from: tokio::time::Instant::now(),
             streams: BTreeMap::new(),
             reports: mpsc::channel(256),
             resolved: mpsc::channel(16),
             joins: Joins::default(),
             leavers: Vec::new(),
+            paused: false,
             desk: Desk::default(),
             files,
         }
@@ -143,7 +155,7 @@ impl Task {
                 Wake::Seeds => self.try_seeds(),
                 Wake::Timer => {}
             }
-            if self.node.poll_timeout().is_some_and(|at| at <= now) {
+            if !self.paused && self.node.poll_timeout().is_some_and(|at| at <= now) {
                 self.node.handle_timeout(now);
             }
             self.carry_out();
@@ -152,8 +164,9 @@ impl Task {
     }
 
     async fn wait(&mut self) -> Wake {
+        let deadline = self.next_deadline();
         let timer = async {
-            match self.node.poll_timeout() {
+            match deadline {
                 Some(at) => tokio::time::sleep_until(at.into()).await,
                 None => std::future::pending().await,
             }
@@ -164,19 +177,28 @@ impl Task {
                 None => std::future::pending().await,
             }
         };
+        let awake = !self.paused;
         let accept = async {
             tokio::time::sleep_until(self.accept_from).await;
             self.sockets.tcp.accept().await
         };
         tokio::select! {
-            _ = self.sockets.udp.readable() => Wake::Datagrams,
-            result = accept => Wake::Accepted(result),
+            _ = self.sockets.udp.readable(), if awake => Wake::Datagrams,
+            result = accept, if awake => Wake::Accepted(result),
             Some((id, moved)) = self.reports.1.recv() => Wake::Stream(id, moved),
             Some(resolved) = self.resolved.1.recv() => Wake::Resolved(resolved),
             command = self.commands.recv() => Wake::Command(command),
-            () = seeds => Wake::Seeds,
-            () = timer => Wake::Timer,
+            () = seeds, if awake => Wake::Seeds,
+            () = timer, if awake => Wake::Timer,
         }
+    }
+
+    /// When the node wants to be called, or waiting news are to be published.
+    fn next_deadline(&self) -> Option<Instant> {
+        let publish = &self.publish;
+        let waiting = publish.revision != self.node.revision();
+        let news = waiting.then(|| publish.members_at + MANY_PAUSE);
+        self.node.poll_timeout().into_iter().chain(news).min()
     }
 
     fn take_datagrams(&mut self, now: Instant, buffer: &mut [u8]) {
@@ -245,6 +267,12 @@ impl Task {
             Command::Listen(prefix, reply) => {
                 let _ = reply.send(self.desk.listen(prefix));
             }
+            Command::Pause(reply) => {
+                let estate = Estate::of(&self.node, &self.asked, &self.sockets);
+                self.paused = estate.is_some();
+                let _ = reply.send(estate);
+            }
+            Command::Resume => self.paused = false,
             Command::Shutdown(_) => {}
         }
     }
@@ -253,6 +281,8 @@ impl Task {
     fn carry_out(&mut self) {
         while let Some(output) = self.node.poll_output() {
             match output {
+                // Whoever goes on as this member speaks for it.
+                Output::Datagram { .. } if self.paused => {}
                 Output::Datagram { to, bytes } => {
                     let to = for_socket(self.sockets.local, to);
                     // A datagram that cannot be sent is lost, as datagrams may be.
@@ -310,6 +340,9 @@ impl Task {
             // It may be a seed, and its name may stand for another address by now.
             Event::Failed(_) | Event::Leave(_) => self.seeds_soon(),
             Event::JoinFailed { address, reason } => self.joins.ended(*address, Some(reason)),
+            Event::Renamed { to, .. } => {
+                self.publish.name.send_replace(to.as_str().into());
+            }
             Event::Departed => {
                 for reply in self.leavers.drain(..) {
                     let _ = reply.send(());
@@ -318,15 +351,18 @@ impl Task {
             _ => {}
         }
         crate::log::event(&event);
+        let loses_name = self.loses_name(&event);
         // Nobody may be listening.
-        let _ = self.publish.events.send(event);
+        let _ = self.publish.events.send(Arc::new(event));
+        if loses_name {
+            self.take_another_name(Instant::now());
+        }
     }
 
     fn publish_changes(&mut self, now: Instant) {
         let publish = &mut self.publish;
         let many = publish.members.borrow().len() > MANY;
         let rested = now.saturating_duration_since(publish.members_at) >= MANY_PAUSE;
-        // What waits is published at the next wake-up, a round of gossip away at most.
         if publish.revision != self.node.revision() && (rested || !many) {
             publish.revision = self.node.revision();
             publish.members_at = now;

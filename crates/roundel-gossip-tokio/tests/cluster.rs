@@ -88,8 +88,8 @@ async fn tags_change_and_spread() {
     b.set_tags(tags.clone()).await.unwrap();
     until(&a, "new tags", SOON, |m| m.iter().any(|m| m.tags == tags)).await;
     loop {
-        if let Event::Update(member) = events.recv().await.unwrap() {
-            assert_eq!((member.name.as_str(), member.tags), ("b", tags));
+        if let Event::Update(member) = &*events.recv().await.unwrap() {
+            assert_eq!((member.name.as_str(), &member.tags), ("b", &tags));
             break;
         }
     }
@@ -122,7 +122,8 @@ async fn a_node_that_stops_without_a_word_fails() {
     let mut events = a.events();
     b.shutdown().await;
     let silent = async {
-        while !matches!(events.recv().await, Ok(Event::Silent { name }) if name == "b") {}
+        while !matches!(events.recv().await.as_deref(), Ok(Event::Silent { name }) if name == "b") {
+        }
     };
     tokio::time::timeout(SOON, silent)
         .await

@@ -57,7 +57,7 @@ async fn an_agent_joins_us_changes_its_tags_and_leaves() {
     .await;
     let mut kinds = Vec::new();
     while let Ok(event) = events.try_recv() {
-        match event {
+        match &*event {
             Event::Leaving(_) => kinds.push("leaving"),
             Event::Leave(_) => kinds.push("leave"),
             Event::Failed(_) => kinds.push("failed"),
@@ -98,7 +98,9 @@ async fn a_killed_agent_fails() {
     agent.process.kill();
     let begun = std::time::Instant::now();
     let silent = async {
-        while !matches!(events.recv().await, Ok(Event::Silent { name }) if name == "web-3") {}
+        while !matches!(events.recv().await.as_deref(), Ok(Event::Silent { name }) if name == "web-3")
+        {
+        }
     };
     tokio::time::timeout(SOON, silent)
         .await
@@ -167,8 +169,8 @@ async fn events_and_queries_pass_through_us() {
     a.run(&["event", "deploy", "v2"]).unwrap();
     let heard = async {
         loop {
-            if let Ok(Event::User { name, payload, .. }) = events.recv().await {
-                break (name, payload);
+            if let Ok(Event::User { name, payload, .. }) = events.recv().await.as_deref() {
+                break (name.clone(), payload.clone());
             }
         }
     };
@@ -215,7 +217,7 @@ async fn a_crowd_of_agents_comes_and_goes() {
         .await;
     }
     while let Ok(event) = events.try_recv() {
-        assert!(!matches!(event, Event::Failed(_)), "{event:?}");
+        assert!(!matches!(*event, Event::Failed(_)), "{event:?}");
     }
     assert_eq!(lb.stats().dropped, BTreeMap::new());
 }

@@ -188,9 +188,9 @@ async fn user_events_go_both_ways() {
                 payload,
                 coalesce,
                 ..
-            }) = events.recv().await
+            }) = events.recv().await.as_deref()
             {
-                break (name, payload, coalesce);
+                break (name.clone(), payload.clone(), *coalesce);
             }
         }
     };
@@ -281,8 +281,8 @@ async fn a_node_with_another_key_never_appears_and_is_told_of() {
     }
     let told = async {
         loop {
-            if let Ok(Event::Dropped { reason, .. }) = events.recv().await {
-                break reason;
+            if let Ok(Event::Dropped { reason, .. }) = events.recv().await.as_deref() {
+                break *reason;
             }
         }
     };
@@ -306,7 +306,8 @@ async fn a_node_that_restarts_without_seeds_finds_its_cluster_by_its_snapshot() 
         .await
         .unwrap();
     let mut events = lb.events();
-    let heard = async { while !matches!(events.recv().await, Ok(Event::User { .. })) {} };
+    let heard =
+        async { while !matches!(events.recv().await.as_deref(), Ok(Event::User { .. })) {} };
     tokio::time::timeout(SOON, heard).await.unwrap();
     lb.leave().await;
     lb.shutdown().await;
@@ -323,7 +324,7 @@ async fn a_node_that_restarts_without_seeds_finds_its_cluster_by_its_snapshot() 
     .await;
     while let Ok(event) = events.try_recv() {
         assert!(
-            !matches!(event, Event::User { .. }),
+            !matches!(*event, Event::User { .. }),
             "the event was told before"
         );
     }
@@ -397,7 +398,7 @@ async fn scripts_run_for_events_and_answer_queries() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_name_that_another_has_is_told_and_we_go_on() {
+async fn a_name_that_another_has_is_given_up() {
     let Some(first) = Agent::start("twin", &[]) else {
         return;
     };
@@ -410,14 +411,21 @@ async fn a_name_that_another_has_is_told_and_we_go_on() {
     let told = async {
         let mut conflict = false;
         loop {
-            match events.recv().await {
+            match events.recv().await.as_deref() {
                 Ok(Event::Conflict { name, .. }) => conflict |= name == "twin",
-                Ok(Event::Voted { kept, .. }) => break (conflict, kept),
+                Ok(Event::Renamed { from, to }) => break (conflict, from.clone(), to.clone()),
                 _ => {}
             }
         }
     };
-    let told = tokio::time::timeout(Duration::from_secs(20), told).await;
-    assert_eq!(told.expect("a vote"), (true, false));
-    assert_eq!(us.name(), "twin");
+    let told = tokio::time::timeout(SOON, told).await;
+    let (conflict, from, to) = told.expect("another name");
+    assert!(
+        conflict && from == "twin" && to.starts_with("twin-"),
+        "{to}"
+    );
+    assert_eq!(*us.name(), to);
+    // It comes back by those it knew, without being told where they are.
+    until(&us, "they meet again", SOON, |m| alive(m) == 3).await;
+    second.wait_member(&[&to, "alive"]);
 }

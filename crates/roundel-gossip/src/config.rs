@@ -49,6 +49,17 @@ pub struct Clocks {
     pub query: u64,
 }
 
+impl Clocks {
+    /// The later of each two.
+    pub fn newest(self, other: Self) -> Self {
+        Self {
+            member: self.member.max(other.member),
+            event: self.event.max(other.event),
+            query: self.query.max(other.query),
+        }
+    }
+}
+
 /// Intervals and factors of the protocol.
 ///
 /// Source: the LAN profile of memberlist and the defaults of Serf; SWIM (Das et al. 2002) and

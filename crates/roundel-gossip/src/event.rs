@@ -119,6 +119,13 @@ pub enum Event {
         /// How many answered.
         answers: usize,
     },
+    /// We go on under another name, and know nobody else: [`Node::rename`](crate::Node::rename).
+    Renamed {
+        /// The name that belongs to another member.
+        from: String,
+        /// Ours from here on.
+        to: String,
+    },
     /// Our own leave is complete: it is spread as far as it will be.
     Departed,
 }

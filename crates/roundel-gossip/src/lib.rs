@@ -42,6 +42,7 @@ pub use query::{
     Answer, EXTENSION, INTERNAL, MAX_EVENT, MAX_QUERY, QueryId, QueryParams, Question, SayError,
 };
 pub use stats::Stats;
+pub use wire::drain::{ANSWERS, DRAIN, DRAINS, DrainAnswer, DrainRequest};
 
 /// The most bytes in one datagram, so that no path fragments it.
 pub const MAX_PACKET: usize = 1200;

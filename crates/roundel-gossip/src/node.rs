@@ -13,11 +13,13 @@ mod keyring;
 mod lamport;
 mod leave;
 mod outbound;
+mod output;
 mod probe;
 mod queue;
 mod recent;
 mod record;
 mod relay;
+mod rename;
 mod ring;
 mod roster;
 mod rotation;
@@ -40,11 +42,13 @@ use self::accusers::Accusers;
 use self::answering::Questions;
 use self::asking::{Asking, Purpose};
 use self::awareness::Awareness;
+use self::gossip::Rounds;
 use self::intents::Intents;
 use self::keyring::Saving;
 use self::lamport::Lamport;
 use self::leave::Leave;
 use self::outbound::Seal;
+pub use self::output::{Output, StreamId};
 use self::probe::{Pings, Probe};
 use self::queue::Queue;
 use self::recent::Recent;
@@ -65,54 +69,6 @@ use crate::wire::{Versions, tags};
 
 /// Most peers and names that are remembered as having been complained about.
 const COMPLAINTS: usize = 1024;
-
-/// Names one stream of one node.
-///
-/// Shape: given by the node, never used twice.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct StreamId(u64);
-
-/// What the owner of a node is to do.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Output {
-    /// Send a datagram.
-    Datagram {
-        /// The receiver.
-        to: SocketAddr,
-        /// At most [`MAX_PACKET`](crate::MAX_PACKET) bytes.
-        bytes: Vec<u8>,
-    },
-    /// Connect a stream, then call [`Node::handle_stream_opened`] or
-    /// [`Node::handle_stream_closed`].
-    Open {
-        /// Its name.
-        id: StreamId,
-        /// The peer.
-        to: SocketAddr,
-    },
-    /// Write bytes to a stream.
-    Write {
-        /// Its name.
-        id: StreamId,
-        /// The bytes; may be many.
-        bytes: Vec<u8>,
-    },
-    /// Close a stream once everything before was written. The node has forgotten it.
-    Close {
-        /// Its name.
-        id: StreamId,
-    },
-    /// Save the keys, primary first, then call [`Node::handle_keys_saved`]. Only if
-    /// [`Config::keys_are_saved`] is set.
-    SaveKeys {
-        /// The query that changed them.
-        query: QueryId,
-        /// The keys. Secret.
-        keys: Vec<Vec<u8>>,
-    },
-    /// Tell the application.
-    Event(Event),
-}
 
 /// One member of a cluster, without sockets or a clock.
 ///
@@ -135,7 +91,7 @@ pub struct Node {
     /// How many members the SWIM level knows, ourselves included.
     known: usize,
     queue: Queue,
-    gossip_soon: gossip::Soon,
+    rounds: Rounds,
     timers: Timers,
     awareness: Awareness,
     probe: Option<Probe>,
@@ -194,7 +150,7 @@ impl Node {
             to_probe: Rotation::default(),
             known: 1,
             queue: Queue::new(config.limits.broadcasts),
-            gossip_soon: gossip::Soon::default(),
+            rounds: Rounds::new(now),
             timers: Timers::default(),
             awareness: Awareness::new(config.timings.awareness_max),
             probe: None,
@@ -232,9 +188,9 @@ impl Node {
     fn start_timers(&mut self, now: Instant) {
         self.pings.start_at(self.rng.u32(..));
         let timings = self.config.timings.clone();
+        self.rounds = Rounds::new(now + self.random_part(timings.gossip_interval));
         for (interval, timer) in [
             (timings.probe_interval, Timer::Probe),
-            (timings.gossip_interval, Timer::Gossip),
             (timings.push_pull_interval, Timer::PushPull),
             (timings.reconnect_interval, Timer::Reconnect),
             (timings.reap_interval, Timer::Reap),
@@ -458,6 +414,7 @@ impl Node {
     /// Ends every public change: sends what is fresh, then checks what must hold.
     fn finish(&mut self, now: Instant) {
         self.gossip_fresh(now);
+        self.keep_beating(now);
         #[cfg(debug_assertions)]
         self.check_invariants();
     }

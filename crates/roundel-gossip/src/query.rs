@@ -41,7 +41,8 @@ pub struct QueryParams {
     pub relay_factor: u8,
     /// How long answers are waited for. Default: grows with the cluster, 3.2 s below 10 members.
     pub timeout: Option<Duration>,
-    /// Sends the query straight to the members in `nodes` instead of gossiping it. What is lost
+    /// Sends the query straight to the members in `nodes` instead of gossiping it, and our own
+    /// record with it if there is room, so that they know our tags when they answer. What is lost
     /// is not repeated: ask again.
     pub direct: bool,
 }

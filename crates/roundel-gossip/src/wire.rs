@@ -19,6 +19,7 @@
 //! Source: hashicorp/memberlist (`net.go`, `util.go`, `security.go`, `label.go`) and hashicorp/serf
 //! (`serf/messages.go`) as documented protocol; recorded bytes of real agents in `tests/vectors`.
 
+pub mod drain;
 mod envelope;
 mod keyring;
 pub mod limits;

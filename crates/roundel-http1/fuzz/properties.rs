@@ -2,7 +2,8 @@
 
 use roundel_http1::{
     Block, ChunkDecoder, Decoded, Edits, Framing, Known, Limits, Method, Persist, Progress, Reason,
-    RequestHead, RequestPlan, ResponseHead, ResponsePlan, chunk, write_request, write_response,
+    RequestHead, RequestPlan, ResponseHead, ResponsePlan, chunk, cookie as cookies, proxy_protocol,
+    write_request, write_response,
 };
 
 /// What became of some input: how much of it was used and what was found, or why it was refused.
@@ -331,4 +332,65 @@ pub(crate) fn chunks(data: &[u8]) {
                 .all(|(name, _)| !Known::of(name).is_hop_by_hop())
         );
     }
+}
+
+/// A PROXY protocol header: once there is a verdict, more bytes do not change it; what is
+/// written again in either version says the same.
+pub(crate) fn proxy_protocol(data: &[u8]) {
+    let mut verdict = Ok(None);
+    for n in 0..=data.len().min(proxy_protocol::MAX_LENGTH + 1) {
+        let now = proxy_protocol::parse(&data[..n]);
+        if verdict != Ok(None) {
+            assert_eq!(now, verdict, "changed by byte {n}");
+        }
+        verdict = now;
+    }
+    let Ok(Some((header, length))) = verdict else {
+        return;
+    };
+    assert!(length <= data.len() && length <= proxy_protocol::MAX_LENGTH);
+    for version in [proxy_protocol::Version::V1, proxy_protocol::Version::V2] {
+        let mut out = Vec::new();
+        proxy_protocol::write(version, header.addresses, &mut out);
+        let again = proxy_protocol::parse(&out);
+        let expected = proxy_protocol::Header {
+            tls: false,
+            ..header
+        };
+        assert_eq!(again, Ok(Some((expected, out.len()))));
+    }
+}
+
+/// A Cookie value: taking a name out leaves every other pair as it was, in order, and no piece of
+/// what was taken; what is left may stand in a field if the value might.
+pub(crate) fn cookie(data: &[u8]) {
+    let of = |value: &[u8]| -> Vec<(Vec<u8>, Vec<u8>)> {
+        let pairs = cookies::pairs(value);
+        pairs.map(|(n, v)| (n.to_vec(), v.to_vec())).collect()
+    };
+    let all = of(data);
+    let first = all.first().map(|(name, _)| name.clone());
+    let names = [b"SERVERID".to_vec(), b"S".to_vec(), Vec::new()];
+    for name in names.into_iter().chain(first) {
+        let mut left = b"before".to_vec();
+        let mut seen = Vec::new();
+        let removed = cookies::remove(data, &name, &mut left, |value| seen.push(value.to_vec()));
+        let left = left.strip_prefix(b"before").expect("what was there stays");
+        let kept: Vec<_> = all.iter().filter(|(n, _)| *n != name).cloned().collect();
+        assert_eq!(removed, all.len() - kept.len());
+        let taken = all.iter().filter(|(n, _)| *n == name).map(|(_, v)| v);
+        assert!(seen.iter().eq(taken));
+        if removed == 0 {
+            assert!(left.is_empty());
+            continue;
+        }
+        assert_eq!(of(left), kept);
+        assert_eq!(cookies::remove(left, &name, &mut Vec::new(), |_| {}), 0);
+        assert_eq!(left.trim_ascii(), left);
+        assert!(left.len() <= data.len() + all.len());
+        assert!(left.iter().all(|byte| *byte == b' ' || data.contains(byte)));
+    }
+    let name = cookies::set_cookie_name(data);
+    assert!(!name.contains(&b';') && !name.contains(&b'='));
+    assert_eq!(name.trim_ascii(), name);
 }

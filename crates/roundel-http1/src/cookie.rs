@@ -9,26 +9,71 @@ pub fn pairs(value: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
         .map(split_pair)
 }
 
-/// Writes `value` without the pairs called `name` (exact, case-sensitive) to the end of `out`.
+/// Writes `value` without the pairs called `name` (exact, case-sensitive) to the end of `out`, and
+/// shows `seen` the values of those that were left out.
 ///
 /// Returns how many pairs were left out; when it is 0, `out` is unchanged. The pairs that stay are
 /// copied as they are and joined by `"; "`; nothing is written when none stays.
-pub fn remove(value: &[u8], name: &[u8], out: &mut Vec<u8>) -> usize {
-    let removed = pairs(value).filter(|(pair, _)| *pair == name).count();
-    if removed == 0 {
-        return 0;
-    }
+pub fn remove<'v>(
+    value: &'v [u8],
+    name: &[u8],
+    out: &mut Vec<u8>,
+    mut seen: impl FnMut(&'v [u8]),
+) -> usize {
     let start = out.len();
-    for piece in value.split(|&byte| byte == b';').map(<[u8]>::trim_ascii) {
-        if piece.is_empty() || split_pair(piece).0 == name {
+    let mut removed = 0;
+    let mut rest = Some(value);
+    while let Some(from) = rest {
+        let end = memchr::memchr(b';', from);
+        let piece = trim(&from[..end.unwrap_or(from.len())]);
+        rest = end.map(|end| &from[end + 1..]);
+        if piece.is_empty() {
             continue;
         }
-        if out.len() > start {
-            out.extend_from_slice(b"; ");
+        if let Some(value) = value_of(piece, name) {
+            removed += 1;
+            seen(value);
+        } else {
+            if out.len() > start {
+                out.extend_from_slice(b"; ");
+            }
+            out.extend_from_slice(piece);
         }
-        out.extend_from_slice(piece);
+    }
+    if removed == 0 {
+        out.truncate(start);
     }
     removed
+}
+
+/// The value of a pair, if this is its name. Names hold no white space that would be trimmed.
+#[inline]
+fn value_of<'v>(piece: &'v [u8], name: &[u8]) -> Option<&'v [u8]> {
+    let rest = piece.strip_prefix(name)?;
+    match rest.first() {
+        Some(b'=') => Some(trim(&rest[1..])),
+        Some(byte) if !byte.is_ascii_whitespace() => None,
+        _ => match split_pair(piece) {
+            (found, value) if found == name => Some(value),
+            _ => None,
+        },
+    }
+}
+
+/// As `trim_ascii`, quick where there is little to trim.
+#[inline]
+fn trim(mut bytes: &[u8]) -> &[u8] {
+    while let [first, rest @ ..] = bytes
+        && first.is_ascii_whitespace()
+    {
+        bytes = rest;
+    }
+    while let [rest @ .., last] = bytes
+        && last.is_ascii_whitespace()
+    {
+        bytes = rest;
+    }
+    bytes
 }
 
 /// Returns the name of a Set-Cookie value, trimmed; empty when there is none.
@@ -50,20 +95,25 @@ mod tests {
 
     #[test]
     fn removes_pairs_and_tidies_separators() {
-        let check = |value: &str, expected: &str, count| {
+        let check = |value: &str, expected: &str, values: &[&str]| {
             let mut out = Vec::new();
-            assert_eq!(remove(value.as_bytes(), b"S", &mut out), count, "{value}");
+            let mut seen = Vec::new();
+            let removed = remove(value.as_bytes(), b"S", &mut out, |v| {
+                seen.push(std::str::from_utf8(v).unwrap());
+            });
+            assert_eq!((removed, &seen[..]), (values.len(), values), "{value}");
             assert_eq!(String::from_utf8(out).unwrap(), expected, "{value}");
         };
-        check("a=1; S=x; b=2", "a=1; b=2", 1);
-        check("S=x", "", 1);
-        check("S=x; S=y", "", 2);
-        check("S=x;b=2", "b=2", 1);
-        check("b=2;S=x;", "b=2", 1);
-        check("a=1;; S = x ;b=\"q;S=1\"", "a=1; b=\"q", 2);
-        check("a=1; s=x", "", 0);
-        check("aS=1; b=S=2", "", 0);
-        check("S; a=1", "a=1", 1);
+        check("a=1; S=x; b=2", "a=1; b=2", &["x"]);
+        check("S=x", "", &["x"]);
+        check("S=x; S=y", "", &["x", "y"]);
+        check("S=x;b=2", "b=2", &["x"]);
+        check("b=2;S=x;", "b=2", &["x"]);
+        check("a=1;; S = x ;b=\"q;S=1\"", "a=1; b=\"q", &["x", "1\""]);
+        check("a=1; s=x", "", &[]);
+        check("aS=1; b=S=2; Sx=3; S x=4", "", &[]);
+        check("S; a=1", "a=1", &[""]);
+        check("S\t; a=1;S=", "a=1", &["", ""]);
     }
 
     #[test]

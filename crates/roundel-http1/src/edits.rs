@@ -5,7 +5,7 @@ use smallvec::SmallVec;
 use crate::fields::{Fields, Span, elements};
 use crate::known::Known;
 use crate::limits::Limits;
-use crate::syntax;
+use crate::lines::Lines;
 use crate::tokens;
 
 const WORDS: usize = Limits::MOST_FIELDS / 64;
@@ -13,21 +13,13 @@ const WORDS: usize = Limits::MOST_FIELDS / 64;
 /// Lists what the writer does differently from the head as received.
 ///
 /// Shape: removals and replacements by field index, then fields to append in order. Texts live in
-/// one reused buffer, so that a cleared `Edits` allocates nothing on its next use.
+/// reused buffers, so that a cleared `Edits` allocates nothing on its next use.
 #[derive(Debug, Default)]
 pub struct Edits {
     touched: [u64; WORDS],
     replaced: SmallVec<[(u16, Span); 4]>,
-    appended: SmallVec<[Appended; 8]>,
     text: Vec<u8>,
-}
-
-/// One field to append; the name is in the text when it is not a recognised one.
-#[derive(Debug, Clone, Copy)]
-struct Appended {
-    known: Known,
-    name: Span,
-    value: Span,
+    appended: Lines,
 }
 
 impl Edits {
@@ -46,7 +38,7 @@ impl Edits {
 
     /// Says whether nothing is to be changed.
     pub fn is_empty(&self) -> bool {
-        self.touched == [0; WORDS] && self.appended.is_empty()
+        self.keeps_all() && self.appended.bytes().is_empty()
     }
 
     /// Leaves the field at `index` out. Removing twice is the same as once.
@@ -62,7 +54,7 @@ impl Edits {
         }
     }
 
-    /// Leaves every field of one name out, compared without case.
+    /// Leaves every field of one name out, those appended so far too, compared without case.
     pub fn remove_named(&mut self, fields: Fields<'_>, name: &[u8]) {
         let (bytes, list) = fields.raw();
         for (index, field) in list.iter().enumerate() {
@@ -70,6 +62,7 @@ impl Edits {
                 self.remove(index);
             }
         }
+        self.appended.remove(name);
     }
 
     /// Leaves the fields out that Connection names (RFC 9110, 7.6.1), except those that carry
@@ -103,6 +96,24 @@ impl Edits {
         }
     }
 
+    /// Gives the field at `index` as value what `write` puts behind the text, if that says so; a
+    /// value without a byte removes the field.
+    ///
+    /// Shape: the caller vouches that the bytes stood in the value of a field.
+    pub fn rewrite(&mut self, index: usize, write: impl FnOnce(&mut Vec<u8>) -> bool) {
+        let start = self.text.len();
+        if !write(&mut self.text) {
+            self.text.truncate(start);
+            return;
+        }
+        self.remove(index);
+        if self.text.len() > start {
+            let value = Span::new(start, self.text.len());
+            // `remove` has made sure of the range.
+            self.replaced.push((index as u16, value));
+        }
+    }
+
     /// Appends a field. A name that is no token or a value with forbidden bytes appends nothing.
     pub fn append(&mut self, name: &[u8], value: &[u8]) {
         self.append_parts(name, &[value]);
@@ -110,25 +121,19 @@ impl Edits {
 
     /// Appends a field whose value is the parts one after the other, as [`Self::append`] does.
     pub fn append_parts(&mut self, name: &[u8], parts: &[&[u8]]) {
-        if syntax::is_token(name) {
-            let name = self.keep(name);
-            self.append_value(Known::Other, name, parts);
-        }
+        self.appended.push(name, parts);
     }
 
     /// Appends a recognised field, as [`Self::append_parts`] does and cheaper. `Other` appends nothing.
     #[inline]
     pub fn append_known(&mut self, known: Known, parts: &[&[u8]]) {
-        if known != Known::Other {
-            self.append_value(known, Span::default(), parts);
-        }
+        self.appended.push_known(known, parts);
     }
 
+    /// Appends fields that were rendered ahead.
     #[inline]
-    fn append_value(&mut self, known: Known, name: Span, parts: &[&[u8]]) {
-        if let Some(value) = self.keep_value(parts) {
-            self.appended.push(Appended { known, name, value });
-        }
+    pub fn append_lines(&mut self, lines: &Lines) {
+        self.appended.extend(lines);
     }
 
     /// Goes through the fields as they are after the edits, without those of the connection and
@@ -141,11 +146,12 @@ impl Edits {
                 true => Some((line.name, self.replacement(line.index)?)),
                 false => Some((line.name, line.value)),
             });
-        kept.chain(self.appended())
+        kept.chain(self.appended.iter())
     }
 
+    /// Says whether the field at `index` is left out or has another value.
     #[inline]
-    pub(crate) fn is_touched(&self, index: usize) -> bool {
+    pub fn is_touched(&self, index: usize) -> bool {
         self.touched[index / 64] & (1 << (index % 64)) != 0
     }
 
@@ -158,30 +164,24 @@ impl Edits {
     }
 
     #[inline]
-    pub(crate) fn appended(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
-        self.appended.iter().map(|field| {
-            let name = match field.known {
-                Known::Other => field.name.of(&self.text),
-                known => known.as_str().as_bytes(),
-            };
-            (name, field.value.of(&self.text))
-        })
+    pub(crate) fn appended(&self) -> &[u8] {
+        self.appended.bytes()
+    }
+
+    /// Says whether no field as received is left out or changed.
+    #[inline]
+    pub(crate) fn keeps_all(&self) -> bool {
+        self.touched == [0; WORDS]
     }
 
     /// Counts the bytes that replacing and appending may add to a head.
     pub(crate) fn added(&self) -> usize {
-        self.text.len() + 24 * self.appended.len()
+        self.text.len() + self.appended.bytes().len()
     }
 
     fn touch(&mut self, index: usize) {
         assert!(index < Limits::MOST_FIELDS, "no head has that many fields");
         self.touched[index / 64] |= 1 << (index % 64);
-    }
-
-    fn keep(&mut self, bytes: &[u8]) -> Span {
-        let start = self.text.len();
-        self.text.extend_from_slice(bytes);
-        Span::new(start, self.text.len())
     }
 
     /// Keeps a value made of parts, unless it holds forbidden bytes.

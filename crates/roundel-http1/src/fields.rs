@@ -58,6 +58,17 @@ pub struct Field {
     pub value: Span,
 }
 
+impl Field {
+    /// Says whether its line stands in `bytes` as a writer would give it: `name: value` and CRLF.
+    #[inline]
+    pub(crate) fn is_canonical(&self, bytes: &[u8]) -> bool {
+        let (name_end, value_end) = (self.name.end(), self.value.end());
+        self.value.start() == name_end + 2
+            && bytes.get(name_end..name_end + 2) == Some(b": ")
+            && bytes.get(value_end..value_end + 2) == Some(b"\r\n")
+    }
+}
+
 /// One field as bytes, with the index that `Edits` use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Line<'a> {
@@ -103,6 +114,13 @@ impl<'a> Fields<'a> {
     #[inline]
     pub fn has(self, known: Known) -> bool {
         self.present & known.bit() != 0
+    }
+
+    /// Says whether a field of one of these kinds is there; O(1) for a constant list.
+    #[inline]
+    pub fn has_any(self, kinds: &[Known]) -> bool {
+        let set = kinds.iter().fold(0, |set, known| set | known.bit());
+        self.present & set != 0
     }
 
     /// Returns the field at `index`, the order received.

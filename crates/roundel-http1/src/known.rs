@@ -13,6 +13,7 @@ macro_rules! known {
             pub const TABLE: &'static [(Self, &'static str)] = &[$((Self::$name, $text),)*];
 
             /// Returns the usual spelling, empty for `Other`.
+            #[inline]
             pub fn as_str(self) -> &'static str {
                 Self::TABLE.get(self as usize).map_or("", |(_, text)| text)
             }
@@ -70,57 +71,51 @@ impl Known {
         let Some(&first) = name.first() else {
             return Self::Other;
         };
-        let found = match (name.len(), first | 0x20) {
-            (2, b't') => Self::Te,
-            (3, b'v') => Self::Via,
-            (4, b'h') => Self::Host,
-            (4, b'd') => Self::Date,
-            (5, b'r') => Self::Range,
-            (6, b'e') => Self::Expect,
-            (6, b'c') => Self::Cookie,
-            (6, b's') => Self::Server,
-            (6, b'a') => Self::Accept,
-            (7, b't') => Self::Trailer,
-            (7, b'u') => Self::Upgrade,
-            (7, b'r') => Self::Referer,
-            (8, b'l') => Self::Location,
-            (9, b'f') => Self::Forwarded,
-            (9, b'x') => Self::XRealIp,
-            (10, _) => return Self::ten(name, first | 0x20),
-            (11, b'r') => Self::RetryAfter,
-            (11, b't') => Self::Traceparent,
-            (12, b'm') => Self::MaxForwards,
-            (12, b'x') => Self::XRequestId,
-            (12, b'c') => Self::ContentType,
-            (13, b'c') => return Self::either(name, Self::CacheControl, Self::ContentRange),
-            (13, b'a') => Self::Authorization,
-            (14, b'c') => Self::ContentLength,
-            (15, b'x') => Self::XForwardedFor,
-            (15, b'a') => Self::AcceptEncoding,
-            (16, b'x') => return Self::either(name, Self::XForwardedHost, Self::XForwardedPort),
-            (16, b'p') => Self::ProxyConnection,
-            (16, b'c') => Self::ContentEncoding,
-            (17, b't') => Self::TransferEncoding,
-            (17, b'x') => Self::XForwardedProto,
-            (17, b's') => Self::SecWebSocketKey,
-            (19, b'p') => Self::ProxyAuthorization,
-            _ => return Self::Other,
-        };
-        found.confirmed(name)
-    }
-
-    fn ten(name: &[u8], first: u8) -> Self {
-        match first {
-            b'c' => Self::Connection.confirmed(name),
-            b'k' => Self::KeepAlive.confirmed(name),
-            b's' => Self::SetCookie.confirmed(name),
-            b'u' => Self::UserAgent.confirmed(name),
-            b't' => Self::Tracestate.confirmed(name),
-            b'e' => Self::EarlyData.confirmed(name),
+        // Each arm names one constant, so that its comparison is a few words against constants.
+        match (name.len(), first | 0x20) {
+            (2, b't') => Self::Te.confirmed(name),
+            (3, b'v') => Self::Via.confirmed(name),
+            (4, b'h') => Self::Host.confirmed(name),
+            (4, b'd') => Self::Date.confirmed(name),
+            (5, b'r') => Self::Range.confirmed(name),
+            (6, b'e') => Self::Expect.confirmed(name),
+            (6, b'c') => Self::Cookie.confirmed(name),
+            (6, b's') => Self::Server.confirmed(name),
+            (6, b'a') => Self::Accept.confirmed(name),
+            (7, b't') => Self::Trailer.confirmed(name),
+            (7, b'u') => Self::Upgrade.confirmed(name),
+            (7, b'r') => Self::Referer.confirmed(name),
+            (8, b'l') => Self::Location.confirmed(name),
+            (9, b'f') => Self::Forwarded.confirmed(name),
+            (9, b'x') => Self::XRealIp.confirmed(name),
+            (10, b'c') => Self::Connection.confirmed(name),
+            (10, b'k') => Self::KeepAlive.confirmed(name),
+            (10, b's') => Self::SetCookie.confirmed(name),
+            (10, b'u') => Self::UserAgent.confirmed(name),
+            (10, b't') => Self::Tracestate.confirmed(name),
+            (10, b'e') => Self::EarlyData.confirmed(name),
+            (11, b'r') => Self::RetryAfter.confirmed(name),
+            (11, b't') => Self::Traceparent.confirmed(name),
+            (12, b'm') => Self::MaxForwards.confirmed(name),
+            (12, b'x') => Self::XRequestId.confirmed(name),
+            (12, b'c') => Self::ContentType.confirmed(name),
+            (13, b'c') => Self::either(name, Self::CacheControl, Self::ContentRange),
+            (13, b'a') => Self::Authorization.confirmed(name),
+            (14, b'c') => Self::ContentLength.confirmed(name),
+            (15, b'x') => Self::XForwardedFor.confirmed(name),
+            (15, b'a') => Self::AcceptEncoding.confirmed(name),
+            (16, b'x') => Self::either(name, Self::XForwardedHost, Self::XForwardedPort),
+            (16, b'p') => Self::ProxyConnection.confirmed(name),
+            (16, b'c') => Self::ContentEncoding.confirmed(name),
+            (17, b't') => Self::TransferEncoding.confirmed(name),
+            (17, b'x') => Self::XForwardedProto.confirmed(name),
+            (17, b's') => Self::SecWebSocketKey.confirmed(name),
+            (19, b'p') => Self::ProxyAuthorization.confirmed(name),
             _ => Self::Other,
         }
     }
 
+    #[inline(always)]
     fn either(name: &[u8], one: Self, other: Self) -> Self {
         match one.confirmed(name) {
             Self::Other => other.confirmed(name),
@@ -128,7 +123,7 @@ impl Known {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn confirmed(self, name: &[u8]) -> Self {
         let text = self.as_str().as_bytes();
         if name.len() == text.len() && is_same(name, text) {
@@ -202,7 +197,7 @@ impl Known {
 /// Compares a name with a known text of the same length without case, a word at a time.
 ///
 /// The last word overlaps the one before.
-#[inline]
+#[inline(always)]
 fn is_same(name: &[u8], text: &[u8]) -> bool {
     let length = text.len();
     if length < 4 {
@@ -223,7 +218,7 @@ fn is_same(name: &[u8], text: &[u8]) -> bool {
 
 /// Compares eight bytes: only bit 5 of a letter may differ. Known texts hold letters, digits and `-`,
 /// of which letters alone have bit 6.
-#[inline]
+#[inline(always)]
 fn is_same_word(name: &[u8], text: &[u8], at: usize) -> bool {
     const BIT_6: u64 = 0x4040_4040_4040_4040;
     let (Some(name), Some(text)) = (name[at..].first_chunk(), text[at..].first_chunk()) else {
@@ -234,7 +229,7 @@ fn is_same_word(name: &[u8], text: &[u8], at: usize) -> bool {
 }
 
 /// Compares four bytes as [`is_same_word`] does eight.
-#[inline]
+#[inline(always)]
 fn is_same_half(name: &[u8], text: &[u8], at: usize) -> bool {
     const BIT_6: u32 = 0x4040_4040;
     let (Some(name), Some(text)) = (name[at..].first_chunk(), text[at..].first_chunk()) else {

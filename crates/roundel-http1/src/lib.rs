@@ -1,7 +1,8 @@
 //! HTTP/1 as a pure codec: bytes in, decisions and bytes out.
 //!
 //! Owns: heads (request, response, trailers), framing, the chunked coding, limits, the refusal of
-//! everything that RFC 9110 and 9112 call malformed, and the writing of heads from their parsed form.
+//! everything that RFC 9110 and 9112 call malformed, the writing of heads from their parsed form, and
+//! what may stand before the first head: the PROXY protocol ([`proxy_protocol`]).
 //!
 //! Does not own: sockets, async, clocks, retries, routing, backends, header policy beyond what
 //! the RFCs demand. Nothing here allocates per message: buffers, field lists and edits are reused.
@@ -27,7 +28,9 @@ mod heads;
 mod host;
 mod known;
 mod limits;
+mod lines;
 mod method;
+pub mod proxy_protocol;
 mod reason;
 mod request;
 mod response;
@@ -47,6 +50,7 @@ pub use framing::{Framing, Remaining};
 pub use host::is_valid_host;
 pub use known::Known;
 pub use limits::Limits;
+pub use lines::Lines;
 pub use method::{Method, Version};
 pub use reason::{Fault, Reason, Refusal};
 pub use request::{Preface, RequestHead};

@@ -272,6 +272,19 @@ impl RequestHead {
         Fields::new(self.block.storage(), &self.fields)
     }
 
+    /// Returns where the request line and Host stand in the block, if they are as they would be
+    /// written: origin form, HTTP/1.1, `Host` first.
+    pub(crate) fn start_as_received(&self) -> Option<(usize, usize)> {
+        let bytes = self.block.storage();
+        let host = self.fields.list.first()?;
+        let is_as_written = self.form == Form::Origin
+            && self.version == Version::Http11
+            && host.name.of(bytes) == b"Host"
+            && host.name.start() == self.target.end() + b" HTTP/1.1\r\n".len()
+            && host.is_canonical(bytes);
+        is_as_written.then(|| (self.method_name.start(), host.value.end() + 2))
+    }
+
     /// Reads a flawless whole head into spans; anything else is `None` and for the scan to judge.
     fn read_head(&mut self, limits: &Limits) -> Option<usize> {
         let bytes = self.block.filled();

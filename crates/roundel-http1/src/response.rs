@@ -221,6 +221,14 @@ impl ResponseHead {
         Fields::new(self.block.storage(), &self.fields)
     }
 
+    /// Returns where the status line stands in the block, if it is as it would be written.
+    pub(crate) fn line_as_received(&self) -> Option<(usize, usize)> {
+        let is_as_written = self.version == Version::Http11 && !self.phrase.is_empty();
+        // A phrase stands behind a space, or the line would have been refused.
+        let before = b"HTTP/1.1 200 ".len();
+        is_as_written.then(|| (self.phrase.start() - before, self.phrase.end() + 2))
+    }
+
     /// Reads a flawless whole head into spans; anything else is `None` and for the scan to judge.
     fn read_head(&mut self, limits: &Limits) -> Option<usize> {
         let bytes = self.block.filled();

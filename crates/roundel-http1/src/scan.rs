@@ -77,6 +77,14 @@ impl Scan {
         if kind == Kind::Request && self.lines == 0 {
             let from = self.scanned.saturating_sub(1);
             check_unfinished_line(window, from, limits)?;
+        } else if self.lines > 0 || kind == Kind::Trailers {
+            let line = &window[self.line_start..];
+            let from = self.scanned.saturating_sub(self.line_start + 1);
+            // A CR with anything but LF behind it: nothing that may follow mends that.
+            if memchr(b'\r', &line[from..]).is_some_and(|at| from + at + 1 < line.len()) {
+                self.check_count(limits, kind)?;
+                return Err(Reason::LineEnd);
+            }
         }
         self.scanned = window.len();
         if bytes.len() >= most {
@@ -87,11 +95,21 @@ impl Scan {
     }
 
     fn check_field(&self, line: &[u8], limits: &Limits, kind: Kind) -> Result<(), Reason> {
+        self.check_count(limits, kind)?;
+        let line = without_cr(line)?;
+        if memchr(b'\r', line).is_some() {
+            return Err(Reason::LineEnd);
+        }
+        split_field(line).map(|_| ())
+    }
+
+    /// Judges whether one more field may come.
+    fn check_count(&self, limits: &Limits, kind: Kind) -> Result<(), Reason> {
         let before = if kind == Kind::Trailers { 0 } else { 1 };
         if self.lines - before >= limits.fields.min(Limits::MOST_FIELDS) {
             return Err(Reason::TooManyFields);
         }
-        split_field(without_cr(line)?).map(|_| ())
+        Ok(())
     }
 }
 

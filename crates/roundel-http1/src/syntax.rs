@@ -101,6 +101,11 @@ pub(crate) fn is_token_byte(byte: u8) -> bool {
     CLASSES[byte as usize] & TOKEN != 0
 }
 
+#[inline]
+pub(crate) fn is_value_byte(byte: u8) -> bool {
+    CLASSES[byte as usize] & VALUE != 0
+}
+
 /// Says whether every byte may stand in a field value or reason phrase (HTAB, SP, VCHAR, obs-text).
 #[inline]
 pub(crate) fn is_value(bytes: &[u8]) -> bool {

@@ -107,7 +107,7 @@ pub(crate) fn fields(
         let name_end = colon(bytes, at)?;
         let name = &bytes[at..name_end];
         let known = Known::of(name);
-        if known == Known::Other && !syntax::is_token(name) {
+        if known == Known::Other && !is_token(name) {
             return None;
         }
         let mut value = name_end + 1;
@@ -140,10 +140,36 @@ fn zeros(word: u64) -> u64 {
     word.wrapping_sub(ONES) & !word & HIGHS
 }
 
-/// Marks the bytes of a word that are controls (HTAB too) by their high bit; exact up to the lowest mark.
+/// Marks the bytes of a word that may be controls by their high bit: no control (HTAB too) below the
+/// lowest mark is missed, and what is marked is to be looked at.
 #[inline]
 fn controls(word: u64) -> u64 {
-    (word.wrapping_sub(ONES * 0x20) & !word & HIGHS) | zeros(word ^ (ONES * 0x7f))
+    (word.wrapping_sub(ONES * 0x20) | word.wrapping_add(ONES)) & !word & HIGHS
+}
+
+/// Says whether every byte of a word is a letter, a digit or `-`.
+#[inline]
+fn is_plain(word: u64) -> bool {
+    // Below 0x80 the sums stay within their bytes.
+    let at_least = |word: u64, low: u8| word.wrapping_add(ONES * u64::from(0x80 - low));
+    let lower = word | (ONES * 0x20);
+    let letter = at_least(lower, b'a') & !at_least(lower, b'z' + 1);
+    let digit = at_least(word, b'0') & !at_least(word, b'9' + 1);
+    let dash = !at_least(word ^ (ONES * u64::from(b'-')), 1);
+    (letter | digit | dash) & !word & HIGHS == HIGHS
+}
+
+/// Says whether `name` is a token, as `syntax::is_token` does; eight bytes at a time where it is of
+/// the usual letters, digits and `-`.
+#[inline]
+fn is_token(name: &[u8]) -> bool {
+    let Some(last) = name.last_chunk() else {
+        return syntax::is_token(name);
+    };
+    let mut words = name.chunks_exact(8);
+    let is_usual = words.all(|chunk| word(chunk, 0).is_some_and(is_plain))
+        && is_plain(u64::from_le_bytes(*last));
+    is_usual || syntax::is_token(name)
 }
 
 #[inline]
@@ -178,7 +204,7 @@ fn value_end(bytes: &[u8], mut at: usize) -> usize {
             continue;
         }
         at += marks.trailing_zeros() as usize / 8;
-        if bytes[at] != b'\t' {
+        if !syntax::is_value_byte(bytes[at]) {
             return at;
         }
         at += 1;
@@ -210,10 +236,16 @@ mod tests {
                     expected.unwrap_or(text.len()),
                     "{byte} at {place}"
                 );
+                assert_eq!(
+                    is_token(&text),
+                    syntax::is_token(&text),
+                    "{byte} at {place}"
+                );
                 let expected = text.iter().position(|&byte| byte == b':');
                 assert_eq!(colon(&text, 0), expected, "{byte} at {place}");
             }
         }
         assert_eq!(value_end(b"\x80\xff\x81\t\xfe\x80\x80\x9f\xff\n", 0), 9);
+        assert_eq!(value_end(b"\xff\x7e\xff\xff\x7e\xff\x7f\x1f\x00", 0), 6);
     }
 }

@@ -80,13 +80,34 @@ pub fn write_request(
     edits: &Edits,
     out: &mut Block,
 ) -> Framing {
+    let start = match (plan.target, plan.host) {
+        (None, None) => head.start_as_received(),
+        _ => None,
+    };
+    if start.is_none() {
+        put_request_start(head, plan, out);
+    }
+    out.reserve(head.size() + edits.added() + OWN);
+    let own = (plan.persist, Known::Host.bit());
+    put_fields(head.fields(), edits, own, start.unwrap_or_default(), out);
+    let framing = match plan.framing {
+        Framing::Frames | Framing::UntilClose => Framing::Chunked,
+        framing => framing,
+    };
+    put_framing(framing, out);
+    put_connection(plan.persist, plan.te_trailers, out);
+    out.put(b"\r\n");
+    framing
+}
+
+/// Writes the request line and Host.
+fn put_request_start(head: &RequestHead, plan: &RequestPlan<'_>, out: &mut Block) {
     let target = plan.target.unwrap_or(head.path_and_query());
     let host = plan.host.or(head.host()).unwrap_or(plan.fallback_host);
     debug_assert!(
         is_target(target) && is_valid_host(host),
         "the plan's texts are valid"
     );
-    out.reserve(head.size() + edits.added() + target.len() + host.len() + OWN);
     out.put(head.method_name());
     out.put(b" ");
     // An absolute target may have no path, or a query only; `OPTIONS http://host` means `*` (RFC 9112, 3.2.4).
@@ -97,18 +118,8 @@ pub fn write_request(
         Some(_) => {}
     }
     out.put(target);
-    out.put(b" HTTP/1.1\r\nHost: ");
-    out.put(host);
-    out.put(b"\r\n");
-    put_fields(head.fields(), edits, plan.persist, Known::Host.bit(), out);
-    let framing = match plan.framing {
-        Framing::Frames | Framing::UntilClose => Framing::Chunked,
-        framing => framing,
-    };
-    put_framing(framing, out);
-    put_connection(plan.persist, plan.te_trailers, out);
-    out.put(b"\r\n");
-    framing
+    out.put(b" HTTP/1.1\r\n");
+    put_field(b"Host", host, out);
 }
 
 /// Writes the head of an answer as HTTP/1.1, field by field.
@@ -122,8 +133,12 @@ pub fn write_response(
     out: &mut Block,
 ) -> Framing {
     out.reserve(head.size() + edits.added() + OWN);
-    put_status_line(head.status(), head.phrase(), out);
-    put_fields(head.fields(), edits, plan.persist, 0, out);
+    let start = head.line_as_received();
+    if start.is_none() {
+        put_status_line(head.status(), head.phrase(), out);
+    }
+    let start = start.unwrap_or_default();
+    put_fields(head.fields(), edits, (plan.persist, 0), start, out);
     let framing = match plan.framing {
         Framing::Frames => Framing::Chunked,
         framing => framing,
@@ -162,23 +177,49 @@ pub fn put_field(name: &[u8], value: &[u8], out: &mut Block) {
     out.put_line(name, value);
 }
 
-fn put_fields(fields: Fields<'_>, edits: &Edits, persist: Persist, skip: u64, out: &mut Block) {
+/// Writes the fields that stay, then those that are appended.
+///
+/// What was received in the very form in which it would be written goes out in runs of lines; the
+/// first run begins as `run`. `own` is what the writers say themselves, and in which other fields.
+fn put_fields(
+    fields: Fields<'_>,
+    edits: &Edits,
+    own: (Persist, u64),
+    // The lines from `run.0` to `run.1` are in canonical form and not written yet.
+    mut run: (usize, usize),
+    out: &mut Block,
+) {
     let (bytes, list) = fields.raw();
+    let (persist, skip) = own;
+    let keeps_all = edits.keeps_all();
+    let is_left_out = |known: Known| {
+        let is_ours =
+            known.is_hop_by_hop() && !(known == Known::Upgrade && persist == Persist::Upgrade);
+        is_ours || skip & known.bit() != 0
+    };
     for (index, field) in list.iter().enumerate() {
-        let is_ours = field.known.is_hop_by_hop()
-            && !(field.known == Known::Upgrade && persist == Persist::Upgrade);
-        if is_ours || skip & field.known.bit() != 0 {
+        if is_left_out(field.known) {
             continue;
         }
-        if !edits.is_touched(index) {
+        let is_kept = keeps_all || !edits.is_touched(index);
+        if is_kept && field.is_canonical(bytes) {
+            if run.1 != field.name.start() {
+                out.put(&bytes[run.0..run.1]);
+                run.0 = field.name.start();
+            }
+            run.1 = field.value.end() + 2;
+            continue;
+        }
+        out.put(&bytes[run.0..run.1]);
+        run = (0, 0);
+        if is_kept {
             put_field(field.name.of(bytes), field.value.of(bytes), out);
         } else if let Some(value) = edits.replacement(index) {
             put_field(field.name.of(bytes), value, out);
         }
     }
-    for (name, value) in edits.appended() {
-        put_field(name, value, out);
-    }
+    out.put(&bytes[run.0..run.1]);
+    out.put(edits.appended());
 }
 
 fn put_framing(framing: Framing, out: &mut Block) {

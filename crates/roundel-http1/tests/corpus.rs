@@ -31,6 +31,16 @@ fn answers() {
 }
 
 #[test]
+fn cookies() {
+    replay("cookie", properties::cookie);
+}
+
+#[test]
 fn chunked_bodies() {
     replay("chunks", properties::chunks);
+}
+
+#[test]
+fn proxy_protocol_headers() {
+    replay("proxy_protocol", properties::proxy_protocol);
 }

@@ -132,6 +132,47 @@ const CHUNKS: &[&str] = &[
     "\u{e4}",
 ];
 
+/// Pieces of PROXY protocol headers of version 1.
+const PROXY: &[&str] = &[
+    "TCP4",
+    "TCP6",
+    "UNKNOWN",
+    " ",
+    " ",
+    " ",
+    "1.2.3.4",
+    "::1",
+    "::ffff:1.2.3.4",
+    "0",
+    "80",
+    "65535",
+    "65536",
+    "+1",
+    "\r\n",
+    "\r",
+    "\n",
+    "x",
+];
+
+/// Pieces of the binary header: fixed parts, lengths, values.
+const BINARY: &[&[u8]] = &[
+    b"\x21",
+    b"\x20",
+    b"\x11",
+    b"\x21",
+    b"\0\x0c",
+    b"\0\x24",
+    b"\0\x13",
+    b"\x10\0",
+    b"abcdefghijkl",
+    b"\x02\0\x04host",
+    b"\x03\0\x04abcd",
+    b"\x20\0\x05\x01abcd",
+    b"\x04\0\0",
+    b"\0",
+    b"\xff",
+];
+
 fn pieces(from: &'static [&'static str], most: usize) -> impl Strategy<Value = Vec<u8>> {
     vec(select(from), 0..most).prop_map(|pieces| pieces.concat().into_bytes())
 }
@@ -174,7 +215,26 @@ proptest! {
     }
 
     #[test]
+    fn proxy_lines_of_pieces(rest in pieces(PROXY, 12)) {
+        properties::proxy_protocol(&[b"PROXY ", rest.as_slice()].concat());
+    }
+
+    #[test]
+    fn binary_proxy_headers_of_pieces(rest in vec(select(BINARY), 0..12)) {
+        properties::proxy_protocol(&[b"\r\n\r\n\0\r\nQUIT\n", rest.concat().as_slice()].concat());
+    }
+
+    #[test]
+    fn any_addresses_come_through(from: [u8; 16], to: [u8; 16], ports: [u8; 4], is_six: bool) {
+        let (family, size) = if is_six { (0x21, 16) } else { (0x11, 4) };
+        let length = u8::try_from(2 * size + 4).unwrap();
+        let fixed = [b"\r\n\r\n\0\r\nQUIT\n\x21".as_slice(), &[family, 0, length]].concat();
+        properties::proxy_protocol(&[&fixed, &from[..size], &to[..size], &ports].concat());
+    }
+
+    #[test]
     fn noise_is_harmless(data in noise()) {
+        properties::proxy_protocol(&data);
         properties::request(&data);
         properties::answer(&data);
         properties::chunks(&data);

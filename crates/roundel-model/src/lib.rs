@@ -1,17 +1,19 @@
 //! The words that every Roundel crate shares.
 //!
-//! Owns: names, weights, servers, backend sets and the states a server can be in.
+//! Owns: names, weights, servers, backend sets, the states a server can be in, the kinds of events.
 //! Does not own: how sets are found (`roundel-discovery`), who decides on a state or how a
 //! server is chosen (`roundel-balance`), any I/O, any wire or file format.
 //! Start at [`BackendSet`]. Invariants: a [`Name`] is always printable ASCII that is safe in
 //! HTML, CSV, logs and metrics labels; a [`Weight`] is never zero; a [`BackendSet`] never
 //! holds two servers of one name.
 
+mod event;
 mod name;
 mod server;
 mod set;
 mod state;
 
+pub use event::EventKind;
 pub use name::{Name, NameError};
 pub use server::{Presence, Server, SourceKind, Weight, WeightError};
 pub use set::{BackendSet, Generation};

@@ -6,35 +6,43 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::net::SocketFlags;
 use tokio::io::unix::AsyncFd;
 use tokio::sync::oneshot;
 
 use crate::connection::{self, Connection};
-use crate::listener::canonical;
+use crate::listener::{canonical, close_door};
+use crate::room::Places;
 use crate::rules::FrontendSlot;
 use crate::shared::{Door, Order};
+use crate::shortage;
 use crate::worker::Worker;
 
 /// Connections accepted before other work gets its turn.
 const BURST: usize = 64;
-/// Bursts taken from a queue that is about to close: all that a queue can hold. Another process
-/// may listen on the same socket, so that the queue need not end.
-const LAST_BURSTS: usize = 64;
-/// The pause after descriptors or memory ran out; connections wait in the kernel's queue meanwhile.
-const EXHAUSTED_PAUSE: Duration = Duration::from_millis(50);
+/// Connections taken from a queue that is about to close: all that a queue can hold. Another
+/// process may listen on the same socket, so that the queue need not end.
+const LAST: usize = 4096;
+/// How long a listener that closes waits for those who have begun to connect.
+pub(crate) const GRACE: Duration = Duration::from_millis(250);
+/// How often it looks for them.
+const LOOK: Duration = Duration::from_millis(10);
+/// A shortage is told of this often at most.
+const TELL: Duration = Duration::from_secs(10);
 
 /// Where the connections of a listener go. An order may change it while it listens.
 pub(crate) type Gate = Rc<RefCell<(Rc<FrontendSlot>, Door)>>;
 
 /// Accepts until the order to close, then takes what is still queued and ends.
+///
+/// `closed` says whether this process is the only one that has the listener.
 pub(crate) async fn run(
     worker: Rc<Worker>,
     gate: Gate,
     listener: Arc<TcpListener>,
-    mut closed: oneshot::Receiver<()>,
+    mut closed: oneshot::Receiver<bool>,
 ) {
     // The descriptor belongs to a std listener that nothing else closes, which is what the
     // deprecation asks for; the replacement needs unsafe to say the same.
@@ -46,33 +54,37 @@ pub(crate) async fn run(
             return;
         }
     };
-    let mut exhausted = false;
+    let mut told: Option<Instant> = None;
     loop {
         tokio::select! {
             biased;
-            _ = &mut closed => {
-                for _ in 0..LAST_BURSTS {
-                    if burst(&worker, &gate, listener.get_ref()).is_err() {
-                        break;
-                    }
-                }
-                return;
-            }
+            own = &mut closed => return close(&worker, &gate, listener.get_ref(), own == Ok(true)).await,
             ready = listener.readable() => {
                 let Ok(mut ready) = ready else { return };
                 match burst(&worker, &gate, listener.get_ref()) {
-                    Ok(()) => {
-                        exhausted = false;
-                        tokio::task::yield_now().await;
-                    }
-                    Err(e) if e.kind() == io::ErrorKind::WouldBlock => ready.clear_ready(),
-                    Err(e) => {
-                        gate.borrow().0.counters(worker.index).connections_rejected.add(1);
-                        // Once per shortage, not twenty times a second.
-                        if !std::mem::replace(&mut exhausted, true) {
-                            tracing::warn!(error = %e, "cannot accept; connections wait in the queue");
+                    Ok(()) => tokio::task::yield_now().await,
+                    Err(Stop::Empty) => ready.clear_ready(),
+                    Err(Stop::Full) => {
+                        let freed = worker.shared.freed.notified();
+                        // A place that became free before is seen here, a later one is told.
+                        if is_full(&worker, &gate) {
+                            tokio::select! {
+                                own = &mut closed => {
+                                    return close(&worker, &gate, listener.get_ref(), own == Ok(true)).await;
+                                }
+                                () = freed => {}
+                            }
                         }
-                        tokio::time::sleep(EXHAUSTED_PAUSE).await;
+                    }
+                    Err(Stop::Short(e)) => {
+                        if told.is_none_or(|at| at.elapsed() > TELL) {
+                            told = Some(Instant::now());
+                            tracing::warn!(error = %e, "no more clients are accepted for now; they wait in the queue");
+                        }
+                        tokio::time::sleep(shortage::PAUSE).await;
+                        while !worker.shared.descriptors.has_one_for_clients(listener.get_ref()) {
+                            tokio::time::sleep(shortage::PAUSE).await;
+                        }
                     }
                 }
             }
@@ -80,16 +92,74 @@ pub(crate) async fn run(
     }
 }
 
-/// Accepts up to [`BURST`] connections. Errors: what stopped it before, `WouldBlock` when none waits.
-fn burst(worker: &Rc<Worker>, gate: &Gate, listener: &TcpListener) -> io::Result<()> {
+/// Why nothing more is accepted for now.
+enum Stop {
+    /// Nobody waits.
+    Empty,
+    /// As many connections are open as may be.
+    Full,
+    /// Descriptors or memory ran short.
+    Short(io::Error),
+}
+
+fn is_full(worker: &Worker, gate: &Gate) -> bool {
+    gate.borrow().0.room().is_full() || worker.shared.room.is_full()
+}
+
+/// Accepts up to [`BURST`] connections. Errors: what stopped it before.
+fn burst(worker: &Rc<Worker>, gate: &Gate, listener: &TcpListener) -> Result<(), Stop> {
     let (slot, door) = gate.borrow().clone();
     for _ in 0..BURST {
-        match accept(listener) {
-            Ok((stream, peer)) => place(worker, &slot, door, stream, peer),
-            // The client gave up while it was queued; the next one may be fine.
-            Err(e) if is_of_one_connection(&e) => {}
-            Err(e) => return Err(e),
+        let places = Places::take(slot.room(), &worker.shared.room).ok_or(Stop::Full)?;
+        accept_one(worker, &slot, door, listener, places, true)?;
+    }
+    Ok(())
+}
+
+/// Takes everybody who waits or has begun to connect.
+async fn close(worker: &Rc<Worker>, gate: &Gate, listener: &TcpListener, own: bool) {
+    if own && close_door(listener).is_ok() {
+        let end = Instant::now() + GRACE;
+        while Instant::now() < end {
+            empty(worker, gate, listener);
+            tokio::time::sleep(LOOK).await;
         }
+    }
+    empty(worker, gate, listener);
+}
+
+/// Accepts everything that waits on a listener that is about to close, whatever the limits, and
+/// keeps it here: the frontend may be about to go.
+fn empty(worker: &Rc<Worker>, gate: &Gate, listener: &TcpListener) {
+    let (slot, door) = gate.borrow().clone();
+    for _ in 0..LAST {
+        let places = Places::take_anyway(slot.room(), &worker.shared.room);
+        if accept_one(worker, &slot, door, listener, places, false).is_err() {
+            return;
+        }
+    }
+}
+
+fn accept_one(
+    worker: &Rc<Worker>,
+    slot: &Rc<FrontendSlot>,
+    door: Door,
+    listener: &TcpListener,
+    places: Places,
+    share: bool,
+) -> Result<(), Stop> {
+    match accept(listener) {
+        Ok((stream, peer)) => {
+            let is_last = worker.shared.descriptors.is_beyond_clients(&stream);
+            place(worker, slot, door, stream, peer, places, share);
+            if is_last {
+                return Err(Stop::Short(shortage::error()));
+            }
+        }
+        // The client gave up while it was queued; the next one may be fine.
+        Err(e) if is_of_one_connection(&e) => {}
+        Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Err(Stop::Empty),
+        Err(e) => return Err(Stop::Short(e)),
     }
     Ok(())
 }
@@ -120,14 +190,19 @@ fn place(
     door: Door,
     stream: TcpStream,
     peer: SocketAddr,
+    places: Places,
+    share: bool,
 ) {
-    let other = worker.shared.better_worker(worker.index);
+    let other = match share {
+        true => worker.shared.better_worker(worker.index),
+        false => None,
+    };
     let index = other.unwrap_or(worker.index);
     worker.shared.workers[index]
         .connections
         .fetch_add(1, Relaxed);
     match other {
-        None => serve(worker, slot, door, stream, peer),
+        None => serve(worker, slot, door, stream, peer, places),
         Some(index) => worker.shared.order(
             index,
             Order::Take {
@@ -135,6 +210,7 @@ fn place(
                 door,
                 stream,
                 peer,
+                places,
             },
         ),
     }
@@ -147,11 +223,16 @@ pub(crate) fn serve(
     door: Door,
     stream: TcpStream,
     peer: SocketAddr,
+    places: Places,
 ) {
-    let open = Open::new(worker.clone(), slot.clone());
+    let open = Open::new(worker.clone(), slot.clone(), places);
     match tokio::net::TcpStream::from_std(stream) {
         Ok(stream) => {
-            let connection = Connection::new(open, stream, peer, door.port, door.h2c);
+            // Without an address of our own the connection has ended.
+            let Ok(local) = stream.local_addr() else {
+                return;
+            };
+            let connection = Connection::new(open, stream, peer, canonical(local), door);
             tokio::task::spawn_local(connection::run(connection));
         }
         Err(error) => {
@@ -165,16 +246,21 @@ pub(crate) fn serve(
 pub(crate) struct Open {
     pub(crate) worker: Rc<Worker>,
     pub(crate) slot: Rc<FrontendSlot>,
+    _places: Places,
 }
 
 impl Open {
-    fn new(worker: Rc<Worker>, slot: Rc<FrontendSlot>) -> Self {
+    fn new(worker: Rc<Worker>, slot: Rc<FrontendSlot>, places: Places) -> Self {
         let counters = slot.counters(worker.index);
         counters.connections.add(1);
         counters
             .connections_max
             .raise(counters.connections.get() - counters.connections_closed.get());
-        Self { worker, slot }
+        Self {
+            worker,
+            slot,
+            _places: places,
+        }
     }
 }
 

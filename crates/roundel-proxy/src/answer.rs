@@ -3,7 +3,10 @@
 //! They are rendered as HTTP/1.1 and then read like a server's answer, so that there is one way
 //! to a client whatever it speaks.
 
+use bytes::Bytes;
 use roundel_http1::reason_phrase;
+
+use crate::pages::Page;
 
 /// What kind of document a client prefers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,35 +38,86 @@ impl Kind {
             Self::Json => "application/json",
         }
     }
+
+    fn body(self, status: u16, phrase: &str, sentence: &str) -> String {
+        match self {
+            Self::Text => format!("{status} {phrase}\n{sentence}\n"),
+            Self::Html => format!(
+                "<!doctype html><title>{status} {phrase}</title>\n<h1>{status} {phrase}</h1>\n<p>{sentence}</p>\n"
+            ),
+            Self::Json => format!(
+                "{{\"status\":{status},\"error\":\"{phrase}\",\"detail\":\"{sentence}\"}}\n"
+            ),
+        }
+    }
 }
 
-/// Renders an answer with its head, body and, for 429 and 503, `Retry-After: 1`.
-///
-/// Shape: `sentence` is plain ASCII of our own, without markup and quotes.
-pub(crate) fn render(status: u16, sentence: &str, accept: &[u8], date: &str) -> Vec<u8> {
-    let kind = Kind::of(accept);
+/// What an answer of our own says, before it has a form.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Reply {
+    pub(crate) status: u16,
+    /// Plain ASCII of our own, without markup and quotes.
+    pub(crate) sentence: &'static str,
+    /// Where a redirect leads: a URI.
+    pub(crate) location: Option<String>,
+    /// Seconds after which asking again makes sense; 0 for nothing to say.
+    pub(crate) retry_after: u64,
+}
+
+impl Reply {
+    /// Makes an answer with this sentence; 429 and 503 say to come back in a second.
+    pub(crate) fn new(status: u16, sentence: &'static str) -> Self {
+        Self {
+            status,
+            sentence,
+            location: None,
+            retry_after: u64::from(matches!(status, 429 | 503)),
+        }
+    }
+}
+
+/// An answer in its form.
+pub(crate) struct Rendered {
+    /// The head, with its final empty line.
+    pub(crate) head: Vec<u8>,
+    pub(crate) body: Bytes,
+}
+
+/// Renders an answer: with `page` as its body, else in the form that `accept` prefers.
+pub(crate) fn render(reply: &Reply, accept: &[u8], page: Option<&Page>, date: &str) -> Rendered {
+    let status = reply.status;
     let phrase = reason_phrase(status);
-    let body = match kind {
-        Kind::Text => format!("{status} {phrase}\n{sentence}\n"),
-        Kind::Html => format!(
-            "<!doctype html><title>{status} {phrase}</title>\n<h1>{status} {phrase}</h1>\n<p>{sentence}</p>\n"
-        ),
-        Kind::Json => {
-            format!("{{\"status\":{status},\"error\":\"{phrase}\",\"detail\":\"{sentence}\"}}\n")
+    let (content_type, body) = match page {
+        Some(page) => (page.content_type, page.body.clone()),
+        None => {
+            let kind = Kind::of(accept);
+            let body = kind.body(status, phrase, reply.sentence);
+            (kind.content_type(), body.into_bytes().into())
         }
     };
-    let retry = match status {
-        429 | 503 => "Retry-After: 1\r\n",
-        405 => "Allow: GET, HEAD, POST, PUT, DELETE, OPTIONS, PATCH\r\n",
-        _ => "",
-    };
-    format!(
-        "HTTP/1.1 {status} {phrase}\r\nDate: {date}\r\nContent-Type: {}\r\nContent-Length: {}\r\n\
-         Cache-Control: no-store\r\n{retry}\r\n{body}",
-        kind.content_type(),
+    let mut head = format!(
+        "HTTP/1.1 {status} {phrase}\r\nDate: {date}\r\nContent-Type: {content_type}\r\n\
+         Content-Length: {}\r\n",
         body.len()
-    )
-    .into_bytes()
+    );
+    // RFC 9110 15.4: the permanent ones may be kept, which spares the next round trip.
+    if !matches!(status, 301 | 308) {
+        head += "Cache-Control: no-store\r\n";
+    }
+    if let Some(location) = &reply.location {
+        head += &format!("Location: {location}\r\n");
+    }
+    if reply.retry_after > 0 {
+        head += &format!("Retry-After: {}\r\n", reply.retry_after);
+    }
+    if status == 405 {
+        head += "Allow: GET, HEAD, POST, PUT, DELETE, OPTIONS, PATCH\r\n";
+    }
+    head += "\r\n";
+    Rendered {
+        head: head.into_bytes(),
+        body,
+    }
 }
 
 /// The sentence for a status that Roundel answers without knowing more.
@@ -74,6 +128,7 @@ pub(crate) fn sentence(status: u16) -> &'static str {
         408 => "The request did not arrive completely in time.",
         413 => "The request body is larger than this server accepts.",
         414 => "The request target is longer than this server accepts.",
+        429 => "Too many requests came from this address. Try again later.",
         431 => "The request header fields are larger than this server accepts.",
         501 => "The request asks for something that this server does not offer.",
         502 => "The application server gave an answer that could not be passed on.",
@@ -88,9 +143,13 @@ pub(crate) fn sentence(status: u16) -> &'static str {
 mod tests {
     use super::*;
 
+    fn rendered(reply: &Reply, accept: &str, page: Option<&Page>) -> String {
+        let answer = render(reply, accept.as_bytes(), page, "D");
+        String::from_utf8([&answer.head[..], &answer.body].concat()).unwrap()
+    }
+
     fn answer(status: u16, accept: &str) -> String {
-        let bytes = render(status, sentence(status), accept.as_bytes(), "D");
-        String::from_utf8(bytes).unwrap()
+        rendered(&Reply::new(status, sentence(status)), accept, None)
     }
 
     #[test]
@@ -110,5 +169,23 @@ mod tests {
         assert!(answer(502, "application/json").contains("{\"status\":502,"));
         assert!(answer(504, "*/*").contains("text/plain"));
         assert!(!answer(504, "*/*").contains("Retry-After"));
+    }
+
+    #[test]
+    fn pages_and_redirects() {
+        let page = Page {
+            content_type: "application/json",
+            body: Bytes::from_static(b"{}\n"),
+        };
+        assert_eq!(
+            rendered(&Reply::new(503, "s"), "text/html", Some(&page)),
+            "HTTP/1.1 503 Service Unavailable\r\nDate: D\r\nContent-Type: application/json\r\n\
+             Content-Length: 3\r\nCache-Control: no-store\r\nRetry-After: 1\r\n\r\n{}\n"
+        );
+        let mut moved = Reply::new(308, "s");
+        moved.location = Some("https://h/a".to_owned());
+        let text = rendered(&moved, "", None);
+        assert!(text.contains("\r\nLocation: https://h/a\r\n"), "{text}");
+        assert!(!text.contains("no-store"), "{text}");
     }
 }

@@ -5,7 +5,9 @@
 
 use std::cell::{Cell, RefCell};
 
-use roundel_http1::{Block, Edits, RequestHead, ResponseHead};
+use roundel_http1::{Block, RequestHead, ResponseHead};
+
+use crate::exchange::State;
 
 /// Bytes of a block: a browser's head and a small body fit, as does one read of a large body.
 pub(crate) const BLOCK: usize = 16 * 1024;
@@ -18,12 +20,12 @@ pub(crate) struct Blocks {
     blocks: Store<Block>,
     requests: Store<Box<RequestHead>>,
     responses: Store<Box<ResponseHead>>,
-    edits: Store<Edits>,
+    states: Store<Box<State>>,
 }
 
 /// Free ones of one kind.
 #[derive(Debug)]
-struct Store<T> {
+pub(crate) struct Store<T> {
     free: RefCell<Vec<T>>,
     /// The fewest that were free since the last sweep.
     fewest: Cell<usize>,
@@ -39,25 +41,32 @@ impl<T> Default for Store<T> {
 }
 
 impl<T> Store<T> {
-    fn take(&self) -> Option<T> {
+    pub(crate) fn take(&self) -> Option<T> {
         let mut free = self.free.borrow_mut();
         let one = free.pop();
         self.fewest.set(self.fewest.get().min(free.len()));
         one
     }
 
-    fn give(&self, one: T) {
+    pub(crate) fn give(&self, one: T) {
         let mut free = self.free.borrow_mut();
         if free.len() < KEPT {
             free.push(one);
         }
     }
 
-    fn sweep(&self) {
+    /// Lets half of what was not needed since the last sweep go.
+    pub(crate) fn sweep(&self) {
         let mut free = self.free.borrow_mut();
         let keep = free.len() - self.fewest.get().div_ceil(2);
         free.truncate(keep);
         self.fewest.set(free.len());
+    }
+
+    /// Lets all go.
+    pub(crate) fn clear(&self) {
+        self.free.borrow_mut().clear();
+        self.fewest.set(0);
     }
 }
 
@@ -109,15 +118,15 @@ impl Blocks {
         }
     }
 
-    /// Takes an empty list of edits.
-    pub(crate) fn take_edits(&self) -> Edits {
-        self.edits.take().unwrap_or_default()
+    /// Takes an empty state of an exchange.
+    pub(crate) fn take_state(&self) -> Box<State> {
+        self.states.take().unwrap_or_default()
     }
 
-    /// Gives a list of edits back.
-    pub(crate) fn give_edits(&self, mut edits: Edits) {
-        edits.clear();
-        self.edits.give(edits);
+    /// Gives the state of an exchange back, which lets go of what it held.
+    pub(crate) fn give_state(&self, mut state: Box<State>) {
+        state.clear();
+        self.states.give(state);
     }
 
     /// Lets half of what was not needed since the last sweep go.
@@ -125,7 +134,7 @@ impl Blocks {
         self.blocks.sweep();
         self.requests.sweep();
         self.responses.sweep();
-        self.edits.sweep();
+        self.states.sweep();
     }
 }
 

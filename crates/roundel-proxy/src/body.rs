@@ -7,11 +7,13 @@ use std::task::{Context, Poll, ready};
 use roundel_http1::{
     Block, ChunkDecoder, Decoded, Framing, Limits, Reason, Remaining, Trailers, chunk,
 };
+use rustix::net::SendFlags;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
 use crate::blocks::BLOCK;
 use crate::sides::SourceError;
+use crate::splice::Pipe;
 
 /// Bytes that wait in a writer at most, so that a head and a small body leave in one call.
 const WAITING: usize = BLOCK;
@@ -41,15 +43,16 @@ pub(crate) fn poll_fill(
 }
 
 /// Finds the bytes of one body in what is read from a connection.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct BodyReader {
     kind: Kind,
     /// Bytes of body at the front of the block.
     ready: usize,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 enum Kind {
+    #[default]
     Done,
     Length(Remaining),
     Chunked(Box<ChunkDecoder>),
@@ -75,6 +78,29 @@ impl BodyReader {
             Kind::Length(left) => left.is_done(),
             Kind::Chunked(decoder) => decoder.is_done(),
             Kind::UntilClose => false,
+        }
+    }
+
+    /// Whether the body cannot become whole if nothing follows what is in `block`.
+    pub(crate) fn is_cut(&self, block: &Block) -> bool {
+        matches!(&self.kind, Kind::Length(left) if left.left() > block.len() as u64)
+    }
+
+    /// How many bytes of the body can be taken from the socket unseen: none while there are some
+    /// in the block, or where its coding must be read.
+    pub(crate) fn unseen(&self, block: &Block) -> u64 {
+        match &self.kind {
+            _ if !block.is_empty() => 0,
+            Kind::Length(left) => left.left(),
+            Kind::UntilClose => u64::MAX,
+            Kind::Chunked(_) | Kind::Done => 0,
+        }
+    }
+
+    /// Says that `n` bytes of [`Self::unseen`] were taken.
+    pub(crate) fn took(&mut self, n: usize) {
+        if let Kind::Length(left) = &mut self.kind {
+            left.take(n as u64);
         }
     }
 
@@ -193,6 +219,8 @@ impl Step {
 pub(crate) struct Writer {
     /// What waits to be written.
     pub(crate) out: Block,
+    /// What follows it.
+    pipe: Option<Pipe>,
     coding: Coding,
     finished: bool,
     /// Bytes written to the socket.
@@ -211,6 +239,7 @@ impl Writer {
     pub(crate) fn new(out: Block) -> Self {
         Self {
             out,
+            pipe: None,
             coding: Coding::Plain(0),
             finished: false,
             written: 0,
@@ -240,7 +269,7 @@ impl Writer {
         {
             return Poll::Ready(Err(io::ErrorKind::InvalidData.into()));
         }
-        if self.out.len() + chunk_overhead(self.coding) >= WAITING {
+        if self.pipe.is_some() || self.out.len() + chunk_overhead(self.coding) >= WAITING {
             ready!(self.poll_flush(stream, cx))?;
         }
         let n = if self.out.is_empty() && data.len() >= DIRECT && self.coding != Coding::Chunked {
@@ -260,6 +289,33 @@ impl Writer {
             *left -= n as u64;
         }
         Poll::Ready(Ok(n))
+    }
+
+    /// As [`crate::sides::Sink::room`].
+    pub(crate) fn room(&self) -> u64 {
+        match self.coding {
+            Coding::Plain(left) => left,
+            Coding::UntilClose => u64::MAX,
+            Coding::Chunked => 0,
+        }
+    }
+
+    /// As [`crate::sides::Sink::push_pipe`].
+    pub(crate) fn push_pipe(&mut self, pipe: Pipe) {
+        if let Coding::Plain(left) = &mut self.coding {
+            *left -= pipe.held() as u64;
+        }
+        self.pipe = Some(pipe);
+    }
+
+    /// As [`crate::sides::Sink::held`].
+    pub(crate) fn held(&self) -> u64 {
+        self.pipe.as_ref().map_or(0, |pipe| pipe.held() as u64)
+    }
+
+    /// Whether nothing waits to be written.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.out.is_empty() && self.pipe.is_none()
     }
 
     pub(crate) fn finish(&mut self, trailers: Option<&Trailers>) {
@@ -283,11 +339,27 @@ impl Writer {
         stream: &mut TcpStream,
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<()>> {
+        // The first bytes of a message find room, so the socket is asked rather than the reactor;
+        // whatever it refuses for is found again below.
+        if self.written == 0
+            && !self.out.is_empty()
+            && let Ok(n) = rustix::net::send(&*stream, self.out.filled(), SendFlags::NOSIGNAL)
+        {
+            self.out.consume(n);
+            self.written += n as u64;
+        }
         while !self.out.is_empty() {
             let written = ready!(Pin::new(&mut *stream).poll_write(cx, self.out.filled()));
             let n = written.and_then(not_zero)?;
             self.out.consume(n);
             self.written += n as u64;
+        }
+        if let Some(pipe) = &mut self.pipe {
+            let held = pipe.held();
+            let drained = pipe.poll_drain(stream, cx);
+            self.written += (held - pipe.held()) as u64;
+            ready!(drained)?;
+            self.pipe = None;
         }
         Poll::Ready(Ok(()))
     }

@@ -7,9 +7,13 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use roundel_balance::{CheckKind, CheckReport, CheckSpec, CheckStatus};
+use roundel_http1::proxy_protocol;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout_at;
+
+use crate::ProxyVersion;
+use crate::shortage::{self, is_shortage};
 
 /// The longest head of an answer that is read. Nginx's whole default head buffer is half of it.
 const MAX_HEAD: usize = 16 * 1024;
@@ -18,22 +22,36 @@ const MAX_FIELDS: usize = 128;
 
 /// Probes `address` once, as `spec` says, and ends within `spec.timeout`.
 ///
+/// A server that expects the PROXY protocol gets a header of version `send_proxy` first, which
+/// says that Roundel speaks for itself.
+///
 /// The HTTP check sends one HTTP/1.1 request with `Connection: close`, no cookie, and passes on
 /// a final status of 2xx or 3xx; the body is not read. With checks off the report says `UNK`.
-pub async fn probe(address: SocketAddr, spec: &CheckSpec) -> CheckReport {
+pub async fn probe(
+    address: SocketAddr,
+    spec: &CheckSpec,
+    send_proxy: Option<ProxyVersion>,
+) -> CheckReport {
     let start = Instant::now();
-    let deadline = start + spec.timeout;
+    let mut sent = Vec::new();
+    if let Some(version) = send_proxy {
+        proxy_protocol::write(version, None, &mut sent);
+    }
     let finding = match &spec.kind {
         CheckKind::Off => Finding::new(CheckStatus::Unk, "checks are off"),
-        CheckKind::Tcp => match connect(address, deadline).await {
-            Ok(_) => Finding::new(CheckStatus::L4Ok, ""),
+        CheckKind::Tcp => match connect(address, spec.timeout).await {
+            // A server that waits for a header would complain of a connection without one.
+            Ok((mut stream, deadline)) => {
+                let _ = timeout_at(deadline.into(), stream.write_all(&sent)).await;
+                Finding::new(CheckStatus::L4Ok, "")
+            }
             Err(finding) => finding,
         },
         CheckKind::Http { method, path, host } => {
             let host = host.clone().unwrap_or_else(|| address.to_string());
-            let request = request(method, path, &host);
-            match connect(address, deadline).await {
-                Ok(stream) => ask(stream, request.as_bytes(), deadline).await,
+            sent.extend_from_slice(request(method, path, &host).as_bytes());
+            match connect(address, spec.timeout).await {
+                Ok((stream, deadline)) => ask(stream, &sent, deadline).await,
                 Err(finding) => finding,
             }
         }
@@ -66,14 +84,24 @@ impl Finding {
     }
 }
 
-async fn connect(address: SocketAddr, deadline: Instant) -> Result<TcpStream, Finding> {
-    match timeout_at(deadline.into(), TcpStream::connect(address)).await {
-        Ok(Ok(stream)) => Ok(stream),
-        Ok(Err(error)) => Err(Finding::new(CheckStatus::L4Con, words(&error))),
-        Err(_) => Err(Finding::new(
-            CheckStatus::L4Tout,
-            "no answer to the connect",
-        )),
+/// Connects, and gives the time until which the whole check may take.
+///
+/// A shortage of our own descriptors says nothing about the server: it is waited for.
+async fn connect(address: SocketAddr, limit: Duration) -> Result<(TcpStream, Instant), Finding> {
+    loop {
+        let deadline = Instant::now() + limit;
+        return match timeout_at(deadline.into(), TcpStream::connect(address)).await {
+            Ok(Ok(stream)) => Ok((stream, deadline)),
+            Ok(Err(error)) if is_shortage(&error) => {
+                tokio::time::sleep(shortage::PAUSE).await;
+                continue;
+            }
+            Ok(Err(error)) => Err(Finding::new(CheckStatus::L4Con, words(&error))),
+            Err(_) => Err(Finding::new(
+                CheckStatus::L4Tout,
+                "no answer to the connect",
+            )),
+        };
     }
 }
 
@@ -186,7 +214,7 @@ mod tests {
             stream.write_all(answer).await.unwrap();
             String::from_utf8(seen).unwrap()
         });
-        let report = probe(address, &spec(head())).await;
+        let report = probe(address, &spec(head()), None).await;
         (report, served.await.unwrap())
     }
 
@@ -239,11 +267,11 @@ mod tests {
     async fn a_closed_port_is_refused_and_an_open_one_passes_tcp() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let report = probe(address, &spec(CheckKind::Tcp)).await;
+        let report = probe(address, &spec(CheckKind::Tcp), None).await;
         assert_eq!(report.status, CheckStatus::L4Ok);
         drop(listener);
         for kind in [CheckKind::Tcp, head()] {
-            let report = probe(address, &spec(kind)).await;
+            let report = probe(address, &spec(kind), None).await;
             assert_eq!(report.status, CheckStatus::L4Con);
             assert_eq!(report.description, "Connection refused");
         }
@@ -256,7 +284,7 @@ mod tests {
             timeout: Duration::from_millis(50),
             ..spec(head())
         };
-        let report = probe(listener.local_addr().unwrap(), &spec).await;
+        let report = probe(listener.local_addr().unwrap(), &spec, None).await;
         assert_eq!(report.status, CheckStatus::L7Tout);
         assert!(report.duration >= spec.timeout);
     }

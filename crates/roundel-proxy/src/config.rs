@@ -1,5 +1,6 @@
 //! What the binary tells the proxy: the static part, and the routes that a reload may swap.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,11 +9,33 @@ use ipnet::IpNet;
 use roundel_balance::{Balancer, RetryBudget};
 use roundel_model::Name;
 
+use crate::ProxyVersion;
+use crate::headers::rules::HeaderRules;
+use crate::pages::ErrorPages;
+use crate::rate::Limiter;
+use crate::route::redirect::Redirect;
+
 /// What is fixed while the process runs.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct Config {
     /// Worker threads; 0 means one per core, at most 8.
     pub threads: usize,
+    /// How many descriptors the process may have; 0 if that is not known. The last ones are
+    /// left to others: see [`crate::start`].
+    pub descriptors: u64,
+    /// The most pipes of 256 KiB through which large bodies go; each takes two descriptors.
+    /// Bodies that find none are copied. Default 256: what Linux grants a user without privileges.
+    pub pipes: u64,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            threads: 0,
+            descriptors: 0,
+            pipes: 256,
+        }
+    }
 }
 
 impl Config {
@@ -36,6 +59,9 @@ impl Config {
 pub struct Routes {
     /// The frontends, in the order of every table. Names are unique.
     pub frontends: Vec<Frontend>,
+    /// The most client connections in all; 0 for any number. Beyond it nothing is accepted, and
+    /// connections wait in the kernel's queue.
+    pub maxconn: u64,
 }
 
 /// Some listening addresses and the rules that choose a backend.
@@ -45,6 +71,8 @@ pub struct Frontend {
     pub name: Name,
     /// Where it listens.
     pub listen: Vec<Listen>,
+    /// The most client connections; 0 for any number that the process allows.
+    pub maxconn: u64,
     /// How long clients may take.
     pub timeouts: ClientTimeouts,
     /// How large requests may be.
@@ -55,6 +83,14 @@ pub struct Frontend {
     pub via: bool,
     /// Fields that are set only when asked for.
     pub marks: Marks,
+    /// What changes in requests, before what their backend changes.
+    pub request_headers: HeaderRules,
+    /// What changes in answers, those of Roundel itself included, after what their backend changes.
+    pub response_headers: HeaderRules,
+    /// What is sent instead of Roundel's own small answers, where the backend has no page.
+    pub error_pages: ErrorPages,
+    /// How often one client may ask.
+    pub rate_limit: Option<Arc<Limiter>>,
     /// Tried in order; the first that matches wins.
     pub routes: Vec<Route>,
     /// Answers what no route matches.
@@ -67,13 +103,34 @@ impl Frontend {
         Self {
             name,
             listen,
+            maxconn: 0,
             timeouts: ClientTimeouts::default(),
             limits: Limits::default(),
             trusted_proxies: Vec::new(),
             via: true,
             marks: Marks::default(),
+            request_headers: HeaderRules::new(),
+            response_headers: HeaderRules::new(),
+            error_pages: ErrorPages::new(),
+            rate_limit: None,
             routes: Vec::new(),
             default_backend,
+        }
+    }
+}
+
+impl Frontend {
+    /// Takes the counts of clients over from `old` where the rule for them is the same.
+    pub(crate) fn keep_counts(&mut self, old: &Self) {
+        let old_routes = old.routes.iter().map(|route| &route.rate_limit);
+        let old = std::iter::once(&old.rate_limit).chain(old_routes);
+        let routes = self.routes.iter_mut().map(|route| &mut route.rate_limit);
+        for (new, old) in std::iter::once(&mut self.rate_limit).chain(routes).zip(old) {
+            if let (Some(new), Some(old)) = (new, old)
+                && new.limit() == old.limit()
+            {
+                *new = old.clone();
+            }
         }
     }
 }
@@ -99,16 +156,23 @@ pub struct Listen {
     pub address: SocketAddr,
     /// Whether HTTP/2 by prior knowledge is answered on this plain address.
     pub h2c: bool,
+    /// Whether each connection begins with a header of the PROXY protocol, which only
+    /// [`Frontend::trusted_proxies`] may send; all others are closed.
+    pub proxy_protocol: bool,
 }
 
 impl Listen {
-    /// Listens on `address` for HTTP/1 and HTTP/2 by prior knowledge.
+    /// Listens on `address` for HTTP/1 and HTTP/2 by prior knowledge, without PROXY protocol.
     pub fn new(address: SocketAddr) -> Self {
-        Self { address, h2c: true }
+        Self {
+            address,
+            h2c: true,
+            proxy_protocol: false,
+        }
     }
 }
 
-/// Sends requests that match to a backend. A field that is `None` matches everything.
+/// Decides about requests that match. A field that is `None` matches everything.
 #[derive(Debug, Clone)]
 pub struct Route {
     /// The host without its port, in lower case; `*.example.org` matches every name below it.
@@ -116,7 +180,18 @@ pub struct Route {
     /// The start of the path, matched at segment borders: `/v1` matches `/v1` and `/v1/x`.
     pub path_prefix: Option<String>,
     /// Where such requests go.
-    pub backend: Arc<Backend>,
+    pub target: Target,
+    /// How often one client may ask for what matches.
+    pub rate_limit: Option<Arc<Limiter>>,
+}
+
+/// What happens to requests that a route matches.
+#[derive(Debug, Clone)]
+pub enum Target {
+    /// A server of this backend answers.
+    Backend(Arc<Backend>),
+    /// The client is sent elsewhere. Requests that are there already do not match.
+    Redirect(Redirect),
 }
 
 /// A set of servers and how requests are tried on it.
@@ -134,6 +209,17 @@ pub struct Backend {
     pub hash_on: Option<HashOn>,
     /// The sticky cookie; `None` for no stickiness.
     pub sticky: Option<Sticky>,
+    /// Whether a client that ends its side has given its request up, as HAProxy's
+    /// `option abortonclose`. A reset always does.
+    pub abort_on_close: bool,
+    /// Which servers are told the client's address by the PROXY protocol.
+    pub send_proxy: SendProxy,
+    /// What changes in requests to its servers.
+    pub request_headers: HeaderRules,
+    /// What changes in the answers of its servers.
+    pub response_headers: HeaderRules,
+    /// What is sent instead of Roundel's own small answers to requests for this backend.
+    pub error_pages: ErrorPages,
 }
 
 impl Backend {
@@ -146,14 +232,42 @@ impl Backend {
             retry_budget: RetryBudget::default(),
             hash_on: None,
             sticky: None,
+            abort_on_close: false,
+            send_proxy: SendProxy::default(),
+            request_headers: HeaderRules::new(),
+            response_headers: HeaderRules::new(),
+            error_pages: ErrorPages::new(),
         }
+    }
+}
+
+/// Which servers get a header of the PROXY protocol on each connection, and in which version.
+///
+/// A connection that began with one is used again for the same client connection only.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct SendProxy {
+    /// Servers not named in `own`; `None` for no header.
+    pub all: Option<ProxyVersion>,
+    /// Servers with a rule of their own.
+    pub own: BTreeMap<Name, Option<ProxyVersion>>,
+}
+
+impl SendProxy {
+    /// The version of the header that a server gets, if it gets one.
+    pub fn to(&self, server: &Name) -> Option<ProxyVersion> {
+        self.own.get(server).copied().unwrap_or(self.all)
+    }
+
+    /// Whether any server gets one.
+    pub fn is_on(&self) -> bool {
+        self.all.is_some() || self.own.values().any(Option::is_some)
     }
 }
 
 /// The part of a request by which a server is picked. Requests without it go anywhere.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum HashOn {
-    /// The address of the client's connection.
+    /// The address of the client as seen through trusted proxies.
     Source,
     /// The path without the query.
     Path,
@@ -191,15 +305,17 @@ impl Sticky {
     }
 }
 
-/// How long a client may take. Checked about every 100 ms.
+/// How long a client may take. No time is cut short; each may be exceeded by 100 ms.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ClientTimeouts {
     /// From the first byte of a request to the end of its head. Default 10 s.
     pub http_request: Duration,
     /// Between requests on one connection. Default 60 s.
     pub http_keep_alive: Duration,
-    /// Without a byte moving while the client is waited for. Default 50 s.
+    /// Without a byte taken while the client is to read its answer. Default 50 s.
     pub client: Duration,
+    /// Without a byte sent while the body of a request is waited for. Default 50 s.
+    pub request_body: Duration,
     /// Without a byte moving in an upgraded connection. Default 1 h.
     pub tunnel: Duration,
 }
@@ -210,18 +326,24 @@ impl Default for ClientTimeouts {
             http_request: Duration::from_secs(10),
             http_keep_alive: Duration::from_secs(60),
             client: Duration::from_secs(50),
+            request_body: Duration::from_secs(50),
             tunnel: Duration::from_secs(3600),
         }
     }
 }
 
-/// How long a server may take.
+/// How long a server may take. No time is cut short; each may be exceeded by 100 ms.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ServerTimeouts {
     /// For a connection to be accepted. Default 5 s.
     pub connect: Duration,
-    /// Without a byte moving while the server is waited for. Default 50 s.
-    pub server: Duration,
+    /// Without a byte moving while the head of an answer is waited for. Default 50 s.
+    pub first_byte: Duration,
+    /// Without a byte moving while the body of an answer is waited for. Default 50 s.
+    pub response_idle: Duration,
+    /// For a request in all, from its first byte to the last of its answer, upgraded connections
+    /// excepted; zero, the default, for any time.
+    pub total: Duration,
     /// In the queue of a full backend. Default 5 s.
     pub queue: Duration,
     /// How long an idle connection is kept. Default 4 s, below the 5 s of Node.js.
@@ -232,7 +354,9 @@ impl Default for ServerTimeouts {
     fn default() -> Self {
         Self {
             connect: Duration::from_secs(5),
-            server: Duration::from_secs(50),
+            first_byte: Duration::from_secs(50),
+            response_idle: Duration::from_secs(50),
+            total: Duration::ZERO,
             queue: Duration::from_secs(5),
             upstream_idle: Duration::from_secs(4),
         }
@@ -248,6 +372,8 @@ pub struct Limits {
     pub headers: usize,
     /// The request target in bytes; beyond it 414. Default 16 KiB.
     pub uri_bytes: usize,
+    /// The body in bytes; beyond it 413. 0, the default, for any size.
+    pub max_body: u64,
 }
 
 impl Default for Limits {
@@ -256,6 +382,7 @@ impl Default for Limits {
             header_bytes: 64 * 1024,
             headers: 100,
             uri_bytes: 16 * 1024,
+            max_body: 0,
         }
     }
 }

@@ -1,9 +1,12 @@
 //! From a picked server to a connection: used ones first, else new ones, raced when slow.
 
+use std::cell::Cell;
 use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
@@ -14,11 +17,18 @@ use smallvec::SmallVec;
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::Sleep;
 
+use crate::pool::ANYONE;
 use crate::rules::BackendSlot;
+use crate::shared::Shared;
+use crate::shortage::{self, is_shortage};
 use crate::worker::Worker;
 
 /// Silence after which the next server is tried beside one that has not taken a connection yet.
 const NEXT_AFTER: Duration = Duration::from_millis(200);
+
+/// Silence of which the control side is told, so that it asks the server by other ways while
+/// there is still time.
+const TELL_AFTER: Duration = Duration::from_millis(100);
 
 /// A connection to a picked server.
 pub(crate) struct Link {
@@ -36,6 +46,8 @@ pub(crate) struct Search {
     pub(crate) sticky: Option<StickyServer>,
     /// The hash of the request's key, where the policy picks by key.
     pub(crate) hash: Option<u64>,
+    /// The number of the client's connection.
+    pub(crate) client: u64,
     pub(crate) tried: SmallVec<[ServerId; 4]>,
     pub(crate) retries: u32,
     pub(crate) redispatched: bool,
@@ -60,6 +72,8 @@ pub(crate) enum NoLink {
     Refused,
     /// The last server asked did not answer in time.
     TimedOut,
+    /// Our own descriptors ran out.
+    Short,
 }
 
 impl Search {
@@ -95,6 +109,15 @@ impl Search {
         }
     }
 
+    /// Who may use connections to this server: the client that its PROXY header names, or anyone.
+    pub(crate) fn owner(&self, slot: &BackendSlot, pick: &Pick) -> u64 {
+        if slot.sends_proxy && slot.backend.send_proxy.to(&pick.server().name).is_some() {
+            self.client
+        } else {
+            ANYONE
+        }
+    }
+
     /// Notes that `pick` failed, so that the next pick is another server.
     pub(crate) fn leave(&mut self, pick: &Pick) {
         self.tried.push(pick.id());
@@ -125,27 +148,37 @@ pub(crate) async fn connect(
     fresh: bool,
     careful: bool,
 ) -> Result<Link, NoLink> {
-    let now = worker.clock().recent();
-    if !fresh && let Some(stream) = take_used(worker, slot, &first, now, careful) {
-        return Ok(Link {
-            pick: first,
-            stream,
-            reused: true,
-            took: Duration::ZERO,
-        });
-    }
+    let first = match fresh {
+        true => first,
+        false => match used(worker, slot, search, first, careful) {
+            Ok(link) => return Ok(link),
+            Err(first) => first,
+        },
+    };
     Box::pin(race(worker, slot, search, first)).await
 }
 
-fn take_used(
+/// Takes a used connection to a picked server. Errors: the pick, when there is none.
+pub(crate) fn used(
     worker: &Worker,
     slot: &BackendSlot,
-    pick: &Pick,
-    now: Instant,
+    search: &Search,
+    pick: Pick,
     careful: bool,
-) -> Option<TcpStream> {
+) -> Result<Link, Pick> {
     let key = (slot.key(), pick.id().0);
-    worker.pool.take(key, pick.address(), now, careful)
+    let owner = search.owner(slot, &pick);
+    let now = worker.clock().recent();
+    let taken = worker.pool.take(key, owner, pick.address(), now, careful);
+    match taken {
+        Some(stream) => Ok(Link {
+            pick,
+            stream,
+            reused: true,
+            took: Duration::ZERO,
+        }),
+        None => Err(pick),
+    }
 }
 
 /// One connection being opened.
@@ -154,12 +187,19 @@ struct Opening {
     begun: Instant,
     connecting: Pin<Box<dyn Future<Output = io::Result<TcpStream>>>>,
     limit: Pin<Box<Sleep>>,
+    /// It waits for a descriptor of ours, not for the server.
+    short: Rc<Cell<bool>>,
 }
 
 impl Opening {
-    fn new(pick: Pick, limit: Duration, now: Instant) -> Self {
+    fn new(worker: &Worker, pick: Pick, limit: Duration) -> Self {
+        let now = worker.clock().now();
+        let short = Rc::new(Cell::new(false));
+        let until = now + limit.saturating_sub(2 * shortage::PAUSE);
+        let (shared, address) = (worker.shared.clone(), pick.address());
         Self {
-            connecting: Box::pin(open(pick.address())),
+            connecting: Box::pin(open(shared, address, until, short.clone())),
+            short,
             pick,
             begun: now,
             limit: Box::pin(tokio::time::sleep(limit)),
@@ -175,13 +215,37 @@ impl Opening {
     }
 }
 
-async fn open(address: SocketAddr) -> io::Result<TcpStream> {
+/// Connects. While descriptors are short it waits for one until `until`, and says so.
+async fn open(
+    shared: Arc<Shared>,
+    address: SocketAddr,
+    until: Instant,
+    short: Rc<Cell<bool>>,
+) -> io::Result<TcpStream> {
+    let socket = loop {
+        match socket(&shared, address) {
+            Err(error) if is_shortage(&error) && Instant::now() < until => {
+                shared.note_shortage(Instant::now());
+                short.set(true);
+                tokio::time::sleep(shortage::PAUSE).await;
+            }
+            made => break made?,
+        }
+    };
+    short.set(false);
+    socket.connect(address).await
+}
+
+fn socket(shared: &Shared, address: SocketAddr) -> io::Result<TcpSocket> {
     let socket = match address {
         SocketAddr::V4(_) => TcpSocket::new_v4()?,
         SocketAddr::V6(_) => TcpSocket::new_v6()?,
     };
+    if shared.descriptors.is_beyond_servers(&socket) {
+        return Err(shortage::error());
+    }
     socket.set_nodelay(true)?;
-    socket.connect(address).await
+    Ok(socket)
 }
 
 /// Opens connections until one stands: the next server at once after a refusal, and beside a
@@ -194,14 +258,17 @@ async fn race(
 ) -> Result<Link, NoLink> {
     let limit = slot.backend.timeouts.connect;
     let mut open: SmallVec<[Opening; 2]> = SmallVec::new();
-    open.push(Opening::new(first, limit, worker.clock().now()));
-    let mut next = Box::pin(tokio::time::sleep(NEXT_AFTER));
-    let mut others_left = true;
+    open.push(Opening::new(worker, first, limit));
+    let mut next = Box::pin(tokio::time::sleep(TELL_AFTER));
+    let (mut told, mut others_left) = (false, true);
     loop {
         let event = poll_fn(|cx| {
             for (i, opening) in open.iter_mut().enumerate() {
                 if let Poll::Ready(result) = opening.poll(cx) {
                     return Poll::Ready(Some((i, result)));
+                }
+                if opening.short.get() {
+                    worker.pool.shed();
                 }
             }
             if others_left {
@@ -210,18 +277,31 @@ async fn race(
             Poll::Pending
         });
         let Some((i, result)) = event.await else {
-            if let Some(silent) = open.last() {
-                search.tried.push(silent.pick.id());
-                tell(worker, slot, &silent.pick, EvidenceKind::Unanswered);
+            if open.iter().any(|o| o.short.get()) {
+                // It is not the servers that are silent.
+                next.as_mut()
+                    .reset(tokio::time::Instant::now() + TELL_AFTER);
+                continue;
             }
-            others_left = add(worker, slot, search, &mut open, limit).is_ok();
-            next.as_mut()
-                .reset(tokio::time::Instant::now() + NEXT_AFTER);
+            told = !told;
+            let pause = match (told, open.last()) {
+                (true, Some(silent)) => {
+                    tell(worker, slot, &silent.pick, EvidenceKind::Unanswered);
+                    NEXT_AFTER - TELL_AFTER
+                }
+                (_, silent) => {
+                    search.tried.extend(silent.map(|s| s.pick.id()));
+                    others_left = add(worker, slot, search, &mut open, limit).is_ok();
+                    TELL_AFTER
+                }
+            };
+            next.as_mut().reset(tokio::time::Instant::now() + pause);
             continue;
         };
         let done = open.swap_remove(i);
         let error = match result {
             Ok(stream) => return Ok(won(worker, search, done, stream)),
+            Err(error) if is_shortage(&error) && open.is_empty() => return Err(NoLink::Short),
             Err(error) => error,
         };
         failed(worker, slot, search, &done, &error);
@@ -252,7 +332,7 @@ fn add(
     }
     let pick = search.pick(worker, slot)?;
     search.retries += 1;
-    open.push(Opening::new(pick, limit, worker.clock().now()));
+    open.push(Opening::new(worker, pick, limit));
     Ok(())
 }
 

@@ -1,14 +1,18 @@
 //! One client connection: idle without a buffer, one boxed future per request.
 
+use std::cell::Cell;
 use std::future::poll_fn;
+use std::mem::replace;
 use std::net::{Shutdown, SocketAddr};
 use std::rc::Rc;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
-use roundel_http1::{Preface, Progress, RequestHead};
+use roundel_http1::proxy_protocol::Header;
+use roundel_http1::{Lines, Preface, Progress, RequestHead};
 use tokio::io::AsyncRead;
 use tokio::net::TcpStream;
+use tokio::task::coop::consume_budget;
 
 use crate::accept::Open;
 use crate::body::{Writer, poll_fill};
@@ -17,7 +21,10 @@ use crate::deadline::Deadline;
 use crate::downstream::h1::H1Client;
 use crate::downstream::h2;
 use crate::exchange::{self, Outcome, exchange};
+use crate::headers::forwarding_lines;
+use crate::proxied::identify;
 use crate::rules::{FrontendSlot, Rules};
+use crate::shared::Door;
 use crate::story::{Scene, Story, conclude};
 use crate::term::{Phase, Term};
 use crate::tunnel::{self, Tunnel};
@@ -33,11 +40,40 @@ pub(crate) struct Peer {
     pub(crate) worker: Rc<Worker>,
     pub(crate) slot: Rc<FrontendSlot>,
     pub(crate) address: SocketAddr,
-    /// The address without its port, as text.
-    pub(crate) ip: Box<str>,
-    /// The port it connected to.
-    pub(crate) port: u16,
+    /// What every request of it is told about its way.
+    pub(crate) forwarding: Lines,
+    /// The address it connected to.
+    pub(crate) destination: SocketAddr,
+    /// `http` or `https`: how it came to whoever speaks for it.
+    pub(crate) proto: &'static str,
+    /// Tells the client's connections of one worker apart; never 0.
+    pub(crate) id: u64,
+    /// Connections to servers that only this client may use wait in the pool.
+    pub(crate) owns: Cell<bool>,
     _open: Open,
+}
+
+impl Peer {
+    /// Takes a proxy's word for who is connected.
+    pub(crate) fn believe(&mut self, header: Header) {
+        if let Some(addresses) = header.addresses {
+            self.address = addresses.source;
+            self.destination = addresses.destination;
+        }
+        if header.tls {
+            self.proto = "https";
+        }
+        let (ip, port) = (self.address.ip(), self.destination.port());
+        self.forwarding = forwarding_lines(ip, self.proto, port);
+    }
+}
+
+impl Drop for Peer {
+    fn drop(&mut self) {
+        if self.owns.get() {
+            self.worker.pool.forget(self.id);
+        }
+    }
 }
 
 /// A client connection before its protocol is known.
@@ -46,6 +82,8 @@ pub(crate) struct Connection {
     pub(crate) stream: TcpStream,
     /// HTTP/2's preface is answered as such.
     h2c: bool,
+    /// A header of the PROXY protocol is still to come.
+    proxied: bool,
 }
 
 impl Connection {
@@ -53,18 +91,26 @@ impl Connection {
         open: Open,
         stream: TcpStream,
         address: SocketAddr,
-        port: u16,
-        h2c: bool,
+        destination: SocketAddr,
+        door: Door,
     ) -> Self {
         let peer = Peer {
             worker: open.worker.clone(),
             slot: open.slot.clone(),
             address,
-            ip: address.ip().to_string().into(),
-            port,
+            forwarding: forwarding_lines(address.ip(), "http", destination.port()),
+            destination,
+            proto: "http",
+            id: open.worker.next_id(),
+            owns: Cell::new(false),
             _open: open,
         };
-        Self { peer, stream, h2c }
+        Self {
+            peer,
+            stream,
+            h2c: door.h2c,
+            proxied: door.proxy_protocol,
+        }
     }
 }
 
@@ -88,15 +134,31 @@ pub(crate) async fn run(mut connection: Connection) {
     let deadline = worker.deadlines.register();
     let mut begun = None;
     let mut first = true;
-    loop {
-        if begun.is_none() && !wait(&mut connection, &deadline, first).await {
-            return;
+    if connection.proxied {
+        match Box::pin(identify(&mut connection, &deadline)).await {
+            None => return,
+            Some(head) if head.block.is_empty() => worker.blocks.give_request(head),
+            head => begun = head,
         }
-        let head = begun.take().unwrap_or_else(|| worker.blocks.take_request());
+    }
+    loop {
+        let head = match begun.take() {
+            Some(head) => head,
+            None => match wait(&mut connection, &deadline, first).await {
+                Some(head) => head,
+                None => return,
+            },
+        };
         connection.h2c &= first;
         first = false;
         match Box::pin(request(&mut connection, &deadline, head)).await {
-            Next::Request(next) => begun = next,
+            Next::Request(next) => {
+                if next.is_some() {
+                    // A pipeline of requests that are answered at once keeps no other client waiting.
+                    consume_budget().await;
+                }
+                begun = next;
+            }
             Next::Close => return,
             Next::Linger => return Box::pin(linger(connection.stream, &deadline)).await,
             Next::Tunnel(tunnel) => {
@@ -107,20 +169,49 @@ pub(crate) async fn run(mut connection: Connection) {
     }
 }
 
-/// Waits for a request without holding a buffer; false when there is none to come.
-async fn wait(connection: &mut Connection, deadline: &Deadline, first: bool) -> bool {
-    let timeouts = connection.peer.slot.rules().frontend.timeouts;
-    deadline.set(match first {
-        true => timeouts.http_request,
-        false => timeouts.http_keep_alive,
-    });
-    let (worker, stream) = (&connection.peer.worker, &connection.stream);
-    poll_fn(|cx| match stream.poll_read_ready(cx) {
-        Poll::Ready(ready) => Poll::Ready(ready.is_ok()),
-        Poll::Pending if deadline.poll_fired(cx) || worker.closes_idle() => Poll::Ready(false),
-        Poll::Pending => Poll::Pending,
+/// Waits without holding a buffer for the first bytes of a request; `None` when there is none to
+/// come.
+async fn wait(
+    connection: &mut Connection,
+    deadline: &Deadline,
+    first: bool,
+) -> Option<Box<RequestHead>> {
+    let rules = connection.peer.slot.rules();
+    let timeouts = rules.frontend.timeouts;
+    match first {
+        true => deadline.start(timeouts.http_request),
+        // The clock was read when the request before ended.
+        false => deadline.set(timeouts.http_keep_alive),
+    }
+    let limit = head_limit(&rules);
+    drop(rules);
+    let (worker, stream) = (&connection.peer.worker, &mut connection.stream);
+    let mut rested = false;
+    poll_fn(|cx| {
+        // Right behind a request there is seldom another one; once woken there nearly always is.
+        let ready = match replace(&mut rested, true) {
+            false => stream.poll_read_ready(cx),
+            true => Poll::Ready(Ok(())),
+        };
+        if ready.is_ready() {
+            let mut head = worker.blocks.take_request();
+            match poll_fill(stream, &mut head.block, limit, cx) {
+                Poll::Ready(Ok(n)) if n > 0 => return Poll::Ready(Some(head)),
+                Poll::Ready(_) => return Poll::Ready(None),
+                Poll::Pending => worker.blocks.give_request(head),
+            }
+        }
+        match deadline.poll_fired(cx) || worker.closes_idle() {
+            true => Poll::Ready(None),
+            false => Poll::Pending,
+        }
     })
     .await
+}
+
+/// One byte more than a head may have, so that the parser sees that it is too large.
+fn head_limit(rules: &Rules) -> usize {
+    rules.limits.head + 1
 }
 
 /// Reads one request and has it answered.
@@ -129,9 +220,8 @@ async fn request(
     deadline: &Deadline,
     mut head: Box<RequestHead>,
 ) -> Next {
-    let worker = connection.peer.worker.clone();
     let rules = connection.peer.slot.rules();
-    let started = worker.clock().now();
+    let started = connection.peer.worker.clock().now();
     deadline.set(rules.frontend.timeouts.http_request);
     let read = read_head(connection, deadline, &rules, &mut head).await;
     match read {
@@ -139,13 +229,13 @@ async fn request(
             let head_at = if at_once {
                 started
             } else {
-                worker.clock().now()
+                connection.peer.worker.clock().now()
             };
             answer(connection, deadline, &rules, head, started, head_at).await
         }
         HeadRead::Http2 => Next::Http2(head),
         HeadRead::Idle => {
-            worker.blocks.give_request(head);
+            connection.peer.worker.blocks.give_request(head);
             Next::Close
         }
         HeadRead::Refused {
@@ -153,10 +243,10 @@ async fn request(
             term,
             error,
         } => {
-            let mut story = Story::new(started, worker.clock().now());
+            let mut story = Story::new(started, connection.peer.worker.clock().now());
             story.end(term);
             let next = refuse(connection, deadline, &rules, &mut story, status, error).await;
-            worker.blocks.give_request(head);
+            connection.peer.worker.blocks.give_request(head);
             next
         }
     }
@@ -185,16 +275,8 @@ async fn read_head(
     rules: &Rules,
     head: &mut RequestHead,
 ) -> HeadRead {
-    // One byte more than a head may have, so that the parser sees that it is too large.
-    let limit = rules.limits.head + 1;
+    let limit = head_limit(rules);
     let mut at_once = true;
-    if head.block.is_empty() {
-        match fill(connection, deadline, head, limit).await {
-            Ok(0) | Err(FillError::Gone) => return HeadRead::Idle,
-            Ok(_) => {}
-            Err(FillError::TimedOut) => return HeadRead::Idle,
-        }
-    }
     loop {
         let preface = match connection.h2c {
             true => head.preface(),
@@ -235,11 +317,7 @@ fn refused(status: u16) -> HeadRead {
     HeadRead::Refused {
         status,
         term: Term::BadRequest,
-        error: match status {
-            414 | 431 => RequestError::TooLarge,
-            501 | 505 => RequestError::Refused,
-            _ => RequestError::BadRequest,
-        },
+        error: RequestError::of(status),
     }
 }
 
@@ -339,7 +417,7 @@ async fn refuse(
     story.phase = Phase::Request;
     let mut writer = Writer::new(scene.worker.blocks.take());
     if status != 0 {
-        writer.out.put(&exchange::refuse(scene, status));
+        exchange::refuse(scene, status, story, &mut writer.out);
     }
     story.response_bytes = writer.out.len() as u64;
     conclude(scene, None, None, &RequestHead::new(), story);

@@ -12,11 +12,13 @@ use roundel_stats::PerWorker;
 use tokio::sync::mpsc;
 
 use crate::config::{Frontend, Listen};
-use crate::handle::FrontendStatus;
+use crate::handle::{FrontendStatus, PipeStatus};
 use crate::listener::{self, Opened};
+use crate::room::Room;
+use crate::rules::FrontendLive;
 use crate::shared::{Door, Order, Shared};
 use crate::worker;
-use crate::{AccessLog, Config, FrontendCounters, Routes, StartError};
+use crate::{AccessLog, Config, Routes, StartError};
 
 /// How long idle connections may still send a request once draining began.
 const IDLE_GRACE: Duration = Duration::from_secs(1);
@@ -34,8 +36,8 @@ pub(crate) struct Control {
 #[derive(Debug, Default)]
 struct State {
     frontends: Vec<Running>,
-    /// Counters of every frontend ever configured: one that comes back goes on counting.
-    counters: BTreeMap<Name, Arc<PerWorker<FrontendCounters>>>,
+    /// Those of every frontend ever configured: one that comes back goes on counting.
+    lives: BTreeMap<Name, FrontendLive>,
     next_listener: u64,
     draining: bool,
     /// Nothing is accepted yet: another process does.
@@ -50,8 +52,9 @@ struct State {
 #[derive(Debug)]
 struct Running {
     name: Name,
+    rules: Arc<Frontend>,
     listeners: Vec<Bound>,
-    counters: Arc<PerWorker<FrontendCounters>>,
+    live: FrontendLive,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -59,13 +62,15 @@ struct Bound {
     asked: Listen,
     local: SocketAddr,
     id: u64,
+    /// No other process opened it.
+    own: bool,
 }
 
 impl Bound {
     fn door(&self) -> Door {
         Door {
-            port: self.local.port(),
             h2c: self.asked.h2c,
+            proxy_protocol: self.asked.proxy_protocol,
         }
     }
 }
@@ -90,7 +95,7 @@ impl Control {
         inherited: Vec<TcpListener>,
     ) -> Result<Self, StartError> {
         let workers = config.workers();
-        let (shared, receivers) = Shared::new(workers, evidence, log);
+        let (shared, receivers) = Shared::new(&config, evidence, log);
         let mut control = Self {
             shared: Arc::new(shared),
             bound: Mutex::new(State {
@@ -133,7 +138,9 @@ impl Control {
         let status = |running: &Running| FrontendStatus {
             name: running.name.clone(),
             addresses: running.listeners.iter().map(|b| b.local).collect(),
-            counters: running.counters.clone(),
+            counters: running.live.counters.clone(),
+            maxconn: self.first_limit(&running.live.room),
+            is_full: running.live.room.is_full() || self.shared.room.is_full(),
         };
         state.frontends.iter().map(status).collect()
     }
@@ -148,9 +155,13 @@ impl Control {
         for frontend in &routes.frontends {
             plan.push(self.find_listeners(&mut state, frontend, &mut taken)?);
         }
+        self.shared.room.limit(routes.maxconn);
         let old = std::mem::take(&mut state.frontends);
         let mut kept = Vec::new();
-        for (frontend, listeners) in routes.frontends.into_iter().zip(plan) {
+        for (mut frontend, listeners) in routes.frontends.into_iter().zip(plan) {
+            if let Some(before) = old.iter().find(|f| f.name == frontend.name) {
+                frontend.keep_counts(&before.rules);
+            }
             let running = self.install(&mut state, frontend, listeners);
             kept.extend(running.listeners.iter().map(|b| b.id));
             state.frontends.push(running);
@@ -158,7 +169,8 @@ impl Control {
         for gone in old.iter().flat_map(|f| &f.listeners) {
             if !kept.contains(&gone.id) {
                 state.sockets.remove(&gone.id);
-                self.shared.order_all(|_| Order::Close { id: gone.id });
+                let (id, own) = (gone.id, gone.own);
+                self.shared.order_all(|_| Order::Close { id, own });
             }
         }
         for gone in old {
@@ -193,13 +205,20 @@ impl Control {
                     ..*bound
                 }),
                 (None, None) => {
+                    let before = state.inherited.len();
                     let (workers, inherited) = (self.workers(), &mut state.inherited);
                     let (local, sockets): Opened =
                         listener::open_all(listen.address, workers, inherited)?;
                     state.next_listener += 1;
                     let id = state.next_listener;
-                    let asked = *listen;
-                    Found::Fresh(Bound { asked, local, id }, sockets)
+                    let (asked, own) = (*listen, state.inherited.len() == before);
+                    let bound = Bound {
+                        asked,
+                        local,
+                        id,
+                        own,
+                    };
+                    Found::Fresh(bound, sockets)
                 }
             };
             if let Found::Kept(bound) | Found::Moved(bound) = &found {
@@ -213,15 +232,13 @@ impl Control {
     /// Gives a frontend and its listeners to every worker.
     fn install(&self, state: &mut State, frontend: Frontend, listeners: Vec<Found>) -> Running {
         let name = frontend.name.clone();
-        let counters = state
-            .counters
-            .entry(name.clone())
-            .or_insert_with(|| Arc::new(PerWorker::new(self.workers())))
-            .clone();
+        let live = state.lives.entry(name.clone());
+        let live = live.or_insert_with(|| self.new_live()).clone();
+        live.room.limit(frontend.maxconn);
         let frontend = Arc::new(frontend);
         self.shared.order_all(|_| Order::Frontend {
             frontend: frontend.clone(),
-            counters: counters.clone(),
+            live: live.clone(),
         });
         let mut bounds = Vec::with_capacity(listeners.len());
         for listener in listeners {
@@ -247,9 +264,23 @@ impl Control {
         }
         Running {
             name,
+            rules: frontend,
             listeners: bounds,
-            counters,
+            live,
         }
+    }
+
+    fn new_live(&self) -> FrontendLive {
+        FrontendLive {
+            counters: Arc::new(PerWorker::new(self.workers())),
+            room: Arc::new(Room::new(self.shared.freed.clone())),
+        }
+    }
+
+    /// The limit that a frontend meets first.
+    fn first_limit(&self, room: &Room) -> Option<u64> {
+        let limits = [room.most(), self.shared.room.most()];
+        limits.into_iter().filter(|most| *most > 0).min()
     }
 
     /// Shares the sockets of a listener out to the workers. Each socket has a worker; workers
@@ -278,16 +309,37 @@ impl Control {
         self.shared.worker_count()
     }
 
+    /// The most client connections in all; 0 for any number.
+    pub(crate) fn maxconn(&self) -> u64 {
+        self.shared.room.most()
+    }
+
     pub(crate) fn connections(&self) -> u64 {
         self.shared.connections()
+    }
+
+    pub(crate) fn pipes(&self) -> PipeStatus {
+        self.shared.pipe_status()
     }
 
     pub(crate) fn in_flight(&self) -> u64 {
         self.shared.in_flight()
     }
 
-    pub(crate) fn stalled_for(&self) -> Duration {
-        self.shared.stalled_for(Instant::now())
+    pub(crate) fn passed(&self) -> impl Future<Output = ()> + Send + 'static {
+        let (done, mut all) = mpsc::channel(1);
+        self.shared.order_all(|_| Order::Pass {
+            _done: done.clone(),
+        });
+        drop(done);
+        // Nothing is ever sent: the channel ends with the last order.
+        async move {
+            let _ = all.recv().await;
+        }
+    }
+
+    pub(crate) fn slowest_worker(&self) -> (usize, Duration) {
+        self.shared.slowest_worker(Instant::now())
     }
 
     pub(crate) async fn drain(&self, deadline: Instant) -> u64 {

@@ -1,6 +1,6 @@
 //! What the workers count per frontend.
 
-use roundel_stats::{Counter, Histogram};
+use roundel_stats::{Counter, Histogram, counted};
 
 /// The methods that have a label of their own; everything else is `other`.
 pub const METHODS: [&str; 10] = [
@@ -16,7 +16,7 @@ pub enum RequestError {
     Timeout,
     /// The client left in the middle of it.
     Aborted,
-    /// Its head or target was too large.
+    /// Its head, target or body was too large.
     TooLarge,
     /// It asked for something that is not offered: CONNECT, TRACE, an unknown version or coding.
     Refused,
@@ -31,6 +31,15 @@ impl RequestError {
         Self::TooLarge,
         Self::Refused,
     ];
+
+    /// The reason behind a status that refuses a head.
+    pub(crate) fn of(status: u16) -> Self {
+        match status {
+            414 | 431 => Self::TooLarge,
+            501 | 505 => Self::Refused,
+            _ => Self::BadRequest,
+        }
+    }
 
     /// The word shown to people and programs.
     pub fn as_str(self) -> &'static str {
@@ -57,12 +66,16 @@ pub struct FrontendCounters {
     pub connections_h2: Counter,
     /// Connections refused for want of descriptors or memory.
     pub connections_rejected: Counter,
+    /// Connections refused for the PROXY protocol header that they lacked or were not to send.
+    pub proxy_protocol_errors: Counter,
     /// Requests whose head was accepted.
     pub requests: Counter,
     /// Answers by method (the order of [`METHODS`]) and class (index 0 other, 1 to 5 for 1xx to 5xx).
     pub responses: [[Counter; 6]; METHODS.len()],
     /// Requests that never became whole, by reason (the order of [`RequestError::ALL`]).
     pub request_errors: [Counter; RequestError::ALL.len()],
+    /// Requests denied by a rule.
+    pub denied: Counter,
     /// Answers that Roundel made itself.
     pub intercepted: Counter,
     /// Bytes received from clients, heads included.
@@ -74,6 +87,16 @@ pub struct FrontendCounters {
     /// Connection tasks that panicked: always a defect of Roundel.
     pub panics: Counter,
 }
+
+counted!(
+    FrontendCounters,
+    sums: [
+        connections, connections_closed, connections_h2, connections_rejected,
+        proxy_protocol_errors, requests, responses, request_errors, denied, intercepted, bytes_in,
+        bytes_out, duration, panics,
+    ],
+    most: [connections_max]
+);
 
 impl FrontendCounters {
     /// Counts one answer.

@@ -26,6 +26,8 @@ pub(crate) struct Clock {
 #[derive(Debug)]
 struct Entry {
     at: Cell<Option<Instant>>,
+    /// The task wants to be woken by the next sweep in any case.
+    look_again: Cell<bool>,
     waker: RefCell<Option<Waker>>,
 }
 
@@ -60,22 +62,24 @@ impl Deadlines {
     pub(crate) fn register(&self) -> Deadline {
         let entry = Rc::new(Entry {
             at: Cell::new(None),
+            look_again: Cell::new(false),
             waker: RefCell::new(None),
         });
         let key = self.entries.borrow_mut().insert(entry.clone());
         Deadline {
             entry,
+            last: Cell::new(None),
             key,
             clock: self.clock.clone(),
             entries: self.entries.clone(),
         }
     }
 
-    /// Wakes every task whose deadline has passed.
+    /// Wakes every task whose deadline has passed, and those that asked for it.
     pub(crate) fn sweep(&self) {
         let now = self.clock.now();
         for (_, entry) in self.entries.borrow().iter() {
-            if entry.at.get().is_some_and(|at| at <= now) {
+            if entry.look_again.take() || entry.at.get().is_some_and(|at| at <= now) {
                 entry.wake();
             }
         }
@@ -101,6 +105,8 @@ impl Entry {
 #[derive(Debug)]
 pub(crate) struct Deadline {
     entry: Rc<Entry>,
+    /// It fires then at the latest, whatever it is set to.
+    last: Cell<Option<Instant>>,
     key: usize,
     clock: Rc<Clock>,
     entries: Rc<RefCell<Slab<Rc<Entry>>>>,
@@ -108,13 +114,41 @@ pub(crate) struct Deadline {
 
 impl Deadline {
     /// Fires `after` the clock's recent time; never, if that is beyond the end of time.
+    ///
+    /// For those who have just had the clock read: else it may fire a sweep too early.
     pub(crate) fn set(&self, after: Duration) {
-        self.entry.at.set(self.clock.recent().checked_add(after));
+        let last = self.last.get();
+        let at = self.clock.recent().checked_add(after);
+        self.entry.at.set(match (at, last) {
+            (Some(at), Some(last)) => Some(at.min(last)),
+            _ => at.or(last),
+        });
     }
 
-    /// Never fires.
+    /// Fires `after` the present time.
+    pub(crate) fn start(&self, after: Duration) {
+        self.clock.now();
+        self.set(after);
+    }
+
+    /// Fires only at what [`Self::end_at`] set.
     pub(crate) fn clear(&self) {
-        self.entry.at.set(None);
+        self.entry.at.set(self.last.get());
+    }
+
+    /// Fires at `last` at the latest, from the next setting or clearing on.
+    pub(crate) fn end_at(&self, last: Option<Instant>) {
+        self.last.set(last);
+    }
+
+    /// Whether what [`Self::end_at`] set has passed.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.last.get().is_some_and(|at| at <= self.clock.recent())
+    }
+
+    /// Has the next sweep wake the task that polled it last, once.
+    pub(crate) fn look_again(&self) {
+        self.entry.look_again.set(true);
     }
 
     /// Whether it has fired; if not, the task of `cx` is woken when it does.
@@ -168,8 +202,21 @@ mod tests {
         assert!(due.poll_fired(&cx) && !later.poll_fired(&cx));
         due.clear();
         assert!(!due.poll_fired(&cx));
+        later.look_again();
+        deadlines.sweep();
+        deadlines.sweep();
+        assert_eq!(count.0.load(Relaxed), 2);
+        let end = Instant::now() + Duration::from_secs(60);
+        later.end_at(Some(end));
+        later.set(Duration::from_secs(3600));
+        assert_eq!(later.entry.at.get(), Some(end));
+        later.set(Duration::from_secs(1));
+        assert!(later.entry.at.get() < Some(end));
+        later.clear();
+        assert_eq!(later.entry.at.get(), Some(end));
+        assert!(!later.has_ended());
         drop(due);
         deadlines.wake_all();
-        assert_eq!(count.0.load(Relaxed), 2);
+        assert_eq!(count.0.load(Relaxed), 3);
     }
 }

@@ -4,31 +4,41 @@
 //! What is decided on the way is decided by functions elsewhere that return data.
 
 use std::future::poll_fn;
+use std::net::IpAddr;
 use std::rc::Rc;
+use std::time::{Duration, Instant};
 
-use roundel_balance::{Pick, ServerId, StickyVerdict};
-use roundel_http1::{Edits, Known, Method, RequestHead};
+use roundel_balance::{Pick, StickyVerdict};
+use roundel_http1::{Edits, Known, Method, RequestHead, ResponseHead};
 
-use crate::connect::{Search, StickyServer};
+use crate::answer::Reply;
+use crate::connect::StickyServer;
 use crate::deadline::Deadline;
 use crate::headers::identity;
+use crate::headers::rules::Facts;
+use crate::pool::ANYONE;
 use crate::rules::BackendSlot;
 use crate::sides::{Downstream, SourceError};
 use crate::story::{Scene, Story, conclude};
 use crate::term::{Phase, Term};
 use crate::upstream::H1Server;
-use crate::{headers, key, route, sticky};
+use crate::{answer, headers, key, sticky};
 
+mod admit;
 mod attempt;
 mod own;
 mod pump;
 mod replay;
+mod state;
 mod wait;
+mod watch;
 
-use pump::{BodyEnd, Pump, Side};
+use admit::admit;
+use pump::{BodyEnd, Pump};
 use replay::Replay;
 
-pub(crate) use own::refuse;
+pub(crate) use own::{decline, refuse};
+pub(crate) use state::State;
 
 /// How an exchange ended for its client.
 pub(crate) enum Outcome {
@@ -47,10 +57,8 @@ pub(crate) struct Tunnelled {
     pub(crate) pick: Pick,
 }
 
-/// An answer that has begun.
+/// An answer that has begun; its server is in the state.
 struct Begun {
-    pick: Pick,
-    server: H1Server,
     /// The whole request was sent.
     sent: bool,
     request_bytes: u64,
@@ -72,22 +80,25 @@ pub(crate) async fn exchange<D: Downstream>(
     story: &mut Story,
 ) -> Outcome {
     scene.peer.slot.counters(scene.worker.index).requests.add(1);
-    if scene.rules.frontend.marks.request_id {
+    if scene.rules.wants_request_id {
         story.request_id = Some(request_id(scene, client.head(), story));
     }
-    if let Some((status, sentence)) = refused(client.head()) {
-        story.end(Term::BadRequest);
-        let outcome = own::answer(scene, client, deadline, story, status, sentence).await;
-        conclude(scene, None, None, client.head(), story);
-        return outcome;
-    }
     let head = client.head();
-    let host = head.host().unwrap_or_default();
-    let slot = &scene.rules.backends[route::route(&scene.rules.frontend, host, head.path())];
+    let slot = match admit(scene, head, story) {
+        Ok(slot) => slot,
+        Err((term, reply)) => {
+            story.end(term);
+            let answered = own::answer(scene, client, deadline, story, None, &reply);
+            let outcome = Box::pin(answered).await;
+            conclude(scene, None, None, client.head(), story);
+            return outcome;
+        }
+    };
     let mut course = Course::new(scene, slot, head, story);
+    deadline.end_at(course.end(story));
     let begun = course.attempts(client, deadline, story).await;
-    story.retries = course.search.retries;
-    story.set_version = course.search.set_version;
+    story.retries = course.state.search.retries;
+    story.set_version = course.state.search.set_version;
     let outcome = match begun {
         Ok(begun) => course.pass_on(client, deadline, story, begun).await,
         Err(Failed::Client(term)) => {
@@ -97,50 +108,32 @@ pub(crate) async fn exchange<D: Downstream>(
         }
         Err(Failed::Answer(status, term, sentence)) => {
             story.end(term);
-            own::answer(scene, client, deadline, story, status, sentence).await
+            deadline.end_at(None);
+            let reply = Reply::new(status, sentence);
+            let answered = own::answer(scene, client, deadline, story, Some(slot), &reply);
+            Box::pin(answered).await
         }
     };
-    story.redispatched = course.search.redispatched;
+    deadline.end_at(None);
+    story.redispatched = course.state.search.redispatched;
     if !matches!(outcome, Outcome::Tunnel(_)) {
         conclude(
             scene,
             Some(slot),
-            course.last.as_ref(),
+            course.state.pick.as_ref(),
             client.head(),
             story,
         );
     }
-    scene.worker.blocks.give_edits(course.edits);
+    scene.worker.blocks.give_state(course.state);
     outcome
-}
-
-/// What is not passed on at all.
-fn refused(head: &RequestHead) -> Option<(u16, &'static str)> {
-    match head.method() {
-        Method::Connect => Some((501, "CONNECT is not offered here.")),
-        Method::Trace => Some((405, "TRACE is not allowed here.")),
-        // RFC 9110 7.6.2: the last recipient answers; there is nothing to tell but that.
-        Method::Options if head.max_forwards() == Some(0) => {
-            Some((200, "This is the last recipient that Max-Forwards allows."))
-        }
-        _ => None,
-    }
 }
 
 /// One request on its way through a backend.
 struct Course<'x> {
     scene: Scene<'x>,
     slot: &'x Rc<BackendSlot>,
-    search: Search,
-    /// The server that the client's cookie names and that serves.
-    cookie: Option<ServerId>,
-    edits: Edits,
-    replay: Replay,
-    /// A connection of this server was stale; it is asked again on a fresh one.
-    again: Option<Pick>,
-    stale_seen: bool,
-    /// The server that was asked last.
-    last: Option<Pick>,
+    state: Box<State>,
 }
 
 impl<'x> Course<'x> {
@@ -153,21 +146,28 @@ impl<'x> Course<'x> {
         let counters = &slot.backend.balancer.counters()[scene.worker.index];
         counters.requests.add(1);
         counters.last_request.set(scene.worker.unix_second());
-        let search = Search {
-            sticky: find_sticky(slot, head, story),
-            hash: find_hash(scene, slot, head),
-            ..Search::default()
-        };
-        Self {
-            scene,
-            slot,
-            cookie: search.sticky.map(|s| s.id),
-            search,
-            edits: request_edits(scene, slot, head, story),
-            replay: Replay::new(head),
-            again: None,
-            stale_seen: false,
-            last: None,
+        let mut state = scene.worker.blocks.take_state();
+        let edits = &mut state.edits;
+        request_edits(scene, head, story, edits);
+        let sticky = take_sticky(slot, head, edits, story);
+        if !slot.request_headers.is_empty() {
+            let facts = facts(scene, head, story);
+            headers::rules::apply(&slot.request_headers, head.fields(), &facts, edits);
+        }
+        state.search.sticky = sticky;
+        state.search.hash = find_hash(scene, slot, head);
+        state.search.client = scene.peer.id;
+        state.cookie = sticky.map(|s| s.id);
+        state.replay = Replay::new(head, scene.rules.frontend.limits.max_body);
+        Self { scene, slot, state }
+    }
+
+    /// When the request is to be over, whatever happens.
+    fn end(&self, story: &Story) -> Option<Instant> {
+        let total = self.slot.backend.timeouts.total;
+        match total.is_zero() {
+            true => None,
+            false => story.started.checked_add(total),
         }
     }
 
@@ -177,124 +177,180 @@ impl<'x> Course<'x> {
         client: &mut D,
         deadline: &Deadline,
         story: &mut Story,
-        begun: Box<Begun>,
+        begun: Begun,
     ) -> Outcome {
         let Begun {
-            pick,
-            mut server,
             sent,
             request_bytes,
-        } = *begun;
+        } = begun;
+        let (scene, slot) = (self.scene, self.slot);
+        let State {
+            edits,
+            replay,
+            cookie,
+            pick: Some(pick),
+            server: Some(server),
+            ..
+        } = &mut *self.state
+        else {
+            unreachable!("an answer begins on a connection to a server");
+        };
         let switching = server.head.is_switching();
         if switching && (client.head().upgrade().is_none() || !sent) {
             // RFC 9110 15.2.2: only what was asked for can be switched to.
             story.end(Term::BadResponse);
-            self.last = Some(pick);
-            let (scene, sentence) = (self.scene, crate::answer::sentence(502));
-            return own::answer(scene, client, deadline, story, 502, sentence).await;
+            self.state.server = None;
+            let reply = Reply::new(502, answer::sentence(502));
+            let slot = Some(&**slot);
+            let answered = own::answer(scene, client, deadline, story, slot, &reply);
+            return Box::pin(answered).await;
         }
-        self.answer_edits(&pick, &server, story);
-        let last = !sent || self.scene.worker.is_draining();
-        client.commit(&server.head, &self.edits, last);
+        let sets_cookie = *cookie != Some(pick.id());
+        story.cookie_set = sets_cookie && slot.cookie.is_some();
+        let cookie = sets_cookie.then(|| pick.cookie_value());
+        answer_edits(
+            scene,
+            slot,
+            client.head(),
+            &server.head,
+            cookie,
+            story,
+            edits,
+        );
+        let last = !sent || scene.worker.is_draining();
+        client.commit(&server.head, edits, last);
         story.status = server.head.status();
         story.phase = Phase::Data;
         story.response_bytes = server.head.size() as u64;
         if switching {
-            return Outcome::Tunnel(Box::new(Tunnelled {
-                slot: self.slot.clone(),
-                server,
-                pick,
-            }));
+            return self.tunnel();
         }
-        let mut pump = Pump::new(
-            self.scene,
-            self.slot,
-            client,
-            &mut server,
-            &mut self.replay,
-            deadline,
-        );
-        pump.resume(sent, request_bytes);
-        let end = poll_fn(|cx| pump.poll_body(cx)).await;
+        let mut pump = Pump::new(scene, slot, client, server, replay, deadline);
+        let idle = slot.backend.timeouts.response_idle;
+        pump.resume(sent, request_bytes, idle);
+        let mut at_once = true;
+        let end = poll_fn(|cx| {
+            let end = pump.poll_body(cx);
+            at_once &= end.is_ready();
+            end
+        })
+        .await;
+        if at_once {
+            // All of it was there with its head.
+            story.ended_at = story.answered_at;
+        }
         let sent = pump.is_sent();
         story.request_bytes = pump.request_bytes() + pump.client_head_size();
         story.response_bytes += pump.response_bytes();
-        let outcome = self.body_outcome(end, client, story);
-        if matches!(outcome, Outcome::Done) && sent && server.is_reusable() {
-            self.keep(&pick, server);
-        }
-        self.last = Some(pick);
+        let outcome = body_outcome(end, client, story);
+        self.part(matches!(outcome, Outcome::Done) && sent);
         outcome
     }
 
-    fn body_outcome<D: Downstream>(
-        &self,
-        end: BodyEnd,
-        client: &mut D,
-        story: &mut Story,
-    ) -> Outcome {
-        let term = match end {
-            BodyEnd::Done => {
-                story.phase = Phase::Last;
-                return Outcome::Done;
-            }
-            BodyEnd::ClientGone => Term::ClientAbort,
-            BodyEnd::Server(SourceError::Gone) => Term::ServerAbort,
-            BodyEnd::Server(SourceError::Malformed(_)) => Term::BadResponse,
-            BodyEnd::TimedOut(Side::Client) => Term::ClientTimeout,
-            BodyEnd::TimedOut(Side::Server) => Term::ServerTimeout,
-        };
-        story.end(term);
-        client.abort();
-        Outcome::Broken
+    /// Hands the switched connection over.
+    fn tunnel(&mut self) -> Outcome {
+        match (self.state.server.take(), self.state.pick.take()) {
+            (Some(server), Some(pick)) => Outcome::Tunnel(Box::new(Tunnelled {
+                slot: self.slot.clone(),
+                server,
+                pick,
+            })),
+            _ => Outcome::Broken,
+        }
     }
 
-    /// Puts a connection that ended its exchange exactly back into the pool.
-    fn keep(&self, pick: &Pick, server: H1Server) {
+    /// Puts the connection back into the pool if its exchange ended exactly, else closes it.
+    fn part(&mut self, is_over: bool) {
+        let (Some(pick), Some(server)) = (&self.state.pick, &self.state.server) else {
+            return;
+        };
+        if !is_over || !server.is_reusable() {
+            self.state.server = None;
+            return;
+        }
         let worker = self.scene.worker;
         let configured = self.slot.backend.timeouts.upstream_idle;
         let limit = match server.head.keep_alive_timeout() {
             // The server's own clock started a little earlier; a second is a safe distance.
-            Some(promised) => {
-                configured.min(std::time::Duration::from_secs(promised.saturating_sub(1)))
-            }
+            Some(promised) => configured.min(Duration::from_secs(promised.saturating_sub(1))),
             None => configured,
         };
         let key = (self.slot.key(), pick.id().0);
-        let stream = server.into_stream(&worker.blocks);
-        let now = worker.clock().recent();
-        worker.pool.put(key, pick.address(), stream, now, limit);
-    }
-
-    /// Fills `self.edits` with what changes in the head of an answer.
-    fn answer_edits(&mut self, pick: &Pick, server: &H1Server, story: &mut Story) {
-        self.edits.clear();
-        let fields = server.head.fields();
-        if server.head.connection().names_fields {
-            self.edits.remove_connection_named(fields);
+        let owner = self.state.search.owner(self.slot, pick);
+        if owner != ANYONE {
+            self.scene.peer.owns.set(true);
         }
-        self.scene.worker.with_date(|date| {
-            headers::add_date(fields, date.as_bytes(), &mut self.edits);
-        });
-        if let Some(id) = &story.request_id {
-            headers::set(fields, Known::XRequestId, id.as_bytes(), &mut self.edits);
-        }
-        if let Some(text) = &self.slot.cookie {
-            sticky::remove_set_cookie(fields, text, &mut self.edits);
-            if self.cookie != Some(pick.id()) {
-                sticky::set(fields, text, pick.cookie_value(), &mut self.edits);
-                story.cookie_set = true;
-            }
+        let (address, now) = (pick.address(), worker.clock().recent());
+        if let Some(server) = self.state.server.take() {
+            let stream = server.into_stream(&worker.blocks);
+            worker.pool.put(key, owner, address, stream, now, limit);
         }
     }
 }
 
-fn find_sticky(slot: &BackendSlot, head: &RequestHead, story: &mut Story) -> Option<StickyServer> {
+fn body_outcome<D: Downstream>(end: BodyEnd, client: &mut D, story: &mut Story) -> Outcome {
+    let term = match end {
+        BodyEnd::Done => {
+            story.phase = Phase::Last;
+            return Outcome::Done;
+        }
+        BodyEnd::Client(term) => term,
+        BodyEnd::Server(SourceError::Gone) => Term::ServerAbort,
+        BodyEnd::Server(SourceError::Malformed(_)) => Term::BadResponse,
+        BodyEnd::TimedOut(term) => term,
+    };
+    story.end(term);
+    client.abort();
+    Outcome::Broken
+}
+
+/// Fills `edits` with what changes in the head of an answer. `cookie` is the value of the sticky
+/// cookie that is to be set, where the backend has one.
+fn answer_edits(
+    scene: Scene<'_>,
+    slot: &BackendSlot,
+    request: &RequestHead,
+    head: &ResponseHead,
+    cookie: Option<&str>,
+    story: &Story,
+    edits: &mut Edits,
+) {
+    edits.clear();
+    let fields = head.fields();
+    if head.connection().names_fields {
+        edits.remove_connection_named(fields);
+    }
+    scene.worker.with_date(|date| {
+        headers::add_date(fields, date.as_bytes(), edits);
+    });
+    if let Some(id) = marked_id(scene, story) {
+        headers::set(fields, Known::XRequestId, id.as_bytes(), edits);
+    }
+    if let Some(text) = &slot.cookie {
+        sticky::remove_set_cookie(fields, text, edits);
+    }
+    let rules = &slot.response_headers;
+    if !rules.is_empty() {
+        let facts = facts(scene, request, story);
+        headers::rules::apply(rules, fields, &facts, edits);
+    }
+    if let (Some(text), Some(cookie)) = (&slot.cookie, cookie) {
+        sticky::set(fields, text, cookie, edits);
+    }
+}
+
+/// Takes the sticky cookie out of a request and looks up the server that it names.
+fn take_sticky(
+    slot: &BackendSlot,
+    head: &RequestHead,
+    edits: &mut Edits,
+    story: &mut Story,
+) -> Option<StickyServer> {
     let text = slot.cookie.as_ref()?;
     let mut first = None;
     let mut chosen = None;
     let current = slot.current();
-    let found = sticky::find(head.fields(), text, |value| {
+    let found = sticky::cut(head.fields(), text, edits, |value| {
         let verdict = current.sticky(value);
         first.get_or_insert(verdict);
         let index = verdict.server()?;
@@ -313,7 +369,34 @@ fn find_sticky(slot: &BackendSlot, head: &RequestHead, story: &mut Story) -> Opt
 
 fn find_hash(scene: Scene<'_>, slot: &BackendSlot, head: &RequestHead) -> Option<u64> {
     let on = slot.backend.hash_on.as_ref()?;
-    key::hash(on, head, scene.peer.address.ip())
+    key::hash(on, head, || client_address(scene, head))
+}
+
+/// The client's address as seen through trusted proxies.
+fn client_address(scene: Scene<'_>, head: &RequestHead) -> IpAddr {
+    let (peer, trusted) = (
+        scene.peer.address.ip(),
+        &scene.rules.frontend.trusted_proxies,
+    );
+    headers::client_address(head.fields(), peer, trusted)
+}
+
+/// What header rules may write of a request.
+fn facts<'a>(scene: Scene<'a>, head: &'a RequestHead, story: &'a Story) -> Facts<'a> {
+    Facts {
+        fields: head.fields(),
+        peer: scene.peer.address.ip(),
+        trusted: &scene.rules.frontend.trusted_proxies,
+        host: head.host().unwrap_or_default(),
+        path: head.path(),
+        request_id: story.request_id.as_deref().unwrap_or_default(),
+    }
+}
+
+/// What X-Request-ID says on both sides, where it is switched on.
+fn marked_id<'a>(scene: Scene<'_>, story: &'a Story) -> Option<&'a str> {
+    let is_on = scene.rules.frontend.marks.request_id;
+    story.request_id.as_deref().filter(|_| is_on)
 }
 
 fn is_trusted(scene: Scene<'_>) -> bool {
@@ -328,42 +411,31 @@ fn request_id(scene: Scene<'_>, head: &RequestHead, story: &Story) -> Box<str> {
     identity::request_id(head.fields(), is_trusted(scene), unix, &mut rng)
 }
 
-fn request_edits(
-    scene: Scene<'_>,
-    slot: &BackendSlot,
-    head: &RequestHead,
-    story: &mut Story,
-) -> Edits {
-    let mut edits = scene.worker.blocks.take_edits();
+fn request_edits(scene: Scene<'_>, head: &RequestHead, story: &mut Story, edits: &mut Edits) {
     let fields = head.fields();
     if head.connection().names_fields {
         edits.remove_connection_named(fields);
     }
-    let mut port = itoa::Buffer::new();
     let frontend = &scene.rules.frontend;
     let client = headers::Client {
         address: scene.peer.address.ip(),
-        ip: &scene.peer.ip,
-        port: port.format(scene.peer.port),
-        proto: "http",
+        lines: &scene.peer.forwarding,
+        port: scene.peer.destination.port(),
+        proto: scene.peer.proto,
         trusted: is_trusted(scene),
-        version: head.version(),
         host: head.host().unwrap_or_default(),
     };
     let (marks, trusted) = (frontend.marks, &frontend.trusted_proxies);
-    headers::forward(fields, client, marks, trusted, frontend.via, &mut edits);
-    if let Some(id) = &story.request_id {
-        headers::set(fields, Known::XRequestId, id.as_bytes(), &mut edits);
+    headers::forward(fields, client, marks, trusted, edits);
+    edits.append_lines(scene.rules.via.line(head.version()));
+    if let Some(id) = marked_id(scene, story) {
+        headers::set(fields, Known::XRequestId, id.as_bytes(), edits);
     }
     if marks.traceparent {
         let mut rng = scene.worker.rng.borrow_mut();
-        story.trace_id = identity::start_trace(fields, &mut rng, &mut edits);
+        story.trace_id = identity::start_trace(fields, &mut rng, edits);
     }
     if head.method() == Method::Options {
-        headers::one_forward_less(fields, head.max_forwards(), &mut edits);
+        headers::one_forward_less(fields, head.max_forwards(), edits);
     }
-    if let Some(text) = &slot.cookie {
-        sticky::hide(fields, text, &mut edits);
-    }
-    edits
 }

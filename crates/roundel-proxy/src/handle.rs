@@ -26,6 +26,23 @@ pub struct FrontendStatus {
     pub addresses: Vec<SocketAddr>,
     /// Its counters by worker; they outlive reloads.
     pub counters: Arc<PerWorker<FrontendCounters>>,
+    /// The most connections that it may have, by its own limit or that of the process.
+    pub maxconn: Option<u64>,
+    /// Whether it accepts nothing at this moment, since that many are open.
+    pub is_full: bool,
+}
+
+/// The pipes through which large bodies go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PipeStatus {
+    /// The most that there may be.
+    pub most: u64,
+    /// Those that hold something.
+    pub used: u64,
+    /// Those that are kept for later.
+    pub free: u64,
+    /// Bytes that went through them since the start.
+    pub bytes: u64,
 }
 
 /// Binds every listener and starts the workers.
@@ -92,6 +109,11 @@ impl Proxy {
         self.control.workers()
     }
 
+    /// The most client connections in all; 0 for any number.
+    pub fn maxconn(&self) -> u64 {
+        self.control.maxconn()
+    }
+
     /// Open client connections.
     pub fn connections(&self) -> u64 {
         self.control.connections()
@@ -102,9 +124,24 @@ impl Proxy {
         self.control.in_flight()
     }
 
-    /// How long ago the slowest worker turned its loop; more than a second means that it hangs.
-    pub fn stalled_for(&self) -> Duration {
-        self.control.stalled_for()
+    /// The pipes through which large bodies go.
+    pub fn pipes(&self) -> PipeStatus {
+        self.control.pipes()
+    }
+
+    /// Ends when every worker has been between two turns of its tasks: whatever was picked from a
+    /// snapshot that was replaced before this call is counted as in flight by then, and nothing
+    /// more is picked from it.
+    ///
+    /// Shape: the wait begins with the call, not with the first poll.
+    pub fn passed(&self) -> impl Future<Output = ()> + Send + 'static {
+        self.control.passed()
+    }
+
+    /// The worker that turned its loop the longest ago, and how long ago that was; more than a
+    /// second means that it hangs.
+    pub fn slowest_worker(&self) -> (usize, Duration) {
+        self.control.slowest_worker()
     }
 
     /// Stops accepting, closes each connection after its next answer, and waits until none is

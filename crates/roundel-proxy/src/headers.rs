@@ -3,29 +3,76 @@
 use std::net::IpAddr;
 
 use ipnet::IpNet;
-use roundel_http1::{Edits, Fields, Known, Version};
+use roundel_http1::{Edits, Fields, Known, Lines, Version};
 
 use crate::config::Marks;
 
 mod chain;
 mod forwarded;
 pub(crate) mod identity;
+pub(crate) mod rules;
 
 /// What the forwarding fields say about the client's side of a request.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Client<'a> {
     /// The peer's address.
     pub(crate) address: IpAddr,
-    /// The same as text.
-    pub(crate) ip: &'a str,
-    /// The port it connected to, as text.
-    pub(crate) port: &'a str,
+    /// What [`forwarding_lines`] made of its connection.
+    pub(crate) lines: &'a Lines,
+    /// The port it connected to.
+    pub(crate) port: u16,
     /// `http` or `https`.
     pub(crate) proto: &'a str,
     /// Whether what it says about others is believed.
     pub(crate) trusted: bool,
-    pub(crate) version: Version,
     pub(crate) host: &'a [u8],
+}
+
+impl<'a> Client<'a> {
+    /// The peer's address as text.
+    fn ip(&self) -> &'a [u8] {
+        self.lines.iter().next().map_or(b"", |(_, value)| value)
+    }
+}
+
+/// The forwarding fields that are the same for every request of a connection.
+///
+/// Shape: X-Forwarded-For first.
+pub(crate) fn forwarding_lines(peer: IpAddr, proto: &str, port: u16) -> Lines {
+    let mut lines = Lines::new();
+    for (known, value) in [
+        (Known::XForwardedFor, peer.to_string()),
+        (Known::XForwardedProto, proto.to_owned()),
+        (Known::XForwardedPort, port.to_string()),
+    ] {
+        lines.push_known(known, &[value.as_bytes()]);
+    }
+    lines.shrink();
+    lines
+}
+
+/// Via by the version in which a request came.
+pub(crate) struct Via([Lines; 3]);
+
+impl Via {
+    /// Prepares the fields; none if it is not to be told.
+    pub(crate) fn new(told: bool) -> Self {
+        Self(["1.0 roundel", "1.1 roundel", "2.0 roundel"].map(|value| {
+            let mut lines = Lines::new();
+            if told {
+                lines.push_known(Known::Via, &[value.as_bytes()]);
+            }
+            lines
+        }))
+    }
+
+    pub(crate) fn line(&self, version: Version) -> &Lines {
+        &self.0[match version {
+            Version::Http10 => 0,
+            Version::Http11 => 1,
+            Version::Http2 => 2,
+        }]
+    }
 }
 
 /// Whether `peer` is one of the trusted proxies.
@@ -33,54 +80,65 @@ pub(crate) fn is_trusted(peer: IpAddr, trusted: &[IpNet]) -> bool {
     trusted.iter().any(|net| net.contains(&peer))
 }
 
-/// Edits a request's forwarding fields and, if `via`, adds Via. `trusted` are the networks of
-/// proxies that are believed.
+/// The client's address: the peer's, or if that is a trusted proxy, whom it names.
+///
+/// Shape: from the right, the first address that is not a trusted proxy's; the peer's where the
+/// proxies name none.
+pub(crate) fn client_address(fields: Fields<'_>, peer: IpAddr, trusted: &[IpNet]) -> IpAddr {
+    match is_trusted(peer, trusted) {
+        true => chain::client(fields, trusted).unwrap_or(peer),
+        false => peer,
+    }
+}
+
+/// Whether a trusted proxy says that its client came by HTTPS.
+pub(crate) fn is_https(fields: Fields<'_>) -> bool {
+    match fields.first(Known::XForwardedProto) {
+        Some(scheme) => scheme.trim_ascii().eq_ignore_ascii_case(b"https"),
+        None => fields.has(Known::Forwarded) && chain::is_https(fields),
+    }
+}
+
+/// Edits a request's forwarding fields. `trusted` are the networks of proxies that are believed.
 ///
 /// An untrusted client's words are dropped and replaced by what the connection shows. A trusted
 /// proxy's are kept, its own address is appended, and what it did not say is filled in.
-/// Source: RFC 9110 7.6.3 (Via), RFC 7239 (Forwarded); the X- fields are custom.
+/// Source: RFC 7239 (Forwarded); the X- fields are custom.
 pub(crate) fn forward(
     fields: Fields<'_>,
     client: Client<'_>,
     marks: Marks,
     trusted: &[IpNet],
-    via: bool,
     edits: &mut Edits,
 ) {
     match client.trusted {
         true => chain::extend(fields, client, marks, trusted, edits),
         false => replace(fields, client, marks, edits),
     }
-    if via {
-        let received: &[u8] = match client.version {
-            Version::Http10 => b"1.0 roundel",
-            Version::Http11 => b"1.1 roundel",
-            Version::Http2 => b"2.0 roundel",
-        };
-        edits.append_known(Known::Via, &[received]);
-    }
 }
 
 /// Drops what an untrusted client said and tells what the connection shows.
 fn replace(fields: Fields<'_>, client: Client<'_>, marks: Marks, edits: &mut Edits) {
-    for (known, value) in [
-        (Known::XForwardedFor, client.ip.as_bytes()),
-        (Known::XForwardedProto, client.proto.as_bytes()),
-        (Known::XForwardedPort, client.port.as_bytes()),
-        (Known::XForwardedHost, client.host),
-    ] {
-        if fields.has(known) {
+    const SAID: [Known; 6] = [
+        Known::XForwardedFor,
+        Known::XForwardedProto,
+        Known::XForwardedPort,
+        Known::XForwardedHost,
+        Known::XRealIp,
+        Known::Forwarded,
+    ];
+    if fields.has_any(&SAID) {
+        for known in SAID {
             edits.remove_all(fields, known);
         }
-        if !value.is_empty() {
-            edits.append_known(known, &[value]);
-        }
+    }
+    edits.append_lines(client.lines);
+    if !client.host.is_empty() {
+        edits.append_known(Known::XForwardedHost, &[client.host]);
     }
     if marks.real_ip || fields.has(Known::XRealIp) {
-        edits.remove_all(fields, Known::XRealIp);
-        edits.append_known(Known::XRealIp, &[client.ip.as_bytes()]);
+        edits.append_known(Known::XRealIp, &[client.ip()]);
     }
-    edits.remove_all(fields, Known::Forwarded);
     if marks.forwarded {
         let own = forwarded::write_element(client.address, client.proto, client.host);
         edits.append_known(Known::Forwarded, &[&own]);
@@ -90,14 +148,11 @@ fn replace(fields: Fields<'_>, client: Client<'_>, marks: Marks, edits: &mut Edi
 /// Appends the peer to a trusted proxy's X-Forwarded-For: to its last line, else alone.
 fn forwarded_for(fields: Fields<'_>, client: Client<'_>, edits: &mut Edits) {
     if !fields.has(Known::XForwardedFor) {
-        return edits.append_known(Known::XForwardedFor, &[client.ip.as_bytes()]);
+        return edits.append_known(Known::XForwardedFor, &[client.ip()]);
     }
     if let Some(last) = fields.all(Known::XForwardedFor).last() {
         let separator: &[u8] = if last.value.is_empty() { b"" } else { b", " };
-        edits.replace(
-            last.index,
-            &[last.value, separator, client.ip.as_bytes()].concat(),
-        );
+        edits.replace(last.index, &[last.value, separator, client.ip()].concat());
     }
 }
 
@@ -141,18 +196,18 @@ mod tests {
         let text = format!("GET / HTTP/1.1\r\nHost: h\r\n{lines}\r\n");
         head.block.put(text.as_bytes());
         assert_eq!(head.parse(&Limits::default()), Ok(Progress::Complete));
+        let address = IpAddr::from([10, 0, 0, 1]);
         let client = Client {
-            address: IpAddr::from([10, 0, 0, 1]),
-            ip: "10.0.0.1",
-            port: "80",
+            address,
+            lines: &forwarding_lines(address, "http", 80),
+            port: 80,
             proto: "http",
             trusted,
-            version: Version::Http11,
             host: b"h",
         };
         let nets = ["10.0.0.0/8".parse().unwrap()];
         let mut edits = Edits::new();
-        forward(head.fields(), client, marks, &nets, false, &mut edits);
+        forward(head.fields(), client, marks, &nets, &mut edits);
         let shown = |(name, value): (&[u8], &[u8])| {
             let name = String::from_utf8_lossy(name).to_ascii_lowercase();
             format!("{name}: {}", String::from_utf8_lossy(value))

@@ -7,11 +7,16 @@ use roundel_http1::{Known, RequestHead, cookie};
 
 use crate::config::HashOn;
 
-/// The hash of the key that `on` names; `None` when the request has none.
-pub(crate) fn hash(on: &HashOn, head: &RequestHead, peer: IpAddr) -> Option<u64> {
+/// The hash of the key that `on` names; `None` when the request has none. `client` is the
+/// address of the client as seen through trusted proxies.
+pub(crate) fn hash(
+    on: &HashOn,
+    head: &RequestHead,
+    client: impl FnOnce() -> IpAddr,
+) -> Option<u64> {
     let fields = head.fields();
     match on {
-        HashOn::Source => Some(match peer.to_canonical() {
+        HashOn::Source => Some(match client().to_canonical() {
             IpAddr::V4(ip) => hash_key(&ip.octets()),
             IpAddr::V6(ip) => hash_key(&ip.octets()),
         }),

@@ -12,7 +12,7 @@
 //! - A connection, on either side, is used again only if request and answer both ended exactly
 //!   where their framing said.
 //! - Memory per connection is bounded: a fixed number of blocks while a request lives, none
-//!   while idle.
+//!   while idle. A pipe is held only while there is something in it.
 
 mod accept;
 mod answer;
@@ -34,12 +34,18 @@ mod headers;
 mod key;
 mod listener;
 mod log;
+mod pages;
 mod pool;
+mod proxied;
+mod rate;
 mod retry;
+mod room;
 mod route;
 mod rules;
 mod shared;
+mod shortage;
 mod sides;
+mod splice;
 mod sticky;
 mod story;
 mod term;
@@ -49,9 +55,14 @@ mod worker;
 
 pub use config::{
     Backend, ClientTimeouts, Config, Frontend, HashOn, Limits, Listen, Marks, Route, Routes,
-    ServerTimeouts, Sticky,
+    SendProxy, ServerTimeouts, Sticky, Target,
 };
 pub use counters::{FrontendCounters, METHODS, RequestError};
 pub use error::StartError;
-pub use handle::{FrontendStatus, Proxy, start, start_held};
+pub use handle::{FrontendStatus, PipeStatus, Proxy, start, start_held};
+pub use headers::rules::{HeaderRule, HeaderRules, Place, Template};
 pub use log::{AccessLog, LogFormat};
+pub use pages::{ErrorPages, Page};
+pub use rate::{Limiter, RateLimit};
+pub use roundel_http1::proxy_protocol::Version as ProxyVersion;
+pub use route::redirect::{NewPath, Redirect};

@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 use std::sync::Arc;
 
 use rustix::io::Errno;
-use socket2::{Domain, Protocol, SockRef, Socket, Type};
+use socket2::{Domain, Protocol, SockFilter, SockRef, Socket, Type};
 
 use crate::StartError;
 
@@ -130,6 +130,24 @@ fn socket(address: SocketAddr) -> io::Result<Socket> {
     Ok(socket)
 }
 
+/// Has the kernel drop whoever begins to connect; who has begun may finish.
+///
+/// A listener that closes resets those who wait in its queue and those in the middle of a
+/// handshake. So a filter lets nobody begin, until the queue was emptied for the last time.
+/// Source: Linux hands a socket's filter the TCP header; byte 13 holds the flags (RFC 9293 3.1).
+pub(crate) fn close_door(listener: &TcpListener) -> io::Result<()> {
+    const SYN: u32 = 0x02;
+    const SYN_ACK: u32 = 0x12;
+    let program = [
+        SockFilter::new(0x30, 0, 0, 13),      // load the byte of flags
+        SockFilter::new(0x54, 0, 0, SYN_ACK), // keep two of them
+        SockFilter::new(0x15, 0, 1, SYN),     // SYN alone?
+        SockFilter::new(0x06, 0, 0, 0),       // drop it
+        SockFilter::new(0x06, 0, 0, u32::MAX),
+    ];
+    SockRef::from(listener).attach_filter(&program)
+}
+
 /// Shows an IPv4 peer of a dual-stack socket as IPv4.
 pub(crate) fn canonical(address: SocketAddr) -> SocketAddr {
     SocketAddr::new(address.ip().to_canonical(), address.port())
@@ -151,6 +169,19 @@ mod tests {
         let (local, _all) = bind_all("127.0.0.1:0".parse().unwrap(), 2).unwrap();
         let error = bind_all(local, 2).unwrap_err();
         assert!(error.to_string().contains("taken"), "{error}");
+    }
+
+    #[test]
+    fn behind_a_closed_door_those_inside_are_accepted() {
+        let (local, all) = bind_all("127.0.0.1:0".parse().unwrap(), 1).unwrap();
+        let short = std::time::Duration::from_millis(50);
+        let _inside = std::net::TcpStream::connect(local).unwrap();
+        close_door(&all[0]).unwrap();
+        let outside = std::net::TcpStream::connect_timeout(&local, short);
+        assert_eq!(outside.unwrap_err().kind(), io::ErrorKind::TimedOut);
+        assert!(all[0].accept().is_ok());
+        let nobody = all[0].accept().unwrap_err();
+        assert_eq!(nobody.kind(), io::ErrorKind::WouldBlock);
     }
 
     #[test]

@@ -5,7 +5,6 @@
 //! lines counted; traffic never waits.
 
 use std::io::Write;
-use std::str::FromStr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::mpsc::{self, Receiver, SyncSender};
@@ -34,20 +33,6 @@ pub enum LogFormat {
     Combined,
     /// `key=value` pairs.
     Logfmt,
-}
-
-impl FromStr for LogFormat {
-    type Err = ();
-    fn from_str(text: &str) -> Result<Self, ()> {
-        Ok(match text {
-            "json" => Self::Json,
-            "haproxy" => Self::Haproxy,
-            "common" => Self::Common,
-            "combined" => Self::Combined,
-            "logfmt" => Self::Logfmt,
-            _ => return Err(()),
-        })
-    }
 }
 
 /// Where access lines go; clones lead to the same writer.

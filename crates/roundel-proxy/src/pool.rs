@@ -28,6 +28,9 @@ const FRESH: Duration = Duration::from_millis(1);
 /// can be sent twice is saved by a retry if the end came since; others are `careful`.
 const SEEN: Duration = Duration::from_millis(5);
 
+/// The owner of connections that serve any client.
+pub(crate) const ANYONE: u64 = 0;
+
 /// One worker's idle connections.
 pub(crate) struct Pool {
     worker: usize,
@@ -36,6 +39,8 @@ pub(crate) struct Pool {
 }
 
 struct Idle {
+    /// The client connection that alone may use it, or [`ANYONE`].
+    owner: u64,
     stream: TcpStream,
     address: SocketAddr,
     since: Instant,
@@ -51,28 +56,36 @@ impl Pool {
         }
     }
 
-    /// Takes the connection to `address` that was used last, if one is fit for use.
+    /// Takes the connection of this owner to `address` that was used last, if one is fit for use.
     ///
     /// With `careful` even one used a moment ago is looked at: for requests that cannot be
     /// sent twice.
     pub(crate) fn take(
         &self,
         key: PoolKey,
+        owner: u64,
         address: SocketAddr,
         now: Instant,
         careful: bool,
     ) -> Option<TcpStream> {
         if let Some(list) = self.idle.borrow_mut().get_mut(&key) {
-            while let Some(idle) = list.pop() {
+            while let Some(idle) = last_of(list, owner) {
                 let look = careful
                     || (now.saturating_duration_since(idle.since) >= FRESH
                         && self.shared.since_turn(self.worker, now) >= SEEN);
-                if idle.address == address && idle.until > now && is_quiet(&idle.stream, look) {
+                if idle.owner == owner
+                    && idle.address == address
+                    && idle.until > now
+                    && is_quiet(&idle.stream, look)
+                {
                     return Some(idle.stream);
                 }
             }
         }
-        self.take_spare(key, address, now)
+        match owner {
+            ANYONE => self.take_spare(key, address, now),
+            _ => None,
+        }
     }
 
     fn take_spare(&self, key: PoolKey, address: SocketAddr, now: Instant) -> Option<TcpStream> {
@@ -98,21 +111,40 @@ impl Pool {
     pub(crate) fn put(
         &self,
         key: PoolKey,
+        owner: u64,
         address: SocketAddr,
         stream: TcpStream,
         now: Instant,
         limit: Duration,
     ) {
-        if limit.is_zero() {
+        if limit.is_zero() || self.shared.is_short(now) {
             return;
         }
         let idle = Idle {
+            owner,
             stream,
             address,
             since: now,
             until: now + limit,
         };
         self.idle.borrow_mut().entry(key).or_default().push(idle);
+    }
+
+    /// Closes everything, so that others may have the descriptors.
+    pub(crate) fn shed(&self) {
+        self.idle.borrow_mut().clear();
+        let mut spares = self.spares();
+        let count: usize = spares.values().map(Vec::len).sum();
+        spares.clear();
+        let count = u32::try_from(count).unwrap_or(u32::MAX);
+        self.shared.spare_count.fetch_sub(count, Relaxed);
+    }
+
+    /// Closes the connections of an owner that is gone.
+    pub(crate) fn forget(&self, owner: u64) {
+        for list in self.idle.borrow_mut().values_mut() {
+            list.retain(|idle| idle.owner != owner);
+        }
     }
 
     /// Whether there is nothing to sweep, here or where any worker finds it.
@@ -131,13 +163,18 @@ impl Pool {
                 return false;
             }
             list.retain(|idle| idle.until > now);
+            if list.first().is_some_and(|idle| idle.owner != ANYONE) {
+                return true;
+            }
             // The oldest come first, for the last used is taken first.
             let rested = list
                 .iter()
                 .take_while(|idle| now.saturating_duration_since(idle.since) >= RESTED)
                 .count();
             for idle in list.drain(..rested.min(list.len().saturating_sub(OWN))) {
-                self.share(*key, idle);
+                if idle.owner == ANYONE {
+                    self.share(*key, idle);
+                }
             }
             !list.is_empty()
         });
@@ -176,6 +213,16 @@ impl Pool {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Takes the youngest connection of this owner. With [`ANYONE`] simply the youngest: those of
+/// owners stand in the same list only for a moment after a reload.
+fn last_of(list: &mut Vec<Idle>, owner: u64) -> Option<Idle> {
+    if owner == ANYONE {
+        return list.pop();
+    }
+    let at = list.iter().rposition(|idle| idle.owner == owner)?;
+    Some(list.remove(at))
 }
 
 /// Whether nothing has arrived, neither bytes nor an end. `look` asks the kernel even if the

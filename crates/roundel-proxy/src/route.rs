@@ -1,17 +1,52 @@
-//! Which backend answers a request.
+//! What answers a request: a backend, or a redirect.
 
-use crate::config::{Frontend, Route};
+use roundel_http1::RequestHead;
 
-/// The index of the backend that answers: 0 for the default, `i + 1` for route `i`.
+use crate::config::{Frontend, Route, Target};
+use redirect::Sent;
+
+pub(crate) mod redirect;
+
+/// Where a request goes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Way {
+    /// To the default backend (0) or that of the `i`-th route that has one (`i`, from 1).
+    Backend(usize),
+    /// Elsewhere: a status and the value of Location.
+    Redirect(u16, String),
+    /// Nowhere: its route redirects, and it does not say from which host.
+    NoHost,
+}
+
+/// Finds the first route that matches, and where it leads; the default backend where none does.
 ///
-/// Shape: the first route that matches wins. `host` is the Host value as sent, port included;
-/// `path` the target without its query.
-pub(crate) fn route(frontend: &Frontend, host: &[u8], path: &[u8]) -> usize {
-    frontend
-        .routes
-        .iter()
-        .position(|route| matches(route, host, path))
-        .map_or(0, |at| at + 1)
+/// Shape: `scheme` is asked for the scheme that the client used, by redirects only.
+pub(crate) fn route<'f>(
+    frontend: &'f Frontend,
+    head: &RequestHead,
+    scheme: impl Fn() -> &'static str,
+) -> (Option<&'f Route>, Way) {
+    let (host, path) = (head.host().unwrap_or_default(), head.path());
+    let mut backend = 0;
+    for route in &frontend.routes {
+        backend += usize::from(matches!(route.target, Target::Backend(_)));
+        if !matches(route, host, path) {
+            continue;
+        }
+        let way = match &route.target {
+            Target::Backend(_) => Way::Backend(backend),
+            Target::Redirect(redirect) => {
+                let prefix = route.path_prefix.as_deref().unwrap_or_default();
+                match redirect.send(head, scheme(), prefix) {
+                    Sent::To(location) => Way::Redirect(redirect.status, location),
+                    Sent::NoHost => Way::NoHost,
+                    Sent::Here => continue,
+                }
+            }
+        };
+        return (Some(route), way);
+    }
+    (None, Way::Backend(0))
 }
 
 fn matches(route: &Route, host: &[u8], path: &[u8]) -> bool {

@@ -7,21 +7,34 @@ use std::sync::Arc;
 use roundel_balance::{Current, View};
 use roundel_stats::PerWorker;
 
-use crate::FrontendCounters;
-use crate::config::{Backend, Frontend};
+use crate::config::{Backend, Frontend, Target};
+use crate::headers::Via;
+use crate::headers::rules::{HeaderRules, Place, Template};
+use crate::proxied::Complaints;
+use crate::room::Room;
 use crate::sticky::CookieText;
+use crate::{FrontendCounters, headers};
 
 /// One frontend of one worker; connections hold it and see new rules with their next request.
 pub(crate) struct FrontendSlot {
     rules: RefCell<Rc<Rules>>,
-    counters: Arc<PerWorker<FrontendCounters>>,
+    live: FrontendLive,
+    pub(crate) complaints: Complaints,
+}
+
+/// What outlives every change of a frontend's rules, shared by all workers.
+#[derive(Debug, Clone)]
+pub(crate) struct FrontendLive {
+    pub(crate) counters: Arc<PerWorker<FrontendCounters>>,
+    pub(crate) room: Arc<Room>,
 }
 
 impl FrontendSlot {
-    pub(crate) fn new(rules: Rules, counters: Arc<PerWorker<FrontendCounters>>) -> Self {
+    pub(crate) fn new(rules: Rules, live: FrontendLive) -> Self {
         Self {
             rules: RefCell::new(Rc::new(rules)),
-            counters,
+            live,
+            complaints: Complaints::default(),
         }
     }
 
@@ -35,7 +48,12 @@ impl FrontendSlot {
 
     /// The counters that `worker` writes.
     pub(crate) fn counters(&self, worker: usize) -> &FrontendCounters {
-        &self.counters[worker]
+        &self.live.counters[worker]
+    }
+
+    /// The places of its connections.
+    pub(crate) fn room(&self) -> &Arc<Room> {
+        &self.live.room
     }
 }
 
@@ -43,7 +61,10 @@ impl FrontendSlot {
 pub(crate) struct Rules {
     pub(crate) frontend: Arc<Frontend>,
     pub(crate) limits: roundel_http1::Limits,
-    /// The default backend, then one per route in their order.
+    pub(crate) via: Via,
+    /// Something asks for the identifier of a request.
+    pub(crate) wants_request_id: bool,
+    /// The default backend, then one per route that has one, in their order.
     pub(crate) backends: Vec<Rc<BackendSlot>>,
 }
 
@@ -51,16 +72,27 @@ pub(crate) struct Rules {
 pub(crate) struct BackendSlot {
     pub(crate) backend: Arc<Backend>,
     pub(crate) cookie: Option<CookieText>,
+    /// Some server gets a header of the PROXY protocol.
+    pub(crate) sends_proxy: bool,
+    /// What changes in requests: the frontend's rules, then the backend's.
+    pub(crate) request_headers: HeaderRules,
+    /// What changes in answers: the backend's rules, then the frontend's.
+    pub(crate) response_headers: HeaderRules,
+    /// The Host that those for requests set.
+    pub(crate) host: Option<Box<[u8]>>,
     view: RefCell<View>,
 }
 
 impl Rules {
     pub(crate) fn new(frontend: Arc<Frontend>) -> Self {
-        let routes = frontend.routes.iter().map(|r| &r.backend);
+        let routes = frontend.routes.iter().filter_map(|r| match &r.target {
+            Target::Backend(backend) => Some(backend),
+            Target::Redirect(_) => None,
+        });
         let backends = std::iter::once(&frontend.default_backend)
             .chain(routes)
-            .map(|backend| Rc::new(BackendSlot::new(backend.clone())))
-            .collect();
+            .map(|backend| Rc::new(BackendSlot::new(backend.clone(), &frontend)))
+            .collect::<Vec<_>>();
         let limits = roundel_http1::Limits {
             head: frontend.limits.header_bytes,
             target: frontend.limits.uri_bytes,
@@ -70,7 +102,14 @@ impl Rules {
                 .min(roundel_http1::Limits::MOST_FIELDS),
             ..roundel_http1::Limits::default()
         };
+        let mut rules = backends
+            .iter()
+            .flat_map(|slot| slot.request_headers.iter().chain(&slot.response_headers));
+        let wants_id = |value: &Template| value.has(Place::RequestId);
         Self {
+            wants_request_id: frontend.marks.request_id
+                || rules.any(|rule| rule.value().is_some_and(wants_id)),
+            via: Via::new(frontend.via),
             frontend,
             limits,
             backends,
@@ -79,9 +118,14 @@ impl Rules {
 }
 
 impl BackendSlot {
-    fn new(backend: Arc<Backend>) -> Self {
+    fn new(backend: Arc<Backend>, frontend: &Frontend) -> Self {
+        let request_headers = [&frontend.request_headers[..], &backend.request_headers].concat();
         Self {
+            host: headers::rules::host(&request_headers).map(|host| host.as_bytes().into()),
+            request_headers,
+            response_headers: [&backend.response_headers[..], &frontend.response_headers].concat(),
             view: RefCell::new(View::new(backend.balancer.clone())),
+            sends_proxy: backend.send_proxy.is_on(),
             cookie: backend.sticky.as_ref().map(CookieText::new),
             backend,
         }

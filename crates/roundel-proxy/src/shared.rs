@@ -9,10 +9,14 @@ use std::time::{Duration, Instant};
 use roundel_balance::Evidence;
 use roundel_model::Name;
 use roundel_stats::PerWorker;
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 
 use crate::config::Frontend;
-use crate::{AccessLog, FrontendCounters};
+use crate::room::{Places, Room};
+use crate::rules::FrontendLive;
+use crate::shortage::Descriptors;
+use crate::splice::Budget;
+use crate::{AccessLog, Config, PipeStatus};
 
 /// What a worker is told. Orders arrive in the order in which they were given.
 #[derive(Debug)]
@@ -20,7 +24,7 @@ pub(crate) enum Order {
     /// A frontend is there, or has new rules.
     Frontend {
         frontend: Arc<Frontend>,
-        counters: Arc<PerWorker<FrontendCounters>>,
+        live: FrontendLive,
     },
     /// No listener leads to this frontend any more.
     Forget(Name),
@@ -33,15 +37,18 @@ pub(crate) enum Order {
     },
     /// Connections of this listener belong to another frontend, or come in another way.
     Move { id: u64, frontend: Name, door: Door },
-    /// Accept what waits on this listener, then close it.
-    Close { id: u64 },
+    /// Accept what waits on this listener, then close it. Nobody else has it if it is `own`.
+    Close { id: u64, own: bool },
     /// Another worker holds clearly more connections and gives this one away.
     Take {
         frontend: Name,
         door: Door,
         stream: TcpStream,
         peer: SocketAddr,
+        places: Places,
     },
+    /// Be between two turns, and let go of this: nothing picked before is uncounted then.
+    Pass { _done: mpsc::Sender<()> },
     /// Accept nothing more; end each connection after its next answer.
     Drain { close_idle_at: Instant },
     /// End the thread.
@@ -51,9 +58,10 @@ pub(crate) enum Order {
 /// What a connection knows of the listener through which it came.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Door {
-    pub(crate) port: u16,
     /// HTTP/2 by prior knowledge is answered.
     pub(crate) h2c: bool,
+    /// Each connection begins with a header of the PROXY protocol.
+    pub(crate) proxy_protocol: bool,
 }
 
 /// One idle upstream connection that any worker may take.
@@ -74,8 +82,14 @@ pub(crate) struct WorkerCell {
     pub(crate) connections: AtomicU32,
     /// Requests being answered.
     pub(crate) in_flight: AtomicU32,
+    /// Pipes on loan.
+    pub(crate) pipes_used: AtomicU32,
+    /// Bytes that went through pipes.
+    pub(crate) spliced_bytes: AtomicU64,
     /// Microseconds since the start when the loop last looked at its sockets.
     turned: AtomicU64,
+    /// Microseconds since the start when its sweep ran last.
+    swept: AtomicU64,
 }
 
 /// Shared by the control side and all workers.
@@ -85,6 +99,16 @@ pub(crate) struct Shared {
     orders: Vec<mpsc::UnboundedSender<Order>>,
     pub(crate) evidence: mpsc::Sender<Evidence>,
     pub(crate) log: AccessLog,
+    /// The places of all client connections.
+    pub(crate) room: Arc<Room>,
+    /// Whoever waits for a place waits for this.
+    pub(crate) freed: Arc<Notify>,
+    /// How many descriptors there may be.
+    pub(crate) descriptors: Descriptors,
+    /// The pipes of all workers.
+    pub(crate) pipes: Budget,
+    /// Microseconds since the start until when descriptors count as short.
+    short_until: AtomicU64,
     /// Idle upstream connections beyond what each worker keeps for itself.
     pub(crate) spares: Mutex<HashMap<PoolKey, Vec<Spare>>>,
     /// How many `spares` holds, so that looking costs no lock while it is empty.
@@ -94,12 +118,19 @@ pub(crate) struct Shared {
 
 impl Shared {
     pub(crate) fn new(
-        workers: usize,
+        config: &Config,
         evidence: mpsc::Sender<Evidence>,
         log: AccessLog,
     ) -> (Self, Vec<mpsc::UnboundedReceiver<Order>>) {
+        let workers = config.workers();
         let (orders, receivers) = (0..workers).map(|_| mpsc::unbounded_channel()).unzip();
+        let freed = Arc::new(Notify::new());
         let shared = Self {
+            room: Arc::new(Room::new(freed.clone())),
+            freed,
+            descriptors: Descriptors::new(config.descriptors),
+            pipes: Budget::new(config.pipes),
+            short_until: AtomicU64::new(0),
             workers: PerWorker::new(workers),
             orders,
             evidence,
@@ -137,6 +168,29 @@ impl Shared {
             .sum(|cell| u64::from(cell.in_flight.load(Relaxed)))
     }
 
+    pub(crate) fn pipe_status(&self) -> PipeStatus {
+        let used = |cell: &WorkerCell| u64::from(cell.pipes_used.load(Relaxed));
+        let used = self.workers.sum(used);
+        PipeStatus {
+            most: self.pipes.most,
+            used,
+            free: self.pipes.open().saturating_sub(used),
+            bytes: self.workers.sum(|cell| cell.spliced_bytes.load(Relaxed)),
+        }
+    }
+
+    /// Notes that a connection to a server cannot be had for want of descriptors.
+    pub(crate) fn note_shortage(&self, now: Instant) {
+        let until = self.micros(now + Duration::from_secs(1));
+        self.short_until.store(until, Relaxed);
+    }
+
+    /// Whether somebody waits for a descriptor, so that none is to be kept for later.
+    pub(crate) fn is_short(&self, now: Instant) -> bool {
+        let until = self.short_until.load(Relaxed);
+        until > 0 && self.micros(now) < until
+    }
+
     /// Notes that a worker's loop looked at its sockets.
     pub(crate) fn turn(&self, worker: usize, now: Instant) {
         self.workers[worker].turned.store(self.micros(now), Relaxed);
@@ -148,15 +202,25 @@ impl Shared {
         Duration::from_micros(self.micros(now).saturating_sub(turned))
     }
 
+    /// Notes that a worker's sweep runs.
+    pub(crate) fn sweep(&self, worker: usize, now: Instant) {
+        self.workers[worker].swept.store(self.micros(now), Relaxed);
+    }
+
     fn micros(&self, now: Instant) -> u64 {
         now.saturating_duration_since(self.started).as_micros() as u64
     }
 
-    /// How long ago the slowest worker turned.
-    pub(crate) fn stalled_for(&self, now: Instant) -> Duration {
-        (0..self.orders.len())
-            .map(|worker| self.since_turn(worker, now))
-            .max()
+    /// The worker whose sweep ran the longest ago, and how long ago that was.
+    ///
+    /// One that is busy without a pause still sweeps, although its loop never rests.
+    pub(crate) fn slowest_worker(&self, now: Instant) -> (usize, Duration) {
+        let now = self.micros(now);
+        let since = |cell: &WorkerCell| now.saturating_sub(cell.swept.load(Relaxed));
+        let workers = self.workers.iter().enumerate();
+        workers
+            .map(|(worker, cell)| (worker, Duration::from_micros(since(cell))))
+            .max_by_key(|(_, since)| *since)
             .unwrap_or_default()
     }
 
@@ -184,11 +248,26 @@ mod tests {
 
     fn shared(connections: &[u32]) -> Shared {
         let (evidence, _) = mpsc::channel(1);
-        let (shared, _) = Shared::new(connections.len(), evidence, AccessLog::off());
+        let config = Config {
+            threads: connections.len(),
+            ..Config::default()
+        };
+        let (shared, _) = Shared::new(&config, evidence, AccessLog::off());
         for (cell, n) in shared.workers.iter().zip(connections) {
             cell.connections.store(*n, Relaxed);
         }
         shared
+    }
+
+    #[test]
+    fn the_worker_that_stands_still_is_named() {
+        let shared = shared(&[0, 0, 0]);
+        let later = Instant::now() + Duration::from_secs(5);
+        shared.sweep(0, later);
+        shared.sweep(2, later);
+        let (worker, since) = shared.slowest_worker(later);
+        assert_eq!(worker, 1);
+        assert!(since >= Duration::from_secs(5));
     }
 
     #[test]

@@ -4,9 +4,16 @@
 //! server, an answer's the other way, through the same relay.
 
 use std::io;
+use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
 use roundel_http1::{Edits, Reason, RequestHead, ResponseHead, Trailers};
+use tokio::net::TcpStream;
+
+use crate::splice::{Pipe, Pipes, WORTH};
+
+/// Bytes that a relay moves at once at most; then it is the turn of the worker's other tasks.
+const TURN: u64 = 1 << 20;
 
 /// Where a body comes from.
 pub(crate) trait Source {
@@ -22,6 +29,14 @@ pub(crate) trait Source {
 
     /// The trailers, once the body has ended.
     fn trailers(&self) -> Option<&Trailers>;
+
+    /// The socket, and how many bytes of the body may be taken from it without a look at them.
+    fn unseen(&self) -> Option<(&TcpStream, u64)> {
+        None
+    }
+
+    /// Says that `n` bytes of [`Self::unseen`] were taken.
+    fn took(&mut self, _n: usize) {}
 }
 
 /// Where a body goes. What is pushed may wait in a bounded buffer until it is flushed.
@@ -34,6 +49,19 @@ pub(crate) trait Sink {
 
     /// Whether the body was ended.
     fn is_finished(&self) -> bool;
+
+    /// How many bytes of the body may come in pipes.
+    fn room(&self) -> u64 {
+        0
+    }
+
+    /// Takes what is in a pipe, at most [`Self::room`]; everything before has been flushed.
+    fn push_pipe(&mut self, _pipe: Pipe) {}
+
+    /// Bytes that wait in a pipe.
+    fn held(&self) -> u64 {
+        0
+    }
 
     /// Hands everything that was pushed to the peer's connection.
     fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
@@ -52,12 +80,24 @@ pub(crate) trait Downstream: Source + Sink {
     /// `last` says that nothing may follow this exchange on its connection.
     fn commit(&mut self, head: &ResponseHead, edits: &Edits, last: bool);
 
-    /// Ready when the client is gone, so that nobody waits for the answer. A client that has
-    /// only finished sending is not gone.
-    fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<()>;
+    /// Looks whether the client still waits for its answer.
+    fn poll_presence(&mut self, cx: &mut Context<'_>) -> Presence;
 
     /// Breaks the answer off so that it cannot look whole.
     fn abort(&mut self);
+}
+
+/// What is known of a client that waits for its answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Presence {
+    /// It is there; the task is woken when that changes.
+    There,
+    /// It is there, and has sent so much ahead that nothing tells when it leaves.
+    Unheard,
+    /// It has ended its side. Most wait for the answer all the same; nothing tells when it leaves.
+    Finished,
+    /// It is gone.
+    Gone,
 }
 
 /// Why a body cannot be read to its end.
@@ -65,7 +105,7 @@ pub(crate) trait Downstream: Source + Sink {
 pub(crate) enum SourceError {
     /// The peer closed or reset the connection too early.
     Gone,
-    /// The coding of the body is broken.
+    /// The coding of the body is broken, or the body is larger than allowed.
     Malformed(Reason),
 }
 
@@ -89,16 +129,21 @@ pub(crate) enum Waits {
 
 /// What a relay has done so far.
 #[derive(Debug)]
-pub(crate) struct Relay {
+pub(crate) struct Relay<'p> {
+    pipes: &'p Rc<Pipes>,
+    /// The body goes through pipes.
+    splices: bool,
     /// Body bytes moved.
     pub(crate) moved: u64,
     /// Whom it waited for when it was polled last.
     pub(crate) waits: Waits,
 }
 
-impl Relay {
-    pub(crate) fn new() -> Self {
+impl<'p> Relay<'p> {
+    pub(crate) fn new(pipes: &'p Rc<Pipes>) -> Self {
         Self {
+            pipes,
+            splices: false,
             moved: 0,
             waits: Waits::ForSource,
         }
@@ -116,7 +161,15 @@ impl Relay {
         if sink.is_finished() {
             return self.poll_flush(sink, cx);
         }
+        let start = self.moved;
         loop {
+            if self.moved - start > TURN {
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+            if ready!(self.poll_splice(source, sink, cx))? {
+                continue;
+            }
             match source.poll_data(cx) {
                 Poll::Ready(Ok(true)) => {
                     self.waits = Waits::ForSink;
@@ -142,6 +195,41 @@ impl Relay {
                 }
             }
         }
+    }
+
+    /// Moves some of a body that nobody has to look at; ready with false when it is to be copied.
+    ///
+    /// What remains of a body that began to go this way goes this way, however little it is.
+    fn poll_splice(
+        &mut self,
+        source: &mut impl Source,
+        sink: &mut impl Sink,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<bool, RelayError>> {
+        let least = if self.splices { 1 } else { WORTH };
+        let Some((socket, unseen)) = source.unseen() else {
+            return Poll::Ready(Ok(false));
+        };
+        let most = unseen.min(sink.room());
+        if most < least {
+            return Poll::Ready(Ok(false));
+        }
+        ready!(self.poll_flush(sink, cx))?;
+        let Some(mut pipe) = self.pipes.take() else {
+            return Poll::Ready(Ok(false));
+        };
+        self.waits = Waits::ForSource;
+        let filled = ready!(pipe.poll_fill(socket, most, cx));
+        let filled = filled.map_err(|_| RelayError::Source(SourceError::Gone))?;
+        // The end is left to the source to judge.
+        let Some(n @ 1..) = filled else {
+            return Poll::Ready(Ok(false));
+        };
+        source.took(n);
+        sink.push_pipe(pipe);
+        self.splices = true;
+        self.moved += n as u64;
+        Poll::Ready(Ok(true))
     }
 
     fn poll_flush(

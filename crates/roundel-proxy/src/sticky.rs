@@ -1,15 +1,13 @@
 //! The sticky cookie in heads: found, hidden from servers, set for clients.
 
+use memchr::memmem::Finder;
 use roundel_http1::{Edits, Fields, Known, cookie};
 
 use crate::config::Sticky;
 
-/// The longest Cookie value from which pairs are cut without asking the allocator.
-const USUAL: usize = 512;
-
 /// The fixed parts of the cookie, rendered once.
 pub(crate) struct CookieText {
-    name: Vec<u8>,
+    name: Finder<'static>,
     /// `NAME=`
     prefix: Vec<u8>,
     /// `; path=/; …`
@@ -33,44 +31,45 @@ impl CookieText {
         suffix += "; SameSite=";
         suffix += &sticky.same_site;
         Self {
-            name: sticky.cookie.clone().into_bytes(),
+            name: Finder::new(sticky.cookie.as_bytes()).into_owned(),
             prefix: format!("{}=", sticky.cookie).into_bytes(),
             suffix: suffix.into_bytes(),
         }
     }
 }
 
-/// Visits the values of every pair with the sticky name, over all Cookie lines, until one is taken.
+/// Cuts every pair with the sticky name out of a request, and shows `take` their values, over all
+/// Cookie lines, until one is taken. A line left empty goes whole.
 ///
 /// Shape: names match exactly, with case; values are as sent, quotes included.
-pub(crate) fn find<T>(
+pub(crate) fn cut<T>(
     fields: Fields<'_>,
     text: &CookieText,
+    edits: &mut Edits,
     mut take: impl FnMut(&[u8]) -> Option<T>,
 ) -> Option<T> {
-    fields
-        .all(Known::Cookie)
-        .flat_map(|line| cookie::pairs(line.value))
-        .filter(|(name, _)| *name == text.name)
-        .find_map(|(_, value)| take(value))
-}
-
-/// Cuts every pair with the sticky name out of a request; a line left empty goes whole.
-pub(crate) fn hide(fields: Fields<'_>, text: &CookieText, edits: &mut Edits) {
+    let mut taken = None;
     for line in fields.all(Known::Cookie) {
-        let mut rest = Vec::with_capacity(line.value.len().min(USUAL));
-        match cookie::remove(line.value, &text.name, &mut rest) {
-            0 => {}
-            _ if rest.is_empty() => edits.remove(line.index),
-            _ => edits.replace(line.index, &rest),
+        // Most lines of a jar that does not hold it are done with after this.
+        if text.name.find(line.value).is_none() {
+            continue;
         }
+        edits.rewrite(line.index, |out| {
+            let seen = |value: &[u8]| {
+                if taken.is_none() {
+                    taken = take(value);
+                }
+            };
+            cookie::remove(line.value, text.name.needle(), out, seen) > 0
+        });
     }
+    taken
 }
 
 /// Removes a cookie of the sticky name that the server sets itself.
 pub(crate) fn remove_set_cookie(fields: Fields<'_>, text: &CookieText, edits: &mut Edits) {
     for line in fields.all(Known::SetCookie) {
-        if cookie::set_cookie_name(line.value) == text.name {
+        if cookie::set_cookie_name(line.value) == text.name.needle() {
             edits.remove(line.index);
         }
     }
@@ -87,11 +86,15 @@ pub(crate) fn set(fields: Fields<'_>, text: &CookieText, value: &str, edits: &mu
 
 /// Replaces `public` and `s-maxage` by `private`; an answer that says nothing gets `private`.
 ///
-/// One that is already `private`, `no-store` or `no-cache` stays as it is.
+/// One that is already `private`, `no-store` or `no-cache` stays as it is. Lines that a header
+/// rule has replaced say nothing here; `private` beside theirs is what caches obey.
 fn keep_private(fields: Fields<'_>, edits: &mut Edits) {
     let mut said = false;
     let mut guarded = false;
     for line in fields.all(Known::CacheControl) {
+        if edits.is_touched(line.index) {
+            continue;
+        }
         said = true;
         for directive in directives(line.value) {
             let name = directive_name(directive);
@@ -107,7 +110,7 @@ fn keep_private(fields: Fields<'_>, edits: &mut Edits) {
     for line in fields.all(Known::CacheControl) {
         let kept: Vec<&[u8]> = directives(line.value).filter(|d| !is_shared(d)).collect();
         let cut = kept.len() < directives(line.value).count();
-        if guarded && !cut {
+        if edits.is_touched(line.index) || (guarded && !cut) {
             continue;
         }
         let mut value = kept.join(&b", "[..]);

@@ -6,7 +6,7 @@ use roundel_balance::{Pick, StickyVerdict};
 use roundel_http1::{Known, RequestHead};
 
 use crate::connection::Peer;
-use crate::counters::method_index;
+use crate::counters::{RequestError, method_index};
 use crate::headers::identity;
 use crate::log::Record;
 use crate::rules::{BackendSlot, Rules};
@@ -28,6 +28,8 @@ pub(crate) struct Story {
     pub(crate) connected_at: Option<Instant>,
     /// The head of the answer was there.
     pub(crate) answered_at: Option<Instant>,
+    /// It was over; told by whoever knows it without reading the clock.
+    pub(crate) ended_at: Option<Instant>,
     pub(crate) status: u16,
     pub(crate) term: Term,
     pub(crate) phase: Phase,
@@ -42,7 +44,7 @@ pub(crate) struct Story {
     pub(crate) request_bytes: u64,
     pub(crate) response_bytes: u64,
     pub(crate) set_version: u64,
-    /// What X-Request-ID says on both sides, where it is switched on.
+    /// The identifier of the request, where something asks for it.
     pub(crate) request_id: Option<Box<str>>,
     /// The trace that was begun here.
     pub(crate) trace_id: Option<Box<str>>,
@@ -57,6 +59,7 @@ impl Story {
             connect: None,
             connected_at: None,
             answered_at: None,
+            ended_at: None,
             status: 0,
             term: Term::Ok,
             phase: Phase::Request,
@@ -116,14 +119,16 @@ pub(crate) fn conclude(
     head: &RequestHead,
     story: &Story,
 ) {
-    let now = scene.worker.clock().now();
+    let ended_at = story.ended_at;
+    let now = ended_at.unwrap_or_else(|| scene.worker.clock().now());
     let total = now.saturating_duration_since(story.started);
+    let first = story.first();
     count_frontend(scene, head, story, total);
     if let Some(slot) = slot {
-        count_backend(scene, slot, story, total);
+        count_backend(scene, slot, story, first, total);
     }
     if let Some(pick) = pick {
-        count_server(scene, pick, story, total);
+        count_server(scene, pick, story, first, total);
     }
     if scene.worker.log.borrow().is_on() {
         write_line(scene, slot, pick, head, story, total);
@@ -139,16 +144,27 @@ fn count_frontend(scene: Scene<'_>, head: &RequestHead, story: &Story, total: Du
     if story.intercepted {
         counters.intercepted.add(1);
     }
+    match story.term {
+        Term::RateLimited => counters.denied.add(1),
+        Term::TooLarge => counters.request_error(RequestError::TooLarge),
+        _ => {}
+    }
 }
 
-fn count_backend(scene: Scene<'_>, slot: &BackendSlot, story: &Story, total: Duration) {
+fn count_backend(
+    scene: Scene<'_>,
+    slot: &BackendSlot,
+    story: &Story,
+    first: Option<Duration>,
+    total: Duration,
+) {
     let counters = &slot.backend.balancer.counters()[scene.worker.index];
     counters.bytes_in.add(story.request_bytes);
     counters.bytes_out.add(story.response_bytes);
     counters.responses[class(story.status)].add(1);
     counters.sticky[story.sticky].add(1);
     counters.total.record_us(micros(total));
-    if let Some(first) = story.first() {
+    if let Some(first) = first {
         counters.response.record_us(micros(first));
     }
     if let Some(connect) = story.connect.filter(|c| !c.is_zero()) {
@@ -156,28 +172,36 @@ fn count_backend(scene: Scene<'_>, slot: &BackendSlot, story: &Story, total: Dur
     }
     match story.term {
         Term::NoServer => counters.no_server.add(1),
-        Term::ClientAbort | Term::ClientTimeout => counters.client_aborts.add(1),
+        term if term.is_client_abort() => counters.client_aborts.add(1),
         _ => {}
     }
 }
 
-fn count_server(scene: Scene<'_>, pick: &Pick, story: &Story, total: Duration) {
+fn count_server(
+    scene: Scene<'_>,
+    pick: &Pick,
+    story: &Story,
+    first: Option<Duration>,
+    total: Duration,
+) {
     let counters = pick.counters();
     counters.bytes_in.add(story.request_bytes);
     counters.bytes_out.add(story.response_bytes);
     match story.term {
-        Term::ClientAbort | Term::ClientTimeout => counters.client_aborts.add(1),
+        term if term.is_client_abort() => counters.client_aborts.add(1),
         Term::ServerAbort => {
             counters.server_aborts.add(1);
             counters.response_errors.add(1);
         }
-        Term::ServerTimeout | Term::BadResponse => counters.response_errors.add(1),
+        Term::FirstByteTimeout | Term::ResponseIdleTimeout | Term::BadResponse => {
+            counters.response_errors.add(1)
+        }
         _ => {}
     }
     let Some(answered_at) = story.answered_at else {
         return;
     };
-    let first = story.first().unwrap_or_default();
+    let first = first.unwrap_or_default();
     counters.responses[class(story.status)].add(1);
     counters.timed.add(1);
     counters.queue_us.add(micros(story.queue));
@@ -237,7 +261,10 @@ fn write_line(
         retries: story.retries,
         redispatched: story.redispatched,
         sticky: StickyVerdict::LABELS[story.sticky],
-        sticky_letters: story.sticky_letters(),
+        sticky_letters: match slot {
+            Some(slot) if slot.cookie.is_some() => story.sticky_letters(),
+            _ => *b"--",
+        },
         term: story.term,
         phase: story.phase,
         connections: (open, pick.map_or(0, |p| u64::from(p.server().in_flight()))),

@@ -7,12 +7,22 @@ pub(crate) enum Term {
     Ok,
     /// The request broke the grammar, was too large or asked for what is not offered.
     BadRequest,
+    /// The request's body was larger than allowed.
+    TooLarge,
+    /// The client asked more often than it may.
+    RateLimited,
+    /// A route sent the client elsewhere.
+    Redirected,
     /// The client took too long to send its request head.
     RequestTimeout,
     /// The client left.
     ClientAbort,
-    /// The client neither sent nor took a byte for too long.
+    /// The client took too long between two pieces of its request's body.
+    BodyTimeout,
+    /// The client took no byte of its answer for too long.
     ClientTimeout,
+    /// Nothing moved in an upgraded connection for too long.
+    TunnelTimeout,
     /// No server was usable.
     NoServer,
     /// Every server was full for too long.
@@ -21,12 +31,18 @@ pub(crate) enum Term {
     QueueFull,
     /// No server took the connection.
     ConnectError,
+    /// Roundel's own descriptors ran out.
+    NoResources,
     /// Servers were slow to take the connection.
     ConnectTimeout,
     /// The server closed before its answer was whole.
     ServerAbort,
-    /// The server neither sent nor took a byte for too long.
-    ServerTimeout,
+    /// The server neither took a byte of the request nor began an answer for too long.
+    FirstByteTimeout,
+    /// The server paused for too long in its answer.
+    ResponseIdleTimeout,
+    /// The request as a whole took too long.
+    TotalTimeout,
     /// The server's answer broke the grammar.
     BadResponse,
 }
@@ -55,18 +71,34 @@ impl Term {
         match self {
             Self::Ok => "ok",
             Self::BadRequest => "bad_request",
+            Self::TooLarge => "too_large",
+            Self::RateLimited => "rate_limited",
+            Self::Redirected => "redirected",
             Self::RequestTimeout => "request_timeout",
             Self::ClientAbort => "client_abort",
+            Self::BodyTimeout => "body_timeout",
             Self::ClientTimeout => "client_timeout",
+            Self::TunnelTimeout => "tunnel_timeout",
             Self::NoServer => "no_server",
             Self::QueueTimeout => "queue_timeout",
             Self::QueueFull => "queue_full",
             Self::ConnectError => "connect_error",
+            Self::NoResources => "no_resources",
             Self::ConnectTimeout => "connect_timeout",
             Self::ServerAbort => "server_abort",
-            Self::ServerTimeout => "server_timeout",
+            Self::FirstByteTimeout => "first_byte_timeout",
+            Self::ResponseIdleTimeout => "response_idle_timeout",
+            Self::TotalTimeout => "total_timeout",
             Self::BadResponse => "bad_response",
         }
+    }
+
+    /// Whether it was the client's doing that an exchange ended early.
+    pub(crate) fn is_client_abort(self) -> bool {
+        matches!(
+            self,
+            Self::ClientAbort | Self::BodyTimeout | Self::ClientTimeout | Self::TunnelTimeout
+        )
     }
 
     /// The first two letters of HAProxy's termination state.
@@ -75,13 +107,22 @@ impl Term {
     pub(crate) fn letters(self, phase: Phase) -> [u8; 2] {
         let cause = match self {
             Self::Ok => return *b"--",
-            Self::BadRequest => return *b"PR",
+            Self::BadRequest | Self::RateLimited => return *b"PR",
+            Self::Redirected => return *b"LR",
             Self::NoServer | Self::QueueFull => return *b"SC",
-            Self::RequestTimeout | Self::ClientTimeout => b'c',
+            Self::RequestTimeout
+            | Self::BodyTimeout
+            | Self::ClientTimeout
+            | Self::TunnelTimeout => b'c',
             Self::ClientAbort => b'C',
             Self::ConnectError | Self::ServerAbort => b'S',
-            Self::QueueTimeout | Self::ConnectTimeout | Self::ServerTimeout => b's',
-            Self::BadResponse => b'P',
+            Self::QueueTimeout
+            | Self::ConnectTimeout
+            | Self::FirstByteTimeout
+            | Self::ResponseIdleTimeout
+            | Self::TotalTimeout => b's',
+            Self::BadResponse | Self::TooLarge => b'P',
+            Self::NoResources => b'R',
         };
         [cause, phase.letter()]
     }
@@ -111,12 +152,19 @@ mod tests {
         };
         check(Term::Ok, Phase::Last, b"--");
         check(Term::BadRequest, Phase::Request, b"PR");
+        check(Term::RateLimited, Phase::Request, b"PR");
+        check(Term::Redirected, Phase::Request, b"LR");
+        check(Term::TooLarge, Phase::Request, b"PR");
+        check(Term::TooLarge, Phase::Head, b"PH");
         check(Term::RequestTimeout, Phase::Request, b"cR");
         check(Term::NoServer, Phase::Connect, b"SC");
         check(Term::QueueTimeout, Phase::Queue, b"sQ");
         check(Term::ClientAbort, Phase::Queue, b"CQ");
         check(Term::ConnectTimeout, Phase::Connect, b"sC");
-        check(Term::ServerTimeout, Phase::Head, b"sH");
+        check(Term::BodyTimeout, Phase::Head, b"cH");
+        check(Term::FirstByteTimeout, Phase::Head, b"sH");
+        check(Term::ResponseIdleTimeout, Phase::Data, b"sD");
+        check(Term::TotalTimeout, Phase::Queue, b"sQ");
         check(Term::ServerAbort, Phase::Data, b"SD");
         check(Term::ClientAbort, Phase::Data, b"CD");
         check(Term::BadResponse, Phase::Head, b"PH");

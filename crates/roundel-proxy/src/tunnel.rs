@@ -17,6 +17,7 @@ use crate::connection::Connection;
 use crate::deadline::Deadline;
 use crate::exchange::Tunnelled;
 use crate::rules::BackendSlot;
+use crate::splice::{Pipe, Pipes};
 use crate::story::{Scene, Story, conclude};
 use crate::term::Term;
 use crate::upstream::H1Server;
@@ -42,7 +43,12 @@ impl Tunnel {
         story: Story,
         in_flight: InFlight,
     ) -> Self {
-        let Tunnelled { slot, server, pick } = tunnelled;
+        let Tunnelled {
+            slot,
+            server,
+            mut pick,
+        } = tunnelled;
+        pick.begin_tunnel();
         Self {
             slot,
             server,
@@ -55,12 +61,20 @@ impl Tunnel {
     }
 }
 
-/// One direction: a block between two sockets.
-#[derive(Debug, Default)]
-struct Direction {
+/// Bytes at once that make a pipe worth while; the small messages of most tunnels are not.
+const BULK: usize = BLOCK / 2;
+
+/// One direction: a block, or a pipe for what comes in bulk, between two sockets.
+#[derive(Debug)]
+struct Direction<'p> {
+    pipes: &'p Rc<Pipes>,
+    /// What was taken last and has not gone on yet.
+    pipe: Option<Pipe>,
+    /// As much came at once as is worth a pipe.
+    bulk: bool,
     ended: bool,
     closed: bool,
-    moved: u64,
+    taken: u64,
 }
 
 /// Moves bytes until both ends have closed, one breaks, or nothing moves for too long.
@@ -71,15 +85,19 @@ pub(crate) async fn run(connection: Connection, deadline: &Deadline, tunnel: Box
     let mut tunnel = *tunnel;
     let rules = peer.slot.rules();
     let limit = rules.frontend.timeouts.tunnel;
-    deadline.set(limit);
-    let (mut up, mut down) = (Direction::default(), Direction::default());
+    deadline.start(limit);
+    let pipes = &peer.worker.pipes;
+    let (mut up, mut down) = (Direction::new(pipes), Direction::new(pipes));
     let mut progress = 0;
     let term = poll_fn(|cx| {
         let server = &mut tunnel.server;
         // The 101 goes first; what the server sent behind it follows in the same order.
         let flushed = tunnel.writer.poll_flush(&mut stream, cx);
         if flushed.is_pending() {
-            return Poll::Pending;
+            return match deadline.poll_fired(cx) {
+                true => Poll::Ready(Term::TunnelTimeout),
+                false => Poll::Pending,
+            };
         }
         let sent = up.poll(&mut stream, &mut tunnel.head.block, &mut server.stream, cx);
         let got = down.poll(&mut server.stream, &mut server.head.block, &mut stream, cx);
@@ -91,20 +109,20 @@ pub(crate) async fn run(connection: Connection, deadline: &Deadline, tunnel: Box
             (_, Poll::Ready(Ok(())), Poll::Ready(Ok(()))) => return Poll::Ready(Term::Ok),
             _ => {}
         }
-        let moved = up.moved + down.moved;
+        let moved = up.moved() + down.moved();
         if moved != progress {
             progress = moved;
-            deadline.set(limit);
+            deadline.start(limit);
         }
         match deadline.poll_fired(cx) {
-            true => Poll::Ready(Term::ClientTimeout),
+            true => Poll::Ready(Term::TunnelTimeout),
             false => Poll::Pending,
         }
     })
     .await;
     tunnel.story.end(term);
-    tunnel.story.request_bytes += up.moved;
-    tunnel.story.response_bytes += down.moved;
+    tunnel.story.request_bytes += up.moved();
+    tunnel.story.response_bytes += down.moved();
     let scene = Scene {
         worker: &peer.worker,
         rules: &rules,
@@ -119,7 +137,24 @@ pub(crate) async fn run(connection: Connection, deadline: &Deadline, tunnel: Box
     );
 }
 
-impl Direction {
+impl<'p> Direction<'p> {
+    fn new(pipes: &'p Rc<Pipes>) -> Self {
+        Self {
+            pipes,
+            pipe: None,
+            bulk: false,
+            ended: false,
+            closed: false,
+            taken: 0,
+        }
+    }
+
+    /// Bytes that have gone on.
+    fn moved(&self) -> u64 {
+        let held = self.pipe.as_ref().map_or(0, Pipe::held);
+        self.taken - held as u64
+    }
+
     /// Moves what there is from one socket to the other; ready when it has ended on both.
     ///
     /// Errors: a socket broke; the term names neither side for sure, for a tunnel has no framing.
@@ -148,7 +183,11 @@ impl Direction {
                     return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
                 }
                 block.consume(n);
-                self.moved += n as u64;
+                self.taken += n as u64;
+            }
+            if let Some(pipe) = &mut self.pipe {
+                ready!(pipe.poll_drain(to, cx))?;
+                self.pipe = None;
             }
             if self.ended {
                 if !self.closed {
@@ -157,11 +196,20 @@ impl Direction {
                 }
                 return Poll::Ready(Ok(()));
             }
+            if self.bulk
+                && let Some(mut pipe) = self.pipes.take()
+                && let Some(n @ 1..) = ready!(pipe.poll_fill(from, u64::MAX, cx))?
+            {
+                self.bulk = n >= BULK;
+                self.taken += n as u64;
+                self.pipe = Some(pipe);
+                continue;
+            }
             // The block holds the head of its side, which is at most as large as the limit on heads.
             let limit = block.capacity().max(2 * BLOCK);
-            if ready!(poll_fill(from, block, limit, cx))? == 0 {
-                self.ended = true;
-            }
+            let n = ready!(poll_fill(from, block, limit, cx))?;
+            self.bulk = n >= BULK;
+            self.ended = n == 0;
         }
     }
 }

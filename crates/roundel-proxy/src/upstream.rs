@@ -3,14 +3,16 @@
 use std::io;
 use std::task::{Context, Poll, ready};
 
-use roundel_http1::{Framing, Limits, Method, Progress, Reason, ResponseHead, Trailers};
+use roundel_http1::{Limits, Method, Progress, Reason, ResponseHead, Trailers};
 use tokio::net::TcpStream;
 
 use crate::blocks::Blocks;
 use crate::body::{BodyReader, Writer, poll_fill};
 use crate::sides::{Sink, Source, SourceError};
+use crate::splice::Pipe;
 
 /// One attempt's connection to a server.
+#[derive(Debug)]
 pub(crate) struct H1Server {
     pub(crate) stream: TcpStream,
     pub(crate) head: Box<ResponseHead>,
@@ -20,8 +22,6 @@ pub(crate) struct H1Server {
     pub(crate) read: u64,
     /// The connection had carried a request before.
     pub(crate) reused: bool,
-    /// Bytes of the final head and what came with it, already counted in `read`.
-    limits: Limits,
 }
 
 /// Why no head of an answer can be read.
@@ -36,15 +36,14 @@ pub(crate) enum HeadError {
 }
 
 impl H1Server {
-    pub(crate) fn new(stream: TcpStream, reused: bool, blocks: &Blocks, limits: &Limits) -> Self {
+    pub(crate) fn new(stream: TcpStream, reused: bool, blocks: &Blocks) -> Self {
         Self {
             stream,
             head: blocks.take_response(),
             writer: Writer::new(blocks.take()),
-            body: BodyReader::new(Framing::Empty, limits),
+            body: BodyReader::default(),
             read: 0,
             reused,
-            limits: limits.clone(),
         }
     }
 
@@ -57,13 +56,14 @@ impl H1Server {
     pub(crate) fn poll_head(
         &mut self,
         method: Method,
+        limits: &Limits,
         cx: &mut Context<'_>,
     ) -> Poll<Result<(), HeadError>> {
         loop {
-            match self.head.parse(&self.limits, method) {
+            match self.head.parse(limits, method) {
                 Ok(Progress::Complete) => {
                     if !self.head.is_interim() {
-                        self.body = BodyReader::new(self.head.framing(), &self.limits);
+                        self.body = BodyReader::new(self.head.framing(), limits);
                     }
                     return Poll::Ready(Ok(()));
                 }
@@ -71,7 +71,7 @@ impl H1Server {
                 Err(fault) => return Poll::Ready(Err(HeadError::Malformed(fault.reason))),
             }
             // One byte more than a head may have, so that the parser sees that it is too large.
-            let limit = self.limits.head + 1;
+            let limit = limits.head + 1;
             let filled = ready!(poll_fill(&mut self.stream, &mut self.head.block, limit, cx));
             match filled {
                 Ok(n) if n > 0 => self.read += n as u64,
@@ -84,7 +84,7 @@ impl H1Server {
     /// Whether request and answer both ended exactly, and the server keeps the connection.
     pub(crate) fn is_reusable(&self) -> bool {
         self.writer.is_finished()
-            && self.writer.out.is_empty()
+            && self.writer.is_empty()
             && self.body.is_done()
             && self.head.keep_alive()
             && self.head.block.is_empty()
@@ -115,6 +115,15 @@ impl Source for H1Server {
     fn trailers(&self) -> Option<&Trailers> {
         self.body.trailers()
     }
+
+    fn unseen(&self) -> Option<(&TcpStream, u64)> {
+        Some((&self.stream, self.body.unseen(&self.head.block)))
+    }
+
+    fn took(&mut self, n: usize) {
+        self.body.took(n);
+        self.read += n as u64;
+    }
 }
 
 impl Sink for H1Server {
@@ -128,6 +137,18 @@ impl Sink for H1Server {
 
     fn is_finished(&self) -> bool {
         self.writer.is_finished()
+    }
+
+    fn room(&self) -> u64 {
+        self.writer.room()
+    }
+
+    fn push_pipe(&mut self, pipe: Pipe) {
+        self.writer.push_pipe(pipe);
+    }
+
+    fn held(&self) -> u64 {
+        self.writer.held()
     }
 
     fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -10,11 +10,9 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime};
 
 use roundel_model::Name;
-use roundel_stats::PerWorker;
+use tokio::runtime::{LocalOptions, LocalRuntime};
 use tokio::sync::{mpsc, oneshot};
-use tokio::task::LocalSet;
 
-use crate::FrontendCounters;
 use crate::accept::{self, Gate};
 use crate::blocks::Blocks;
 use crate::config::Frontend;
@@ -22,8 +20,9 @@ use crate::date::imf_fixdate;
 use crate::deadline::{Clock, Deadlines, SWEEP};
 use crate::log::LogBuffer;
 use crate::pool::Pool;
-use crate::rules::{FrontendSlot, Rules};
+use crate::rules::{FrontendLive, FrontendSlot, Rules};
 use crate::shared::{Order, PoolKey, Shared, WorkerCell};
+use crate::splice::Pipes;
 
 /// Events handled between two looks at the sockets. Tokio's own 61 suits multi-threaded work;
 /// this thread has nothing but sockets.
@@ -35,16 +34,22 @@ pub(crate) struct Worker {
     pub(crate) shared: Arc<Shared>,
     pub(crate) deadlines: Deadlines,
     pub(crate) blocks: Blocks,
+    pub(crate) pipes: Rc<Pipes>,
     pub(crate) pool: Pool,
     pub(crate) log: RefCell<LogBuffer>,
     pub(crate) rng: RefCell<fastrand::Rng>,
     frontends: RefCell<HashMap<Name, Rc<FrontendSlot>>>,
+    /// Those of `frontends` that are to go.
+    forgotten: RefCell<HashSet<Name>>,
     listeners: RefCell<HashMap<u64, Listening>>,
     draining: Cell<bool>,
+    connection_ids: Cell<u64>,
     close_idle_at: Cell<Option<Instant>>,
     /// The wall clock at `anchor`, renewed with each sweep.
     wall: Cell<(Instant, Duration)>,
     date: RefCell<(u64, String)>,
+    /// How many servers were found silent so far: requests that wait for one may leave it.
+    silences: Cell<u64>,
 }
 
 /// One request being answered.
@@ -59,7 +64,7 @@ impl Drop for InFlight {
 /// A listener of this worker; it closes when this is dropped.
 struct Listening {
     gate: Gate,
-    _close: Vec<oneshot::Sender<()>>,
+    closes: Vec<oneshot::Sender<bool>>,
 }
 
 /// Starts the thread of one worker.
@@ -68,25 +73,34 @@ pub(crate) fn spawn(
     shared: Arc<Shared>,
     orders: mpsc::UnboundedReceiver<Order>,
 ) -> io::Result<JoinHandle<()>> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
+    let (built, result) = std::sync::mpsc::channel();
+    let thread = std::thread::Builder::new()
+        .name(format!("worker-{index}"))
+        .spawn(move || {
+            let runtime = match runtime(index, shared.clone()) {
+                Ok(runtime) => runtime,
+                Err(error) => return drop(built.send(error)),
+            };
+            drop(built);
+            let worker = Rc::new(Worker::new(index, shared));
+            let main = runtime.spawn_local(run(worker, orders));
+            // It ends by itself; a panic in it was reported by the panic hook.
+            let _ = runtime.block_on(main);
+        })?;
+    match result.recv() {
+        Ok(error) => Err(error),
+        Err(_) => Ok(thread),
+    }
+}
+
+/// The runtime of a worker, which stays on the thread that makes it.
+fn runtime(index: usize, shared: Arc<Shared>) -> io::Result<LocalRuntime> {
+    tokio::runtime::Builder::new_current_thread()
         .enable_io()
         .enable_time()
         .event_interval(EVENT_INTERVAL)
-        .on_thread_unpark({
-            let shared = shared.clone();
-            move || shared.turn(index, Instant::now())
-        })
-        .build()?;
-    std::thread::Builder::new()
-        .name(format!("worker-{index}"))
-        .spawn(move || {
-            let tasks = LocalSet::new();
-            let worker = Rc::new(Worker::new(index, shared));
-            // As a task of its own, so that a turn for a connection does not poll it too.
-            let main = tasks.spawn_local(run(worker, orders));
-            // It ends by itself; a panic in it was reported by the panic hook.
-            let _ = tasks.block_on(&runtime, main);
-        })
+        .on_thread_unpark(move || shared.turn(index, Instant::now()))
+        .build_local(LocalOptions::default())
 }
 
 async fn run(worker: Rc<Worker>, mut orders: mpsc::UnboundedReceiver<Order>) {
@@ -110,21 +124,31 @@ impl Worker {
             index,
             deadlines: Deadlines::new(now),
             blocks: Blocks::default(),
+            pipes: Rc::new(Pipes::new(index, shared.clone())),
             pool: Pool::new(index, shared.clone()),
             log: RefCell::new(LogBuffer::new(shared.log.clone())),
             rng: RefCell::new(fastrand::Rng::new()),
             frontends: RefCell::default(),
+            forgotten: RefCell::default(),
             listeners: RefCell::default(),
             draining: Cell::new(false),
+            connection_ids: Cell::new(0),
             close_idle_at: Cell::new(None),
             wall: Cell::new((now, unix_now())),
             date: RefCell::default(),
+            silences: Cell::new(0),
             shared,
         }
     }
 
     pub(crate) fn clock(&self) -> &Clock {
         self.deadlines.clock()
+    }
+
+    /// A number for a new client connection, counted from 1.
+    pub(crate) fn next_id(&self) -> u64 {
+        self.connection_ids.update(|id| id + 1);
+        self.connection_ids.get()
     }
 
     /// Counts a request as being answered until the guard is dropped.
@@ -176,10 +200,13 @@ impl Worker {
 
     fn sweep(&self) {
         let now = self.clock().now();
+        self.shared.sweep(self.index, now);
         self.wall.set((now, unix_now()));
         self.deadlines.sweep();
         self.blocks.sweep();
-        if self.closes_idle() {
+        self.pipes.sweep(self.shared.is_short(now));
+        let silences = self.silences();
+        if self.closes_idle() || self.silences.replace(silences) != silences {
             self.deadlines.wake_all();
         }
         if !self.pool.is_empty() {
@@ -187,6 +214,16 @@ impl Worker {
             self.pool.sweep(now, |key| servers.contains(key));
         }
         self.log.borrow_mut().hand_over();
+    }
+
+    fn silences(&self) -> u64 {
+        let frontends = self.frontends.borrow();
+        let rules = frontends.values().map(|slot| slot.rules());
+        let each = |rules: Rc<Rules>| {
+            let backends = rules.backends.iter();
+            backends.map(|b| b.backend.balancer.silences()).sum::<u64>()
+        };
+        rules.map(each).sum()
     }
 
     /// Every server that a request may go to by now, as the pool names it.
@@ -204,10 +241,8 @@ impl Worker {
 
     fn carry_out(self: &Rc<Self>, order: Order) {
         match order {
-            Order::Frontend { frontend, counters } => self.install(frontend, counters),
-            Order::Forget(name) => {
-                self.frontends.borrow_mut().remove(&name);
-            }
+            Order::Frontend { frontend, live } => self.install(frontend, live),
+            Order::Forget(name) => self.forget(name),
             Order::Open {
                 id,
                 frontend,
@@ -225,10 +260,7 @@ impl Worker {
                     let accepting = accept::run(self.clone(), gate.clone(), listener, closed);
                     tokio::task::spawn_local(accepting);
                 }
-                let listening = Listening {
-                    gate,
-                    _close: closes,
-                };
+                let listening = Listening { gate, closes };
                 self.listeners.borrow_mut().insert(id, listening);
             }
             Order::Move { id, frontend, door } => {
@@ -238,16 +270,21 @@ impl Worker {
                     *listening.gate.borrow_mut() = (slot, door);
                 }
             }
-            Order::Close { id } => {
-                self.listeners.borrow_mut().remove(&id);
+            Order::Close { id, own } => {
+                if let Some(listening) = self.listeners.borrow_mut().remove(&id) {
+                    for close in listening.closes {
+                        let _ = close.send(own);
+                    }
+                }
             }
             Order::Take {
                 frontend,
                 door,
                 stream,
                 peer,
+                places,
             } => match self.frontend(&frontend) {
-                Some(slot) => accept::serve(self, &slot, door, stream, peer),
+                Some(slot) => accept::serve(self, &slot, door, stream, peer, places),
                 None => {
                     self.cell().connections.fetch_sub(1, Relaxed);
                 }
@@ -258,22 +295,38 @@ impl Worker {
                 self.listeners.borrow_mut().clear();
                 self.deadlines.wake_all();
             }
+            // Nothing to do but to be here: what it holds goes.
+            Order::Pass { .. } => {}
             // Handled by the loop.
             Order::Stop => {}
         }
     }
 
-    fn install(&self, frontend: Arc<Frontend>, counters: Arc<PerWorker<FrontendCounters>>) {
+    fn install(&self, frontend: Arc<Frontend>, live: FrontendLive) {
         let name = frontend.name.clone();
+        self.forgotten.borrow_mut().remove(&name);
         let rules = Rules::new(frontend);
         let mut frontends = self.frontends.borrow_mut();
         match frontends.get(&name) {
             Some(slot) => slot.replace(rules),
             None => {
-                let slot = FrontendSlot::new(rules, counters);
+                let slot = FrontendSlot::new(rules, live);
                 frontends.insert(name, Rc::new(slot));
             }
         }
+    }
+
+    /// Forgets a frontend once those connections have come that another worker has accepted for
+    /// it and gives to this one.
+    fn forget(self: &Rc<Self>, name: Name) {
+        self.forgotten.borrow_mut().insert(name.clone());
+        let worker = self.clone();
+        tokio::task::spawn_local(async move {
+            tokio::time::sleep(2 * accept::GRACE).await;
+            if worker.forgotten.borrow_mut().remove(&name) {
+                worker.frontends.borrow_mut().remove(&name);
+            }
+        });
     }
 
     fn frontend(&self, name: &Name) -> Option<Rc<FrontendSlot>> {

@@ -1,9 +1,12 @@
 //! Single-writer counters, shared gauges, one padded cell per worker.
 
 use std::ops::Index;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
 
 use crossbeam_utils::CachePadded;
+
+use crate::counted::{Counted, Totals, add_up, set};
 
 /// A number that only grows, written by one thread and read by any.
 #[derive(Debug, Default)]
@@ -51,25 +54,47 @@ impl Gauge {
 
 /// One `T` per worker thread, each on cache lines of its own.
 ///
-/// Shape: as many cells as workers, fixed when made; indexed by worker number from 0.
+/// Shape: as many cells as workers, fixed when made; indexed by worker number from 0. What a former
+/// process counted is a cell more, which only [`Self::inherit`] makes and writes.
 #[derive(Debug)]
-pub struct PerWorker<T>(Box<[CachePadded<T>]>);
+pub struct PerWorker<T> {
+    cells: Box<[CachePadded<T>]>,
+    former: OnceLock<Box<T>>,
+}
 
 impl<T: Default> PerWorker<T> {
     /// Makes `workers` cells.
     pub fn new(workers: usize) -> Self {
-        Self(
-            (0..workers)
+        Self {
+            cells: (0..workers)
                 .map(|_| CachePadded::new(T::default()))
                 .collect(),
-        )
+            former: OnceLock::new(),
+        }
+    }
+}
+
+impl<T: Counted + Default> PerWorker<T> {
+    /// Every counter over all cells, by name.
+    pub fn totals(&self) -> Totals {
+        let mut totals = Totals::new();
+        self.iter().for_each(|cell| add_up(cell, &mut totals));
+        totals
+    }
+
+    /// Goes on from what a former process counted; called again, the later totals count.
+    ///
+    /// Only one thread may call this.
+    pub fn inherit(&self, totals: &Totals) {
+        set(&**self.former.get_or_init(Box::default), totals);
     }
 }
 
 impl<T> PerWorker<T> {
-    /// The cells in order of worker.
+    /// The cells in order of worker; that of a former process, if any, is the last.
     pub fn iter(&self) -> impl Iterator<Item = &T> {
-        self.0.iter().map(|cell| &**cell)
+        let former = self.former.get().map(|cell| &**cell);
+        self.cells.iter().map(|cell| &**cell).chain(former)
     }
 
     /// Sums one number over all workers.
@@ -81,6 +106,6 @@ impl<T> PerWorker<T> {
 impl<T> Index<usize> for PerWorker<T> {
     type Output = T;
     fn index(&self, worker: usize) -> &T {
-        &self.0[worker]
+        &self.cells[worker]
     }
 }

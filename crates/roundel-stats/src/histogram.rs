@@ -28,6 +28,14 @@ impl Histogram {
         self.sum_us.add(us);
     }
 
+    /// Calls `visit` with each counter inside, by a name of its own.
+    pub(crate) fn counters(&self, mut visit: impl FnMut(&str, &Counter)) {
+        for (i, bucket) in self.buckets.iter().enumerate() {
+            visit(&i.to_string(), bucket);
+        }
+        visit("sum_us", &self.sum_us);
+    }
+
     /// The counts at this moment.
     pub fn snapshot(&self) -> HistogramSnapshot {
         HistogramSnapshot {

@@ -5,10 +5,12 @@
 //! Invariant: a [`Counter`] has one writing thread; readers may be anywhere. That is what
 //! makes `add` a plain load and store.
 
+mod counted;
 mod counter;
 mod histogram;
 mod ring;
 
+pub use counted::{Counted, Kind, Totals};
 pub use counter::{Counter, Gauge, PerWorker};
 pub use histogram::{Histogram, HistogramSnapshot, LATENCY_BUCKETS};
 pub use ring::Ring;

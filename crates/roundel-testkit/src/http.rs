@@ -1,8 +1,10 @@
 //! A blocking HTTP/1.1 client that shares no code with the product.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::time::Duration;
+
+use socket2::SockRef;
 
 /// How long a read or a connect may take: far beyond what any answer in a test needs.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -69,6 +71,16 @@ impl Connection {
         self.open
     }
 
+    /// Whether the other side has neither closed the connection nor sent what nobody asked for.
+    pub fn is_quiet(&self) -> bool {
+        let stream = self.stream.get_ref();
+        let peeked = stream
+            .set_nonblocking(true)
+            .and_then(|()| stream.peek(&mut [0]));
+        let quiet = peeked.is_err_and(|e| e.kind() == io::ErrorKind::WouldBlock);
+        stream.set_nonblocking(false).is_ok() && quiet && self.stream.buffer().is_empty()
+    }
+
     /// Sends one request and reads the final answer; interim ones are skipped.
     ///
     /// A `Content-Length` is added when there is a body; Host is `roundel.test` unless given.
@@ -94,7 +106,29 @@ impl Connection {
         head.push_str("\r\n");
         let mut message = head.into_bytes();
         message.extend_from_slice(body);
-        self.stream.get_mut().write_all(&message)?;
+        self.put(&message)?;
+        self.take(method)
+    }
+
+    /// Sends bytes as they are. Errors: those of the socket.
+    pub fn put(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.stream.get_mut().write_all(bytes)
+    }
+
+    /// Ends the sending side. Errors: those of the socket.
+    pub fn finish(&mut self) -> io::Result<()> {
+        self.stream.get_ref().shutdown(Shutdown::Write)
+    }
+
+    /// Breaks the connection with a reset. Errors: those of the socket.
+    pub fn reset(self) -> io::Result<()> {
+        SockRef::from(self.stream.get_ref()).set_linger(Some(Duration::ZERO))
+    }
+
+    /// Reads the final answer to a request of that method; interim ones are skipped.
+    ///
+    /// Errors: as [`Self::send`].
+    pub fn take(&mut self, method: &str) -> io::Result<Response> {
         let response = loop {
             let response = self.read_head()?;
             if !(100..200).contains(&response.status) {
@@ -103,6 +137,11 @@ impl Connection {
         };
         self.open &= !response.closes();
         Ok(response)
+    }
+
+    /// Reads at most so many bytes of whatever comes. Errors: those of the socket.
+    pub fn take_some(&mut self, most: u64) -> io::Result<u64> {
+        io::copy(&mut (&mut self.stream).take(most), &mut io::sink())
     }
 
     fn read_head(&mut self) -> io::Result<Response> {

@@ -2,15 +2,19 @@
 //!
 //! Owns: child processes that never outlive their test, waiting on a condition with a deadline,
 //! a blocking HTTP/1 client and origin that share no code with the product, a light load
-//! generator, free loopback addresses, and scripted cases on the wire ([`wire`]). Does not own: any product logic; a helper that needs
+//! generator, free loopback addresses, scripted cases on the wire ([`wire`]), and servers that die
+//! under load ([`chaos`]). Does not own: any product logic; a helper that needs
 //! a Roundel crate belongs beside that crate's tests.
 //!
 //! Start with [`Process`] and [`wait_for`].
 //!
-//! Invariants: everything binds to loopback; nothing sleeps a fixed time and hopes; whatever is
+//! Invariants: everything binds to loopback or to a [`Lan`] of its own; nothing sleeps a fixed time and hopes; whatever is
 //! started here is ended on drop, by its own process id.
 
+pub mod chaos;
+mod dice;
 mod http;
+mod lan;
 mod load;
 mod network;
 mod origin;
@@ -18,7 +22,9 @@ mod process;
 mod wait;
 pub mod wire;
 
+pub use dice::{Dice, hash};
 pub use http::{Connection, Response, get, request};
+pub use lan::{Host, Lan};
 pub use load::{Load, LoadReport, Reuse};
 pub use network::{free_address, free_port, loopback};
 pub use origin::{Origin, Received, Reply};

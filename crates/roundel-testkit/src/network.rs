@@ -1,7 +1,9 @@
 //! Free loopback addresses.
 
+use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
 use std::sync::atomic::{AtomicU16, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 /// Gives an address out of 127.0.0.0/8 that no other test of this machine is likely to use.
 ///
@@ -15,14 +17,16 @@ pub fn loopback() -> Ipv4Addr {
     Ipv4Addr::new(127, 64 + (a & 63), b, 1 + (count % 250) as u8)
 }
 
-/// Gives a port that was free for TCP and UDP on `ip` a moment ago.
+/// Gives a port that was free for TCP and UDP on `ip` a moment ago; never the same one twice.
 ///
 /// Panics if the system has no free port.
 pub fn free_port(ip: Ipv4Addr) -> u16 {
+    static GIVEN: Mutex<BTreeSet<(Ipv4Addr, u16)>> = Mutex::new(BTreeSet::new());
     for _ in 0..64 {
         let tcp = TcpListener::bind((ip, 0)).expect("a free TCP port");
         let port = tcp.local_addr().expect("a bound socket").port();
-        if UdpSocket::bind((ip, port)).is_ok() {
+        let mut given = GIVEN.lock().unwrap_or_else(PoisonError::into_inner);
+        if UdpSocket::bind((ip, port)).is_ok() && given.insert((ip, port)) {
             return port;
         }
     }
@@ -38,7 +42,6 @@ pub fn free_address() -> SocketAddr {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::collections::BTreeSet;
 
     #[test]
     fn addresses_differ_and_are_loopback() {

@@ -138,6 +138,15 @@ fn serve(stream: TcpStream, handler: &Handler, count: &AtomicU64) {
 }
 
 fn read(reader: &mut BufReader<TcpStream>) -> io::Result<Option<Received>> {
+    let Some(mut received) = read_head(reader)? else {
+        return Ok(None);
+    };
+    read_body(reader, &mut received)?;
+    Ok(Some(received))
+}
+
+/// Reads a request without its body; `None` at the end of the connection.
+pub(crate) fn read_head(reader: &mut BufReader<TcpStream>) -> io::Result<Option<Received>> {
     let mut line = String::new();
     if reader.read_line(&mut line)? == 0 {
         return Ok(None);
@@ -154,19 +163,26 @@ fn read(reader: &mut BufReader<TcpStream>) -> io::Result<Option<Received>> {
         };
         headers.push((name.to_ascii_lowercase(), value.trim().to_string()));
     }
-    let mut received = Received {
+    Ok(Some(Received {
         method,
         target,
         headers,
         body: Vec::new(),
-    };
-    let length = received.header("content-length").map(str::parse);
-    received.body = vec![0; length.and_then(Result::ok).unwrap_or(0)];
-    reader.read_exact(&mut received.body)?;
-    Ok(Some(received))
+    }))
 }
 
-fn write(stream: &mut TcpStream, received: &Received, reply: &Reply) -> io::Result<()> {
+/// Reads the body that a Content-Length announces.
+pub(crate) fn read_body(
+    reader: &mut BufReader<TcpStream>,
+    received: &mut Received,
+) -> io::Result<()> {
+    let length = received.header("content-length").map(str::parse);
+    received.body = vec![0; length.and_then(Result::ok).unwrap_or(0)];
+    reader.read_exact(&mut received.body)
+}
+
+/// Sends an answer; one to HEAD without its body.
+pub(crate) fn write(stream: &mut TcpStream, received: &Received, reply: &Reply) -> io::Result<()> {
     let mut message = format!("HTTP/1.1 {} Fake\r\n", reply.status);
     for (name, value) in &reply.headers {
         message.push_str(&format!("{name}: {value}\r\n"));

@@ -1,4 +1,6 @@
-//! From the flags of `agent` to its settings.
+//! From the flags of `agent` to its settings, and the socket by which it is asked.
+
+pub(crate) mod socket;
 
 use crate::cli::{AgentArgs, GossipArgs};
 use crate::config::read_key;
@@ -16,6 +18,7 @@ pub(crate) fn config(args: AgentArgs) -> Result<roundel_agent::Config, Fault> {
         weight: args.weight.map(|w| w.get()),
         wait_port: args.wait_port,
         drain_timeout: args.drain_timeout,
+        node: tokio::sync::watch::Sender::new(None),
         command: Some(args.command).filter(|words| !words.is_empty()),
     })
 }

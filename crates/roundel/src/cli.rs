@@ -11,7 +11,7 @@ use roundel_balance::{CheckKind, Policy};
 use roundel_gossip_tokio::Handler;
 use roundel_model::{Name, Weight};
 
-use crate::config::{LogFormat, check_word, cookie_name, policy};
+use crate::config::{AccessLogFormat, LOG_FORMATS, check_word, cookie_name, policy};
 use crate::value::{self, Fault};
 
 /// A layer-7 load balancer that finds its own backends.
@@ -87,7 +87,7 @@ pub struct ServeArgs {
     pub backend: BackendArgs,
     /// Form of the access log on standard output [default: json]
     #[arg(long, value_name = "FORMAT", env = "ROUNDEL_ACCESS_LOG", value_parser = log_format)]
-    pub access_log: Option<LogFormat>,
+    pub access_log: Option<AccessLogFormat>,
     #[command(flatten)]
     #[allow(missing_docs)]
     pub log: LogArgs,
@@ -213,6 +213,10 @@ pub struct AgentArgs {
     /// How long requests in flight may take when it ends
     #[arg(long, value_name = "T", env = "ROUNDEL_DRAIN_TIMEOUT", default_value = "8s", value_parser = value::duration)]
     pub drain_timeout: Duration,
+    /// Unix socket through which members, events, join, leave, keys, query and event reach this
+    /// node
+    #[arg(long, value_name = "PATH", env = "ROUNDEL_CLI_SOCKET")]
+    pub cli_socket: Option<PathBuf>,
     #[command(flatten)]
     #[allow(missing_docs)]
     pub log: LogArgs,
@@ -279,6 +283,9 @@ pub struct ReaderArgs {
         default_value = "http://127.0.0.1:1936"
     )]
     pub stats: String,
+    /// Ask through this unix socket of a balancer or an agent instead
+    #[arg(long, value_name = "PATH", env = "ROUNDEL_CLI_SOCKET")]
+    pub cli_socket: Option<PathBuf>,
     /// Print JSON
     #[arg(long)]
     pub json: bool,
@@ -318,9 +325,6 @@ pub struct OperatorArgs {
     /// File that holds the token for operator acts
     #[arg(long, value_name = "FILE", env = "ROUNDEL_ADMIN_TOKEN_FILE")]
     pub admin_token_file: Option<PathBuf>,
-    /// Act through this unix socket instead
-    #[arg(long, value_name = "PATH", env = "ROUNDEL_CLI_SOCKET")]
-    pub cli_socket: Option<PathBuf>,
 }
 
 /// Flags of `join`.
@@ -475,8 +479,8 @@ fn sticky(text: &str) -> Result<StickyOrOff, Fault> {
     }
 }
 
-fn log_format(text: &str) -> Result<LogFormat, Fault> {
-    crate::config::choose(text, &LogFormat::WORDS)
+fn log_format(text: &str) -> Result<AccessLogFormat, Fault> {
+    crate::config::choose(text, &LOG_FORMATS)
 }
 
 fn name(text: &str) -> Result<Name, String> {

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
-use roundel_admin::status::{ConfigStatus, Process, Snapshot};
+use roundel_admin::status::{ConfigStatus, Pipes, Process, Snapshot, Traffic};
+use roundel_balance::ServerStatus;
 use roundel_model::Name;
 use roundel_proxy::{AccessLog, Proxy};
 
@@ -74,11 +75,32 @@ impl Collector {
         self.ids.last
     }
 
+    /// What servers counted that are not among those here, or have left, and their requests.
+    pub(crate) fn retired(&self, backend: &Name, here: &[ServerStatus]) -> (Traffic, u64) {
+        let retired = self.retired.get(backend);
+        retired.map(|r| r.with_left(here)).unwrap_or_default()
+    }
+
+    /// Takes what such servers counted in another process.
+    pub(crate) fn inherit_retired(&mut self, backend: &Name, (sum, requests): (Traffic, u64)) {
+        let retired = self.retired.entry(backend.clone()).or_default();
+        retired.add(&sum, requests);
+    }
+
     /// Reads everything once.
     pub(crate) fn collect(&mut self, sight: Sight<'_>) -> Arc<Snapshot> {
         let now = Instant::now();
         self.seq += 1;
         proc::refresh(&mut self.process);
+        self.process.max_connections = sight.proxy.maxconn();
+        let pipes = sight.proxy.pipes();
+        self.process.pipes = Pipes {
+            most: pipes.most,
+            used: pipes.used,
+            free: pipes.free,
+            bytes_total: pipes.bytes,
+        };
+        self.process.worker_stall_seconds = sight.proxy.slowest_worker().1.as_secs_f64();
         let frontends = self.frontends(&sight);
         let mut backends = Vec::with_capacity(sight.settings.backends.len());
         for settings in &sight.settings.backends {

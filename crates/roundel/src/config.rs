@@ -17,7 +17,7 @@ mod source;
 pub(crate) use file::{check_word, cookie_name, policy};
 pub use problem::{Problem, Problems};
 pub(crate) use reader::choose;
-pub use resolve::LoadError;
+pub use resolve::{LoadError, read_text};
 pub(crate) use resolve::{load, read_key};
 pub use settings::*;
 pub use source::Source;

@@ -3,33 +3,39 @@
 //! Whatever wants to change a state arrives here as a message: whole sets from the sources,
 //! results of checks, evidence from the workers, orders of operators, a new configuration.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use roundel_admin::command::Order;
-use roundel_admin::status::{ConfigStatus, EventKind, Snapshot};
+use roundel_admin::status::{ConfigStatus, Frontend, Snapshot};
 use roundel_balance::{
     CheckReport, CheckTicket, Director, DirectorConfig, DirectorEvent, DirectorOutput, Evidence,
-    StartCheck,
+    EvidenceKind, StartCheck,
 };
-use roundel_gossip_tokio::Event as GossipEvent;
+use roundel_gossip_tokio::{Event as GossipEvent, Question};
+use roundel_model::EventKind;
 use roundel_model::{BackendSet, Name};
-use roundel_proxy::Proxy;
+use roundel_proxy::{Proxy, ProxyVersion};
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use tokio::time::MissedTickBehavior;
 
 use crate::collector::{Collector, GossipView, Sight};
-use crate::config::{Backend, Discover, Settings};
+use crate::config::{Backend, Settings};
 use crate::event_log::EventLog;
+use crate::handover::legacy::Legacy;
 use crate::loader::Loader;
 use crate::managed::Managed;
+use crate::routes;
 use crate::sources::Sources;
 
-mod cluster;
-mod gossip;
+pub(crate) mod cluster;
+mod drain;
+pub(crate) mod gossip;
+mod legacy;
 mod orders;
+mod ping;
 mod reload;
 
 /// A worker turns its loop many times a second; one that did not for so long hangs.
@@ -40,10 +46,28 @@ const STALLED: Duration = Duration::from_secs(3);
 pub(crate) enum Ask {
     /// Read the configuration again; says who asked.
     Reload(&'static str),
+    /// Say what a process that follows goes on from, and publish nothing more.
+    Bequeath(oneshot::Sender<Legacy>),
+    /// No process follows after all: publish again.
+    Resume,
+    /// What the process before has counted at its end: it has no requests any more.
+    Inherit(Legacy),
+    /// Tell when this has come true.
+    Tell(Wish, oneshot::Sender<()>),
     /// The process is ending: say so in every snapshot.
     Draining,
     /// End the task.
     Stop(oneshot::Sender<()>),
+}
+
+/// What a process that starts waits for.
+#[derive(Debug)]
+pub(crate) enum Wish {
+    /// Every server that the configuration names has had its first check.
+    Checked,
+    /// So many servers of each backend take new requests. A backend that the configuration does
+    /// not have any more is not waited for.
+    Usable(BTreeMap<String, usize>),
 }
 
 /// The channels into the control task.
@@ -52,7 +76,9 @@ pub(crate) struct Inbox {
     pub(crate) evidence: mpsc::Receiver<Evidence>,
     pub(crate) orders: mpsc::Receiver<Order>,
     pub(crate) asks: mpsc::Receiver<Ask>,
-    pub(crate) gossip: broadcast::Receiver<GossipEvent>,
+    pub(crate) gossip: broadcast::Receiver<Arc<GossipEvent>>,
+    /// From servers that are about to end.
+    pub(crate) questions: mpsc::Receiver<Question>,
 }
 
 /// What the control task works with.
@@ -75,13 +101,29 @@ pub(crate) struct Control {
     checks: JoinSet<(Name, CheckTicket, CheckReport)>,
     config: ConfigStatus,
     watched: gossip::Watched,
+    drains: drain::Drains,
+    pings: ping::Pings,
+    wishes: Vec<(Wish, oneshot::Sender<()>)>,
     draining: bool,
+    /// Another process shows what there is to show.
+    frozen: bool,
+    /// The process before may still have requests in flight, at any server.
+    follows: bool,
     stalled: bool,
+    /// Frontends that were told of as full.
+    full: BTreeSet<String>,
 }
 
 impl Control {
-    /// Makes the directors of the first configuration and starts their sources.
-    pub(crate) fn new(parts: Parts, balancers: &crate::routes::Balancers) -> Self {
+    /// Makes the directors of the first configuration, gives them what another process left, and
+    /// starts their sources. `follows` says that this other process may have requests in flight
+    /// until [`Ask::Inherit`].
+    pub(crate) fn new(
+        parts: Parts,
+        balancers: &crate::routes::Balancers,
+        legacy: &Legacy,
+        follows: bool,
+    ) -> Self {
         let config = ConfigStatus {
             file: parts.settings.file.clone().unwrap_or_default(),
             last_reload_timestamp_seconds: crate::collector::unix_now(),
@@ -93,12 +135,19 @@ impl Control {
             checks: JoinSet::new(),
             config,
             watched: gossip::Watched::default(),
+            drains: drain::Drains::default(),
+            pings: ping::Pings::default(),
+            wishes: Vec::new(),
             draining: false,
+            frozen: false,
+            follows,
             stalled: false,
+            full: BTreeSet::new(),
         };
         for settings in control.parts.settings.backends.clone() {
             control.add_backend(&settings, balancers);
         }
+        control.inherit(legacy);
         control
     }
 
@@ -109,7 +158,8 @@ impl Control {
         let config = director_config(settings, &self.parts.settings);
         let director = Director::new(balancer, config, fastrand::u64(..));
         let id = self.parts.collector.next_id();
-        let managed = Managed::new(id, director, now);
+        let mut managed = Managed::new(id, director, now);
+        managed.send_proxy = routes::send_proxy(settings);
         self.backends.insert(settings.name.clone(), managed);
         self.parts.sources.start(settings, None);
     }
@@ -121,17 +171,33 @@ impl Control {
         let mut gossip_open = self.parts.gossip.is_some();
         loop {
             self.work_off();
+            self.grant_wishes();
             let wake = self
                 .backends
                 .values()
                 .filter_map(|m| m.director().poll_timeout());
             let wake = wake.min().map(tokio::time::Instant::from_std);
+            let drains = self
+                .drains
+                .poll_timeout()
+                .map(tokio::time::Instant::from_std);
             tokio::select! {
-                Some(set) = inbox.sets.recv() => self.handle_set(set),
+                Some(set) = inbox.sets.recv() => {
+                    self.handle_set(set);
+                    self.drains.soon();
+                }
                 Some(evidence) = inbox.evidence.recv() => self.handle_evidence(&evidence),
                 Some(order) = inbox.orders.recv() => self.handle_order(order),
                 Some(ask) = inbox.asks.recv() => match ask {
                     Ask::Reload(why) => { let _ = self.reload(why); }
+                    Ask::Bequeath(reply) => { let _ = reply.send(self.bequeath()); }
+                    Ask::Resume => self.frozen = false,
+                    Ask::Inherit(legacy) => {
+                        self.inherit_counts(&legacy);
+                        self.follows = false;
+                        self.drains.soon();
+                    }
+                    Ask::Tell(wish, done) => self.wishes.push((wish, done)),
                     Ask::Draining => { self.draining = true; self.publish(); }
                     Ask::Stop(done) => {
                         let _ = done.send(());
@@ -149,6 +215,9 @@ impl Control {
                     Err(broadcast::error::RecvError::Lagged(_)) => {}
                     Err(broadcast::error::RecvError::Closed) => gossip_open = false,
                 },
+                Some(question) = inbox.questions.recv() => self.handle_question(question).await,
+                Some((evidence, heard)) = self.pings.next() => self.handle_ping(evidence, heard),
+                () = sleep_until(drains) => self.look_at_drains().await,
                 () = sleep_until(wake) => self.handle_timeouts(),
                 _ = second.tick() => {
                     self.watch_silent_servers().await;
@@ -164,9 +233,35 @@ impl Control {
         for (name, managed) in &mut self.backends {
             while let Some(output) = managed.poll_output() {
                 match output {
-                    DirectorOutput::StartCheck(check) => start(&mut self.checks, name, check),
+                    DirectorOutput::StartCheck(check) => {
+                        let send_proxy = managed.send_proxy.to(&check.server);
+                        start(&mut self.checks, name, check, send_proxy);
+                    }
                     DirectorOutput::Event(event) => tell(&self.parts.log, event),
                 }
+            }
+        }
+    }
+
+    /// Tells of every wish that has come true.
+    fn grant_wishes(&mut self) {
+        let wishes = std::mem::take(&mut self.wishes);
+        for (wish, done) in wishes {
+            let granted = match &wish {
+                Wish::Checked => self.parts.settings.backends.iter().all(|backend| {
+                    let managed = self.backends.get(&backend.name);
+                    managed.is_none_or(|m| m.has_checked(backend.static_servers()))
+                }),
+                Wish::Usable(wanted) => self.backends.iter().all(|(name, managed)| {
+                    let usable = managed.director().balancer().load().usable();
+                    wanted.get(name.as_str()).is_none_or(|n| usable >= *n)
+                }),
+            };
+            if granted {
+                // Whoever asked may have given up.
+                let _ = done.send(());
+            } else {
+                self.wishes.push((wish, done));
             }
         }
     }
@@ -178,6 +273,9 @@ impl Control {
     }
 
     fn handle_evidence(&mut self, evidence: &Evidence) {
+        if evidence.kind == EvidenceKind::Unanswered {
+            self.ask_unanswered(evidence);
+        }
         if let Some(managed) = self.backends.get_mut(&evidence.backend) {
             managed.handle_evidence(Instant::now(), evidence);
         }
@@ -204,12 +302,15 @@ impl Control {
 
     /// Tells once when a worker stops turning its loop, and once when it turns again.
     fn watch_workers(&mut self) {
-        let stalled_for = self.parts.proxy.stalled_for();
+        let (worker, stalled_for) = self.parts.proxy.slowest_worker();
         let stalled = stalled_for > STALLED;
         if stalled != self.stalled {
             self.stalled = stalled;
             let text = match stalled {
-                true => format!("a worker has not turned for {} s", stalled_for.as_secs()),
+                true => format!(
+                    "worker {worker} has not turned for {} s",
+                    stalled_for.as_secs()
+                ),
                 false => "every worker turns again".to_owned(),
             };
             self.parts.log.add(EventKind::Other, "workers", text, None);
@@ -218,6 +319,9 @@ impl Control {
 
     /// Makes the snapshot of this second.
     fn publish(&mut self) {
+        if self.frozen {
+            return;
+        }
         let parts = &mut self.parts;
         let snapshot = parts.collector.collect(Sight {
             settings: &parts.settings,
@@ -229,7 +333,26 @@ impl Control {
             config: &self.config,
             draining: self.draining,
         });
-        parts.snapshots.send_replace(snapshot);
+        self.watch_room(&snapshot.frontends);
+        self.parts.snapshots.send_replace(snapshot);
+    }
+
+    /// Tells once when a frontend is full, and once when a tenth of its room is free again.
+    fn watch_room(&mut self, frontends: &[Frontend]) {
+        for f in frontends {
+            let limit = f.connections_limit.unwrap_or(u64::MAX);
+            let text = if f.is_full && self.full.insert(f.name.clone()) {
+                format!(
+                    "full: {} connections are open, others wait (maxconn)",
+                    f.connections
+                )
+            } else if f.connections < limit - limit.div_ceil(10) && self.full.remove(&f.name) {
+                "takes connections again".to_owned()
+            } else {
+                continue;
+            };
+            self.parts.log.add(EventKind::Listener, &f.name, text, None);
+        }
     }
 }
 
@@ -246,10 +369,7 @@ fn director_config(backend: &Backend, settings: &Settings) -> DirectorConfig {
 
 /// The limits of servers that have one of their own.
 fn own_limits(backend: &Backend) -> BTreeMap<Name, u32> {
-    let servers = backend.discover.iter().flat_map(|source| match source {
-        Discover::Static(servers) => servers.as_slice(),
-        _ => &[],
-    });
+    let servers = backend.static_servers();
     servers
         .filter_map(|s| Some((s.name.clone(), s.maxconn?)))
         .collect()
@@ -259,10 +379,11 @@ fn start(
     checks: &mut JoinSet<(Name, CheckTicket, CheckReport)>,
     backend: &Name,
     check: StartCheck,
+    send_proxy: Option<ProxyVersion>,
 ) {
     let backend = backend.clone();
     checks.spawn(async move {
-        let report = roundel_proxy::check::probe(check.address, &check.spec).await;
+        let report = roundel_proxy::check::probe(check.address, &check.spec, send_proxy).await;
         (backend, check.ticket, report)
     });
 }
@@ -272,28 +393,7 @@ fn tell(log: &EventLog, event: DirectorEvent) {
         Some(server) => format!("{}/{server}", event.backend),
         None => event.backend.to_string(),
     };
-    log.add(kind(event.kind), subject, event.text, event.duration);
-}
-
-fn kind(kind: roundel_balance::EventKind) -> EventKind {
-    use roundel_balance::EventKind as Theirs;
-    match kind {
-        Theirs::Join => EventKind::Join,
-        Theirs::Serving => EventKind::Serving,
-        Theirs::Suspect => EventKind::Suspect,
-        Theirs::Refuted => EventKind::Refuted,
-        Theirs::Failed => EventKind::Failed,
-        Theirs::Leave => EventKind::Leave,
-        Theirs::Drained => EventKind::Drained,
-        Theirs::CheckUp => EventKind::CheckUp,
-        Theirs::CheckDown => EventKind::CheckDown,
-        Theirs::Ejected => EventKind::Ejected,
-        Theirs::Returned => EventKind::Returned,
-        Theirs::Weight => EventKind::Weight,
-        Theirs::Admin => EventKind::Admin,
-        Theirs::NoServer => EventKind::NoServer,
-        Theirs::Warning => EventKind::Other,
-    }
+    log.add(event.kind, subject, event.text, event.duration);
 }
 
 async fn sleep_until(wake: Option<tokio::time::Instant>) {

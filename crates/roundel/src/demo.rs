@@ -7,7 +7,7 @@ use roundel_gossip_tokio::Handle;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
-use crate::config::{Acts, LogFormat, Settings};
+use crate::config::{Acts, Settings};
 use crate::loader::Loader;
 use crate::out;
 use crate::serve::{Serving, runtime};
@@ -35,7 +35,7 @@ pub(crate) fn adjust(settings: &mut Settings) {
         settings.process.acts = Acts::Loopback;
     }
     if untouched("access_log.format") {
-        settings.process.access_log = LogFormat::Off;
+        settings.process.access_log = None;
     }
     if untouched("cli.listen") {
         settings.process.cli_listen = None;

@@ -4,7 +4,8 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use roundel_admin::status::{Event, EventKind};
+use roundel_admin::status::Event;
+use roundel_model::EventKind;
 use tokio::sync::broadcast;
 
 /// The events kept in memory.

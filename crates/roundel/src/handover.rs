@@ -9,13 +9,15 @@
 //! | old | `sockets` | these are attached; any number of times |
 //! | old | `all` | those were all |
 //! | new | `bound` | the configuration is fine, everything is bound, gossip is wanted |
-//! | old | `yours BACKEND=SERVERS… ADDRESS…` | its gossip has ended; so many servers are usable, and so are the other members reached |
+//! | old | `yours BACKEND=SERVERS… ADDRESS…` | its gossip holds still; so many servers are usable, and so are the other members reached; attached are a file with the legacy and the gossip's sockets, UDP and TCP |
 //! | new | `ready` | it accepts; the old one may go |
+//! | old | `rest` | its last request has ended; the legacy with the last totals is attached |
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::io::{self, IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
+use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
@@ -26,6 +28,7 @@ use rustix::net::{
 };
 
 pub(crate) mod heir;
+pub(crate) mod legacy;
 pub(crate) mod successor;
 
 /// The variable that names the process whose standard input leads to this conversation. A child
@@ -44,7 +47,7 @@ pub(crate) struct Known {
     /// How many servers of each backend are usable.
     pub(crate) usable: BTreeMap<String, usize>,
     /// Where other members gossip.
-    pub(crate) members: Vec<String>,
+    pub(crate) members: Vec<SocketAddr>,
 }
 
 impl Known {
@@ -56,7 +59,7 @@ impl Known {
                     let count = count.parse().unwrap_or(0);
                     known.usable.insert(backend.to_owned(), count);
                 }
-                None => known.members.push(word.to_owned()),
+                None => known.members.extend(word.parse::<SocketAddr>().ok()),
             }
         }
         known
@@ -171,7 +174,7 @@ mod tests {
     fn what_is_known_reads_as_it_was_written() {
         let known = Known {
             usable: [("nodes".to_owned(), 3), ("other".to_owned(), 0)].into(),
-            members: vec!["10.0.0.1:7946".to_owned(), "[::1]:7946".to_owned()],
+            members: vec![([10, 0, 0, 1], 7946).into(), "[::1]:7946".parse().unwrap()],
         };
         assert_eq!(Known::read(&known.to_string()), known);
     }

@@ -16,6 +16,7 @@ mod client;
 mod collector;
 mod control;
 mod demo;
+mod descriptors;
 mod env;
 mod event_log;
 mod handover;

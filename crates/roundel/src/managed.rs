@@ -6,12 +6,16 @@ use std::time::{Duration, Instant};
 
 use roundel_admin::command::CommandError;
 use roundel_balance::{
-    CheckReport, CheckTicket, Director, DirectorConfig, DirectorOutput, Evidence, ServerAct,
-    ServerCommand, ServerId, ServerLive, WeightOrder,
+    CheckReport, CheckStatus, CheckTicket, Director, DirectorConfig, DirectorOutput, Evidence,
+    Heritage, ServerAct, ServerCommand, ServerId, ServerLive, WeightOrder,
 };
 use roundel_model::{
     AdminState, BackendSet, Generation, Name, Presence, Server, ServerState, SourceKind, Weight,
 };
+use roundel_proxy::SendProxy;
+
+use crate::config::StaticServer;
+use crate::handover::legacy::{BackendLegacy, ServerLegacy, seconds};
 
 /// One backend: the director that decides, the servers that sources and operators named, and
 /// counts of what happened.
@@ -26,6 +30,8 @@ pub(crate) struct Managed {
     /// Members that gossip hears nothing of, although the cluster holds them for alive.
     silent: BTreeSet<Name>,
     pub(crate) tally: Tally,
+    /// Which servers get a header of the PROXY protocol, checks too.
+    pub(crate) send_proxy: SendProxy,
 }
 
 /// Counts of what the director's states did; nothing goes back.
@@ -44,6 +50,8 @@ pub(crate) struct Tally {
     downtime: Duration,
     /// Times it went from usable to unusable.
     pub(crate) downs: u64,
+    /// What another process counted of servers that are still to be seen.
+    former: BTreeMap<String, ServerLegacy>,
 }
 
 impl Managed {
@@ -60,6 +68,7 @@ impl Managed {
             by_hand: Vec::new(),
             silent: BTreeSet::new(),
             tally: Tally::new(now),
+            send_proxy: SendProxy::default(),
         }
     }
 
@@ -82,6 +91,22 @@ impl Managed {
             .filter(|live| named.contains(&live.name))
             .cloned()
             .collect()
+    }
+
+    /// Whether the first check of each of these has ended, one way or the other.
+    pub(crate) fn has_checked<'a>(&self, servers: impl Iterator<Item = &'a StaticServer>) -> bool {
+        let mut servers = servers.peekable();
+        if servers.peek().is_none() {
+            return true;
+        }
+        let known = self.director.servers(Instant::now());
+        servers.all(|server| {
+            let own = known.iter().find(|s| s.name == server.name);
+            own.is_some_and(|s| {
+                let check = s.check.as_ref();
+                check.is_none_or(|c| c.status != CheckStatus::Ini)
+            })
+        })
     }
 
     /// Notes that gossip hears nothing of a member, or hears of it again. Silence is a reason
@@ -244,6 +269,52 @@ impl Managed {
         Ok(format!("{server} removed"))
     }
 
+    /// What a process that follows goes on from.
+    pub(crate) fn bequeath(&self, now: Instant) -> BackendLegacy {
+        let heritage = self.director.bequeath(now).into_iter();
+        let by_hand = self.by_hand.iter();
+        let set_changes = self.tally.set_changes.iter();
+        BackendLegacy {
+            totals: self.director.balancer().counters().totals(),
+            servers: heritage.map(|h| self.server_legacy(&h)).collect(),
+            by_hand: by_hand
+                .map(|s| (s.name.to_string(), s.address, s.weight.get()))
+                .collect(),
+            set_changes: set_changes
+                .map(|(source, n)| (source.as_str().to_owned(), *n))
+                .collect(),
+            downs: (self.tally.downs, self.tally.downtime(now).as_secs_f64()),
+            ..BackendLegacy::default()
+        }
+    }
+
+    fn server_legacy(&self, heritage: &Heritage) -> (String, ServerLegacy) {
+        let live = self.director.balancer().live(&heritage.name);
+        let changes = self.tally.changes.get(&live.id).into_iter().flatten();
+        let probes = self.tally.probes.get(&live.id).copied();
+        let legacy = ServerLegacy {
+            totals: live.workers.totals(),
+            probes: probes.unwrap_or_default(),
+            changes: changes
+                .map(|(state, n)| (state.as_str().to_owned(), *n))
+                .collect(),
+            ..ServerLegacy::from(heritage)
+        };
+        (heritage.name.to_string(), legacy)
+    }
+
+    /// Takes what a process before left; each server gets its part when it is first seen.
+    pub(crate) fn inherit(&mut self, now: Instant, legacy: &BackendLegacy) {
+        let servers = legacy.servers.iter();
+        let heritage = servers.filter_map(|(name, legacy)| legacy.heritage(name));
+        self.director.inherit(heritage.collect());
+        self.tally.inherit(legacy);
+        self.by_hand = legacy.servers_by_hand();
+        if !self.by_hand.is_empty() {
+            self.apply(now);
+        }
+    }
+
     fn observe(&mut self, now: Instant) {
         let balancer = self.director.balancer();
         let generation = balancer.generation();
@@ -252,6 +323,8 @@ impl Managed {
         }
         self.tally.seen = Some(generation);
         let snapshot = balancer.load();
+        let lives = snapshot.servers().iter();
+        self.tally.welcome(lives.map(|e| (&e.live.name, e.live.id)));
         let states = snapshot.servers().iter().map(|e| (e.live.id, e.state));
         self.tally
             .observe(now, states.collect(), snapshot.usable() > 0);
@@ -270,6 +343,7 @@ impl Tally {
             since: now,
             downtime: Duration::ZERO,
             downs: 0,
+            former: BTreeMap::new(),
         }
     }
 
@@ -300,6 +374,33 @@ impl Tally {
         }
     }
 
+    fn inherit(&mut self, legacy: &BackendLegacy) {
+        (self.downs, self.downtime) = (legacy.downs.0, seconds(legacy.downs.1));
+        self.former.clone_from(&legacy.servers);
+        for kind in SOURCES {
+            if let Some(n) = legacy.set_changes.get(kind.as_str()) {
+                self.set_changes.insert(kind, *n);
+            }
+        }
+    }
+
+    /// Gives servers seen for the first time what was counted of them before.
+    fn welcome<'a>(&mut self, servers: impl Iterator<Item = (&'a Name, ServerId)>) {
+        if self.former.is_empty() {
+            return;
+        }
+        for (name, id) in servers {
+            if let Some(legacy) = self.former.remove(name.as_str()) {
+                self.probes.insert(id, legacy.probes);
+                let changes = ServerState::ALL.into_iter().filter_map(|state| {
+                    let n = legacy.changes.get(state.as_str())?;
+                    Some((state, *n))
+                });
+                self.changes.insert(id, changes.collect());
+            }
+        }
+    }
+
     /// The time without a usable server, in sum.
     pub(crate) fn downtime(&self, now: Instant) -> Duration {
         if self.usable {
@@ -316,22 +417,21 @@ impl Tally {
     }
 }
 
+const SOURCES: [SourceKind; 5] = [
+    SourceKind::Static,
+    SourceKind::File,
+    SourceKind::Dns,
+    SourceKind::Gossip,
+    SourceKind::Operator,
+];
+
 /// The sources that say something else than before.
 fn changed_sources(before: &[Server], after: &[Server]) -> Vec<SourceKind> {
-    let all = [
-        SourceKind::Static,
-        SourceKind::File,
-        SourceKind::Dns,
-        SourceKind::Gossip,
-        SourceKind::Operator,
-    ];
-    let of = |list: &'_ [Server], kind| {
-        let own = list.iter().filter(|s| s.source == kind);
-        own.cloned().collect::<Vec<_>>()
+    let differs = |kind: &SourceKind| {
+        let own = |server: &&Server| server.source == *kind;
+        !before.iter().filter(own).eq(after.iter().filter(own))
     };
-    all.into_iter()
-        .filter(|kind| of(before, *kind) != of(after, *kind))
-        .collect()
+    SOURCES.into_iter().filter(differs).collect()
 }
 
 #[cfg(test)]

@@ -35,11 +35,13 @@ pub(crate) async fn keep_alive(proxy: Arc<Proxy>) {
     let mut beat = tokio::time::interval((limit / 2).max(Duration::from_millis(1)));
     loop {
         beat.tick().await;
-        let stalled = proxy.stalled_for();
+        let (worker, stalled) = proxy.slowest_worker();
         if stalled < limit {
             tell(&[NotifyState::Watchdog]);
         } else {
-            tracing::error!("a worker hangs since {stalled:?}; the service manager may end us");
+            tracing::error!(
+                "worker {worker} hangs since {stalled:?}; the service manager may end us"
+            );
         }
     }
 }

@@ -7,8 +7,6 @@ use anyhow::{Context, bail};
 use hyper::{Method, StatusCode};
 use roundel_admin::status::Snapshot;
 use serde_json::{Value, json};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::UnixStream;
 
 use crate::cli::{
     EventsArgs, HealthcheckArgs, JoinArgs, MembersArgs, OperatorArgs, ReaderArgs, ServerArgs,
@@ -17,6 +15,7 @@ use crate::cli::{
 use crate::{client, out};
 
 pub(crate) mod cluster;
+mod socket;
 mod tables;
 
 /// Asks whether a running Roundel (or anything) is well. Errors: it is not.
@@ -69,6 +68,10 @@ pub(crate) async fn events(args: &EventsArgs) -> anyhow::Result<()> {
         if !args.follow {
             return Ok(());
         }
+        if args.reader.cli_socket.is_some() {
+            // A line waits for nothing; there is a snapshot a second.
+            tokio::time::sleep(Duration::from_millis(500)).await;
+        }
     }
 }
 
@@ -111,17 +114,15 @@ pub(crate) async fn leave(args: &OperatorArgs) -> anyhow::Result<()> {
     act(args, "/api/v1/cluster:leave", None, None).await
 }
 
-/// Acts through the unix socket when one is named and knows a line for it, else through HTTP.
+/// Acts through the unix socket when one is named, else through HTTP. `line` is the runtime API's
+/// own for this act, if it has one.
 async fn act(
     args: &OperatorArgs,
     path: &str,
     body: Option<Value>,
     line: Option<&str>,
 ) -> anyhow::Result<()> {
-    if let Some(socket) = &args.cli_socket {
-        let Some(line) = line else {
-            bail!("the runtime API has no line for this; leave --cli-socket out");
-        };
+    if let (Some(socket), Some(line)) = (&args.reader.cli_socket, line) {
         return command_line(socket, line).await;
     }
     let value = post(args, path, body, client::LIMIT).await?;
@@ -134,13 +135,17 @@ async fn act(
     Ok(())
 }
 
-/// Acts through HTTP and gives what the balancer says. Errors: it refuses, or says nothing.
+/// Acts through the unix socket or HTTP and gives what the node says. Errors: it refuses, or says
+/// nothing.
 async fn post(
     args: &OperatorArgs,
     path: &str,
     body: Option<Value>,
     limit: Duration,
 ) -> anyhow::Result<Value> {
+    if let Some(socket) = &args.reader.cli_socket {
+        return socket::act(socket, path, body, limit).await;
+    }
     let token = match &args.admin_token_file {
         Some(file) => Some(
             std::fs::read_to_string(file)
@@ -167,13 +172,7 @@ fn refusal(status: StatusCode, problem: &Value) -> String {
 
 /// Sends one line to the runtime API; an answer that says nothing is a success.
 async fn command_line(socket: &Path, line: &str) -> anyhow::Result<()> {
-    let mut stream = UnixStream::connect(socket)
-        .await
-        .with_context(|| format!("cannot reach {}", socket.display()))?;
-    stream.write_all(format!("{line}\n").as_bytes()).await?;
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).await?;
-    match answer.trim() {
+    match socket::ask(socket, line, client::LIMIT).await?.trim() {
         "" => Ok(()),
         text => bail!("{text}"),
     }
@@ -184,6 +183,9 @@ async fn snapshot(args: &ReaderArgs) -> anyhow::Result<Snapshot> {
 }
 
 async fn read(args: &ReaderArgs, path: &str) -> anyhow::Result<Snapshot> {
+    if let Some(path) = &args.cli_socket {
+        return socket::snapshot(path).await;
+    }
     let answer = client::send(Method::GET, &args.stats, path, None, None).await?;
     if !answer.status.is_success() {
         bail!("{} answered {}", args.stats, answer.status);

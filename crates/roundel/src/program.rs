@@ -143,6 +143,7 @@ fn demo(args: DemoArgs, context: &Context) -> anyhow::Result<u8> {
 /// Runs the agent; its exit code is that of the command it ran.
 fn agent(args: AgentArgs, context: &Context) -> anyhow::Result<u8> {
     context.start_logging(&args.log, logging::EVERYTHING)?;
+    let socket = args.cli_socket.clone();
     let config = match crate::agent::config(args) {
         Ok(config) => config,
         Err(fault) => {
@@ -153,7 +154,11 @@ fn agent(args: AgentArgs, context: &Context) -> anyhow::Result<u8> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
-    let code = runtime.block_on(roundel_agent::run(config))?;
+    let code = runtime.block_on(async {
+        let socket = socket.map(|path| crate::agent::socket::Socket::open(&path, &config));
+        let _socket = socket.transpose()?;
+        anyhow::Ok(roundel_agent::run(config).await?)
+    })?;
     Ok(u8::try_from(code).unwrap_or(FAILURE))
 }
 

@@ -5,9 +5,10 @@ use std::sync::Arc;
 
 use roundel_balance::{BackendConfig, Balancer};
 use roundel_model::Name;
-use roundel_proxy::Routes;
+use roundel_proxy::{Limiter, Page, RateLimit, Routes, SendProxy};
 
-use crate::config::{Backend, LogFormat, Settings};
+use crate::config::{Backend, ErrorPages, Settings, Target};
+use crate::descriptors;
 
 /// The balancers by backend name.
 pub(crate) type Balancers = BTreeMap<Name, Arc<Balancer>>;
@@ -51,19 +52,29 @@ pub(crate) fn build(settings: &Settings, balancers: &Balancers) -> Routes {
         let route = |r: &crate::config::Route| roundel_proxy::Route {
             host: r.host.clone(),
             path_prefix: r.path_prefix.clone(),
-            backend: find(&r.backend),
+            target: match &r.target {
+                Target::Backend(name) => roundel_proxy::Target::Backend(find(name)),
+                Target::Redirect(to) => roundel_proxy::Target::Redirect(to.clone()),
+            },
+            rate_limit: r.rate_limit.map(limiter),
         };
         let default = find(&f.default_backend);
         let mut frontend = roundel_proxy::Frontend::new(f.name.clone(), f.listen.clone(), default);
+        frontend.maxconn = f.maxconn;
         frontend.timeouts = f.timeouts;
         frontend.limits = f.limits;
         frontend.marks = f.marks;
+        frontend.request_headers.clone_from(&f.request_headers);
+        frontend.response_headers.clone_from(&f.response_headers);
+        frontend.error_pages = pages(&f.error_pages);
+        frontend.rate_limit = f.rate_limit.map(limiter);
         frontend.trusted_proxies.clone_from(&f.trusted_proxies);
         frontend.routes = f.routes.iter().map(route).collect();
         frontend
     });
     Routes {
         frontends: frontends.collect(),
+        maxconn: descriptors::maxconn(settings),
     }
 }
 
@@ -76,18 +87,31 @@ fn backend(backend: &Backend, balancers: &Balancers) -> roundel_proxy::Backend {
     made.retry_budget = backend.retry_budget;
     made.hash_on = backend.balance.needs_key().then(|| backend.hash_on.clone());
     made.sticky.clone_from(&backend.sticky);
+    made.abort_on_close = backend.abort_on_close;
+    made.send_proxy = send_proxy(backend);
+    made.request_headers.clone_from(&backend.request_headers);
+    made.response_headers.clone_from(&backend.response_headers);
+    made.error_pages = pages(&backend.error_pages);
     made
 }
 
-/// The proxy's word for a log format; `None` for no log.
-pub(crate) fn log_format(format: LogFormat) -> Option<roundel_proxy::LogFormat> {
-    use roundel_proxy::LogFormat as Theirs;
-    Some(match format {
-        LogFormat::Json => Theirs::Json,
-        LogFormat::Haproxy => Theirs::Haproxy,
-        LogFormat::Common => Theirs::Common,
-        LogFormat::Combined => Theirs::Combined,
-        LogFormat::Logfmt => Theirs::Logfmt,
-        LogFormat::Off => return None,
-    })
+/// Which servers get a header of the PROXY protocol.
+pub(crate) fn send_proxy(backend: &Backend) -> SendProxy {
+    let own = backend.static_servers();
+    SendProxy {
+        all: backend.send_proxy,
+        own: own
+            .filter_map(|s| Some((s.name.clone(), s.send_proxy?)))
+            .collect(),
+    }
+}
+
+/// Counts from zero; the proxy keeps what it has counted by an equal rule.
+fn limiter(limit: RateLimit) -> Arc<Limiter> {
+    Arc::new(Limiter::new(limit))
+}
+
+fn pages(pages: &ErrorPages) -> roundel_proxy::ErrorPages {
+    let page = |(status, (_, page)): (&u16, &(_, Page))| (*status, page.clone());
+    pages.iter().map(page).collect()
 }

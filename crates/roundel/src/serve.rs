@@ -9,26 +9,28 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 use roundel_admin::Admin;
 use roundel_admin::cli::{self, Level};
-use roundel_admin::status::{EventKind, Snapshot};
+use roundel_admin::status::Snapshot;
 use roundel_balance::Evidence;
-use roundel_gossip_tokio::Handle;
+use roundel_gossip_tokio::{DRAIN, Handle};
+use roundel_model::EventKind;
 use roundel_proxy::{AccessLog, Proxy};
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 
 use crate::collector::{Collector, GossipView};
-use crate::config::{Acts, Gossip, LogFormat, Settings};
-use crate::control::{Ask, Control, Inbox, Parts};
+use crate::config::{AccessLogFormat, Acts, Gossip, Settings};
+use crate::control::{Ask, Control, Inbox, Parts, Wish};
+use crate::descriptors;
 use crate::event_log::EventLog;
 use crate::handover::heir::{Heir, Inherited};
-use crate::handover::successor::Program;
+use crate::handover::successor::{Program, Successor};
 use crate::loader::Loader;
 use crate::manager;
 use crate::routes::{self, Balancers};
 use crate::signals::{self, Signals};
 use crate::sources::Sources;
 
-mod bound;
+pub(crate) mod bound;
 mod renewal;
 #[cfg(test)]
 mod tests;
@@ -37,6 +39,9 @@ use bound::Bound;
 
 /// How long what waits for the log's writer may hold up the end.
 const FLUSH: Duration = Duration::from_millis(500);
+
+/// The longest that the first checks hold up the start; with its default a check has ended then.
+const FIRST_CHECKS: Duration = Duration::from_secs(2);
 
 /// How long a reload may take until the service manager is told that we serve in any case.
 const RELOAD: Duration = Duration::from_secs(5);
@@ -87,6 +92,8 @@ pub(crate) struct Serving {
     door_sockets: Vec<OwnedFd>,
     /// What SIGUSR2 starts anew; `None` if this process cannot be replaced.
     program: Option<Program>,
+    /// The process that took over; it is told the last counts.
+    successor: Option<Successor>,
 }
 
 impl Serving {
@@ -104,7 +111,9 @@ impl Serving {
         heir: Option<Heir>,
     ) -> anyhow::Result<Self> {
         let started = Instant::now();
+        descriptors::raise();
         let process = settings.process.clone();
+        let first_checks = first_checks(&settings);
         let bound = Bound::all(&settings, &mut inherited).await?;
         let access_log = open_log(process.access_log)?;
         let (evidence_sender, evidence) = mpsc::channel(1024);
@@ -114,9 +123,9 @@ impl Serving {
             access_log.clone(),
             inherited.rest(),
         )?;
-        let known = heir.as_ref().map(Heir::bound).unwrap_or_default();
+        let (known, legacy, estate) = heir.as_ref().map(Heir::bound).unwrap_or_default();
         let gossip = match &settings.gossip {
-            Some(gossip) => Some(bound::start_gossip(gossip, known.members.clone()).await?),
+            Some(gossip) => Some(bound::start_gossip(gossip, estate).await?),
             None => None,
         };
 
@@ -126,12 +135,17 @@ impl Serving {
         let (asks_sender, asks) = mpsc::channel(16);
         let (snapshots, newest) = watch::channel(Default::default());
         let events = gossip.as_ref().map(Handle::events);
+        let questions = match &gossip {
+            Some(handle) => handle.questions(DRAIN).await,
+            None => mpsc::channel(1).1,
+        };
         let inbox = Inbox {
             sets,
             evidence,
             orders,
             asks,
             gossip: events.unwrap_or_else(|| broadcast::channel(1).1),
+            questions,
         };
         let loopback = settings.gossip.as_ref().is_some_and(stays_on_this_machine);
         let parts = Parts {
@@ -146,7 +160,7 @@ impl Serving {
             loader: loader.clone(),
         };
         let mut tasks = JoinSet::new();
-        tasks.spawn(Control::new(parts, &balancers).run(inbox));
+        tasks.spawn(Control::new(parts, &balancers, &legacy, heir.is_some()).run(inbox));
         // The first snapshot is there before anybody can ask.
         let mut first = newest.clone();
         first.changed().await.context("the control task ended")?;
@@ -166,22 +180,43 @@ impl Serving {
             doors: JoinSet::new(),
             door_sockets: Vec::new(),
             program: None,
+            successor: None,
         };
-        if heir.is_some() {
-            serving.find_servers(&known).await?;
+        match heir {
+            Some(_) => serving.find_servers(&known).await?,
+            None => serving.check_servers(first_checks).await,
         }
         let serving = serving.open(bound, &loader)?;
         if let Some(heir) = heir {
-            heir.ready();
+            let asks = serving.asks.clone();
+            let last_words = move || drop(asks.blocking_send(Ask::Inherit(heir.ready())));
+            // A thread of the runtime would hold up our end until the old process has ended.
+            let thread = std::thread::Builder::new().name("handover".to_owned());
+            thread.spawn(last_words)?;
         }
         manager::ready();
         Ok(serving)
+    }
+
+    /// Waits for the first check of every server that the configuration names, so that no request
+    /// comes before there is a server to answer it.
+    async fn check_servers(&self, limit: Duration) {
+        let (done, checked) = oneshot::channel();
+        let _ = self.asks.send(Ask::Tell(Wish::Checked, done)).await;
+        if tokio::time::timeout(limit, checked).await.is_err() {
+            tracing::info!("not every server has answered its first check; accepting requests");
+        }
     }
 
     /// Starts answering on the admin side, and following the file.
     fn open(mut self, bound: Bound, loader: &Loader) -> anyhow::Result<Self> {
         self.proxy.open();
         self.door_sockets = bound.copies()?;
+        tracing::info!(
+            "at most {} clients at once, by {} descriptors",
+            self.proxy.maxconn(),
+            descriptors::limit()
+        );
         for frontend in self.proxy.frontends() {
             for address in &frontend.addresses {
                 tracing::info!("frontend {} listens on {address}", frontend.name);
@@ -309,6 +344,7 @@ impl Serving {
 
     /// Ends what is left: the control task first, so that nothing is decided any more.
     pub(crate) async fn stop(mut self) {
+        self.leave_the_rest().await;
         let (done, stopped) = oneshot::channel();
         if self.asks.send(Ask::Stop(done)).await.is_ok() {
             let _ = stopped.await;
@@ -350,11 +386,21 @@ fn start_proxy(
 ) -> anyhow::Result<(Arc<Proxy>, Balancers)> {
     let config = roundel_proxy::Config {
         threads: settings.process.threads,
+        descriptors: descriptors::limit(),
+        pipes: descriptors::pipes(descriptors::limit()),
     };
     let balancers = routes::balancers(settings, &Balancers::new(), config.workers());
     let routes = routes::build(settings, &balancers);
     let proxy = roundel_proxy::start_held(config, routes, evidence, access_log, inherited)?;
     Ok((Arc::new(proxy), balancers))
+}
+
+/// How long the first checks of the servers that are named may hold up the start.
+fn first_checks(settings: &Settings) -> Duration {
+    let named = settings.backends.iter();
+    let named = named.filter(|b| b.static_servers().next().is_some());
+    let longest = named.map(|b| b.check.timeout).max();
+    longest.unwrap_or_default().min(FIRST_CHECKS)
 }
 
 fn node_name(settings: &Settings) -> String {
@@ -367,7 +413,12 @@ fn node_name(settings: &Settings) -> String {
 fn view(handle: Handle, settings: &Settings) -> GossipView {
     let gossip = settings.gossip.as_ref();
     let seeds = gossip.map_or_else(Vec::new, |g| g.join.clone());
-    GossipView::new(handle, seeds, gossip.is_some_and(|g| !g.keys.is_empty()))
+    GossipView::new(
+        handle,
+        node_name(settings),
+        seeds,
+        gossip.is_some_and(|g| !g.keys.is_empty()),
+    )
 }
 
 /// Whether the gossip cannot reach beyond this machine, so that loopback servers are meant.
@@ -383,12 +434,14 @@ fn admin_config(acts: &Acts) -> roundel_admin::Config {
             Acts::Loopback => roundel_admin::Acts::Loopback,
             Acts::Token(token) => roundel_admin::Acts::Token(token.clone()),
         },
+        // A small part of the descriptors: whoever floods the page must not starve the rest.
+        max_connections: (descriptors::limit() / 8).min(512) as usize,
         ..roundel_admin::Config::default()
     }
 }
 
-fn open_log(format: LogFormat) -> std::io::Result<AccessLog> {
-    match routes::log_format(format) {
+fn open_log(format: AccessLogFormat) -> std::io::Result<AccessLog> {
+    match format {
         Some(format) => AccessLog::new(format, std::io::stdout()),
         None => Ok(AccessLog::off()),
     }

@@ -6,12 +6,21 @@
 //!
 //! `cargo xtask peers` plays the wire suite's cases on Roundel and on Debian's HAProxy and nginx
 //! and writes the table of who passes what.
+//!
+//! `cargo xtask chaos --peer haproxy` kills, pauses and restarts servers under load before Roundel
+//! and before Debian's HAProxy, and prints what each lost. `cargo xtask soak` measures memory after a
+//! million requests, a hundred thousand connections, a thousand changes, and floods.
+//!
+//! `cargo xtask instructions` counts what one exchange costs and fails when one got dearer.
 
+mod chaos;
 mod ci;
 mod cluster;
 mod containers;
 mod image;
+mod instructions;
 mod peers;
+mod soak;
 mod step;
 
 use anyhow::{Result, bail};
@@ -25,6 +34,15 @@ fn main() -> Result<()> {
         ["docs"] => ci::docs(),
         ["containers"] => containers::run(),
         ["peers"] => peers::run(),
-        _ => bail!("usage: cargo xtask ci|lint|docs|containers|peers"),
+        ["chaos", ref options @ ..] => chaos::run(options),
+        ["soak", ref options @ ..] => soak::run(options),
+        [chaos::SERVER, address, log] => chaos::serve(address, log),
+        ["instructions"] => instructions::check(),
+        ["instructions", "write"] => instructions::write(),
+        ["instructions", "of", binary] => instructions::show(binary),
+        _ => bail!(
+            "usage: cargo xtask ci|lint|docs|containers|peers|chaos|soak|instructions \
+             [write | of BINARY]"
+        ),
     }
 }

@@ -6,7 +6,6 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::fs;
-use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
@@ -14,7 +13,7 @@ use anyhow::{Context, Result};
 use roundel_testkit::wire::{Case, Level, Stage, Topology, Verdict};
 use roundel_testkit::{Process, external, free_address, wait_for};
 
-use crate::step::{command, output, root, run as step};
+use crate::step::{output, product, root};
 
 #[path = "../../roundel/tests/wire/cases/all.rs"]
 mod cases;
@@ -51,17 +50,12 @@ pub(crate) fn run() -> Result<()> {
 }
 
 fn roundel(groups: &[(&str, Vec<Case>)]) -> Result<Peer> {
-    step(&mut command("cargo", &["build", "-p", "roundel"]))?;
-    let mut metadata = command("cargo", &["metadata", "--format-version=1", "--no-deps"]);
-    let metadata: serde_json::Value = serde_json::from_str(&output(&mut metadata)?)?;
-    let target = metadata["target_directory"]
-        .as_str()
-        .context("a target directory")?;
+    let program = product()?;
     let folder = tempfile::tempdir()?;
     let file = folder.path().join("roundel.toml");
     let topology = Topology::new(4);
     fs::write(&file, topology.roundel(free_address()))?;
-    let mut program = Command::new(Path::new(target).join("debug/roundel"));
+    let mut program = Command::new(program);
     play(
         "Roundel".to_owned(),
         program.args(["serve", "-c"]).arg(file),

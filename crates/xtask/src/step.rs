@@ -6,12 +6,21 @@ use std::process::Command;
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
+use serde_json::Value;
 
 /// The repository's root.
 pub(crate) fn root() -> PathBuf {
     let here = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
     let root = here.ancestors().nth(2);
     root.expect("crates/xtask is two below the root").into()
+}
+
+/// Where cargo puts what it builds.
+pub(crate) fn target_directory() -> Result<PathBuf> {
+    let mut metadata = command("cargo", &["metadata", "--format-version=1", "--no-deps"]);
+    let metadata: Value = serde_json::from_str(&output(&mut metadata)?)?;
+    let target = metadata["target_directory"].as_str();
+    Ok(target.context("a target directory")?.into())
 }
 
 /// A command that runs in the root.
@@ -47,6 +56,12 @@ pub(crate) fn output(command: &mut Command) -> Result<String> {
         bail!("{line}: {}\n{why}", output.status);
     }
     Ok(String::from_utf8_lossy(&output.stdout).trim().to_string())
+}
+
+/// Builds the product as it is being worked on, and says where it is.
+pub(crate) fn product() -> Result<PathBuf> {
+    run(&mut command("cargo", &["build", "-p", "roundel"]))?;
+    Ok(target_directory()?.join("debug/roundel"))
 }
 
 fn shown(command: &Command) -> String {

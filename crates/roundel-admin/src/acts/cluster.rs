@@ -9,7 +9,7 @@ use axum::response::Response;
 use http::{Extensions, HeaderMap};
 use serde::Deserialize;
 
-use super::{admitted, bad, carry_out};
+use super::{Wish, admitted, bad, carry_out};
 use crate::Admin;
 use crate::command::{Command, KeyVerb, Query, Secret};
 
@@ -57,6 +57,72 @@ struct KeysWish {
     key: String,
 }
 
+impl QueryWish {
+    fn command(self) -> Result<Command, &'static str> {
+        // Queries between nodes act on them: keys, for one.
+        if self.name.is_empty() || self.name.starts_with("_serf_") {
+            return Err(
+                "Send {\"name\": \"NAME\"}; names that begin with _serf_ are between nodes.",
+            );
+        }
+        let timeout = match self.timeout_seconds {
+            Some(seconds) if !(seconds > 0.0 && seconds <= LONGEST) => {
+                return Err("timeout_seconds is more than 0 and at most 60.");
+            }
+            seconds => seconds.map(Duration::from_secs_f64),
+        };
+        Ok(Command::Query(Query {
+            name: self.name,
+            payload: self.payload,
+            nodes: self.nodes,
+            tags: self.tags.into_iter().collect(),
+            ack: self.ack,
+            relay_factor: self.relay_factor,
+            timeout,
+        }))
+    }
+}
+
+impl EventWish {
+    fn command(self) -> Result<Command, &'static str> {
+        if self.name.is_empty() {
+            return Err("Send {\"name\": \"NAME\", \"payload\": \"TEXT\"}.");
+        }
+        Ok(Command::UserEvent {
+            name: self.name,
+            payload: self.payload,
+            coalesce: self.coalesce,
+        })
+    }
+}
+
+impl KeysWish {
+    fn command(self) -> Result<Command, &'static str> {
+        let verb = KeyVerb::ALL.into_iter().find(|v| v.as_str() == self.act);
+        let Some(act) = verb.filter(|v| *v == KeyVerb::List || !self.key.is_empty()) else {
+            return Err("Send {\"act\": \"install\", \"key\": \"BASE64\"}; or use, remove, list.");
+        };
+        let key = Secret(self.key);
+        Ok(Command::Keys { act, key })
+    }
+}
+
+/// The command that a verb and its wish ask for, as JSON; for the runtime API.
+pub(crate) fn command(verb: &str, json: &str) -> Result<Command, String> {
+    fn read<T: serde::de::DeserializeOwned>(json: &str) -> Result<T, String> {
+        serde_json::from_str(json).map_err(|error| format!("Not what this act needs: {error}."))
+    }
+    let command = match verb {
+        "query" => read::<QueryWish>(json)?.command(),
+        "event" => read::<EventWish>(json)?.command(),
+        "keys" => read::<KeysWish>(json)?.command(),
+        "join" => read::<Wish>(json)?.join(),
+        "leave" => Ok(read::<Wish>(json)?.leave()),
+        _ => Err("Expects join, leave, query, event or keys."),
+    };
+    command.map_err(Into::into)
+}
+
 /// `POST /api/v1/cluster:query` with `{"name": ...}` and maybe `payload`, `nodes`, `tags`, `ack`,
 /// `relay_factor`, `timeout_seconds`.
 pub(crate) async fn query(
@@ -65,30 +131,7 @@ pub(crate) async fn query(
     extensions: Extensions,
     body: Bytes,
 ) -> Response {
-    let (wish, who) = match admitted::<QueryWish>(&admin, &headers, &extensions, &body) {
-        Ok(admitted) => admitted,
-        Err(refused) => return *refused,
-    };
-    // Queries between nodes act on them: keys, for one.
-    if wish.name.is_empty() || wish.name.starts_with("_serf_") {
-        return bad("Send {\"name\": \"NAME\"}; names that begin with _serf_ are between nodes.");
-    }
-    let timeout = match wish.timeout_seconds {
-        Some(seconds) if !(seconds > 0.0 && seconds <= LONGEST) => {
-            return bad("timeout_seconds is more than 0 and at most 60.");
-        }
-        seconds => seconds.map(Duration::from_secs_f64),
-    };
-    let command = Command::Query(Query {
-        name: wish.name,
-        payload: wish.payload,
-        nodes: wish.nodes,
-        tags: wish.tags.into_iter().collect(),
-        ack: wish.ack,
-        relay_factor: wish.relay_factor,
-        timeout,
-    });
-    carry_out(&admin, command, who).await
+    act::<QueryWish>(&admin, &headers, &extensions, &body, QueryWish::command).await
 }
 
 /// `POST /api/v1/cluster:event` with `{"name": ...}` and maybe `payload`, `coalesce`.
@@ -98,19 +141,7 @@ pub(crate) async fn event(
     extensions: Extensions,
     body: Bytes,
 ) -> Response {
-    let (wish, who) = match admitted::<EventWish>(&admin, &headers, &extensions, &body) {
-        Ok(admitted) => admitted,
-        Err(refused) => return *refused,
-    };
-    if wish.name.is_empty() {
-        return bad("Send {\"name\": \"NAME\", \"payload\": \"TEXT\"}.");
-    }
-    let command = Command::UserEvent {
-        name: wish.name,
-        payload: wish.payload,
-        coalesce: wish.coalesce,
-    };
-    carry_out(&admin, command, who).await
+    act::<EventWish>(&admin, &headers, &extensions, &body, EventWish::command).await
 }
 
 /// `POST /api/v1/cluster:keys` with `{"act": "install|use|remove|list", "key": "BASE64"}`.
@@ -120,14 +151,22 @@ pub(crate) async fn keys(
     extensions: Extensions,
     body: Bytes,
 ) -> Response {
-    let (wish, who) = match admitted::<KeysWish>(&admin, &headers, &extensions, &body) {
+    act::<KeysWish>(&admin, &headers, &extensions, &body, KeysWish::command).await
+}
+
+async fn act<T: serde::de::DeserializeOwned + Default>(
+    admin: &Admin,
+    headers: &HeaderMap,
+    extensions: &Extensions,
+    body: &Bytes,
+    command: fn(T) -> Result<Command, &'static str>,
+) -> Response {
+    let (wish, who) = match admitted::<T>(admin, headers, extensions, body) {
         Ok(admitted) => admitted,
         Err(refused) => return *refused,
     };
-    let verb = KeyVerb::ALL.into_iter().find(|v| v.as_str() == wish.act);
-    let Some(act) = verb.filter(|v| *v == KeyVerb::List || !wish.key.is_empty()) else {
-        return bad("Send {\"act\": \"install\", \"key\": \"BASE64\"}; or use, remove, list.");
-    };
-    let key = Secret(wish.key);
-    carry_out(&admin, Command::Keys { act, key }, who).await
+    match command(wish) {
+        Ok(command) => carry_out(admin, command, who).await,
+        Err(text) => bad(text),
+    }
 }

@@ -16,24 +16,24 @@ pub(super) struct Act {
     success: &'static str,
     /// Whether the outcome's own sentence is of interest.
     tell: bool,
+    /// Whether the outcome is told as JSON.
+    json: bool,
 }
 
 impl Act {
     fn silent(command: Command) -> Self {
-        let (success, tell) = ("", false);
         Self {
             command,
-            success,
-            tell,
+            success: "",
+            tell: false,
+            json: false,
         }
     }
 
     fn told(command: Command) -> Self {
-        let (success, tell) = ("", true);
         Self {
-            command,
-            success,
-            tell,
+            tell: true,
+            ..Self::silent(command)
         }
     }
 }
@@ -70,6 +70,14 @@ pub(super) fn parse(words: &[&str], snapshot: &Snapshot) -> Option<Parsed> {
         ["leave", member] => Ok(Act::told(Command::Leave {
             member: Some(member.into()),
         })),
+        ["cluster", verb, json] => {
+            let command = crate::acts::cluster::command(verb, json);
+            command.map_err(|text| text + "\n").map(|command| Act {
+                json: true,
+                ..Act::silent(command)
+            })
+        }
+        ["cluster", ..] => Err("Require join, leave, query, event or keys, and JSON.\n".into()),
         ["reload"] => Ok(Act::told(Command::Reload)),
         _ => return None,
     })
@@ -78,6 +86,7 @@ pub(super) fn parse(words: &[&str], snapshot: &Snapshot) -> Option<Parsed> {
 /// Carries an act out and words the reply.
 pub(super) async fn carry_out(admin: &Admin, act: Act, who: &Principal) -> String {
     match admin.order(act.command, who.clone()).await {
+        Ok(outcome) if act.json => format!("{}\n", crate::acts::report(outcome)),
         Ok(outcome) if act.tell && !outcome.text.is_empty() => format!("{}\n", outcome.text),
         Ok(_) => act.success.into(),
         Err(error) => format!("{error}\n"),

@@ -3,13 +3,17 @@
 use std::time::Duration;
 
 use super::{Level, MAX_SILENCE, Session, acts, show};
-use crate::csv::{self, Filter};
+use crate::csv::{self, Filter, Form};
 
 /// Every command with what it does, in the order of `help`.
-const COMMANDS: [(&str, &str); 27] = [
+const COMMANDS: [(&str, &str); 29] = [
     (
         "add server <b>/<s> <addr> [weight <n>]",
         "add a server by hand; it serves after its first passed check",
+    ),
+    (
+        "cluster <act> <json>",
+        "join, leave, query, event, keys, as the HTTP API has them",
     ),
     (
         "del server <b>/<s>",
@@ -44,6 +48,7 @@ const COMMANDS: [(&str, &str); 27] = [
     ("show info", "the process, as key: value"),
     ("show members", "the members of the gossip cluster"),
     ("show servers state [<b>]", "the servers' state, as a table"),
+    ("show snapshot", "everything, as one line of JSON"),
     (
         "show stat [<iid> <type> <sid>] [up] [no-maint]",
         "the statistics as CSV",
@@ -124,6 +129,7 @@ impl Session {
             ["show", "servers", "state"] => show::servers_state(snapshot, None),
             ["show", "servers", "state", backend] => show::servers_state(snapshot, Some(backend)),
             ["show", "backend"] => show::backends(snapshot),
+            ["show", "snapshot"] => serde_json::to_string(&**snapshot).unwrap_or_default() + "\n",
             ["show", "members"] => show::members(snapshot),
             ["show", "errors"] => show::errors(snapshot),
             ["show", "events"] => show::events(snapshot, 20),
@@ -159,9 +165,8 @@ fn filter(words: &[&str]) -> Result<Filter, String> {
             "up" => filter.up = true,
             "no-maint" => filter.no_maint = true,
             "desc" => {}
-            "typed" | "json" => {
-                return Err("Only CSV is available here; JSON is at /api/v1/snapshot.\n".into());
-            }
+            "typed" => filter.form = Form::Typed,
+            "json" => filter.form = Form::Json,
             _ => return Err(format!("Unknown modifier '{word}'.\n")),
         }
     }

@@ -35,9 +35,9 @@ fn about_process(moment: &Moment, put: &mut impl FnMut(&str, &dyn Display)) {
     put("Ulimit-n", &s.process.max_fds);
     put("Maxsock", &s.process.max_fds);
     put("Maxconn", &s.process.max_connections);
-    for key in ["Maxpipes", "PipesUsed", "PipesFree"] {
-        put(key, &0);
-    }
+    put("Maxpipes", &s.process.pipes.most);
+    put("PipesUsed", &s.process.pipes.used);
+    put("PipesFree", &s.process.pipes.free);
     put("Tasks", &moment.rates.total.in_flight);
     put("Run_queue", &0);
     put("Idle_pct", &idle_percent(moment));
@@ -69,6 +69,8 @@ fn about_traffic(moment: &Moment, put: &mut impl FnMut(&str, &dyn Display)) {
     put("Jobs", &sum(|f| f.connections));
     put("Listeners", &sum(|f| f.listen.len() as u64));
     put("TotalBytesOut", &sum(|f| f.bytes_out_total));
+    // HAProxy spells it so.
+    put("TotalSplicdedBytesOut", &s.process.pipes.bytes_total);
     put(
         "BytesOutRate",
         &(rates.total.bytes_out_per_second.round() as u64),
@@ -159,7 +161,7 @@ fn server_state(backend: &Backend, server: &Server) -> String {
 
 /// HAProxy's numbers for a check's status and result.
 fn check_codes(check: &Check) -> (u8, u8) {
-    let status = match check.status.as_str() {
+    let status = match &*check.status {
         "INI" => 1,
         "SOCKERR" => 5,
         "L4OK" => 6,

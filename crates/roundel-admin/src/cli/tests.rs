@@ -87,11 +87,17 @@ async fn statistics_are_the_csv_and_can_be_narrowed() {
     assert!(all.starts_with("# pxname,svname,") && all.ends_with(",\n\n"));
     let servers = user(&rig, "show stat -1 4 -1\n").await;
     assert_eq!(servers.trim_end().lines().count(), 11);
+    let typed = user(&rig, "show stat typed\n").await;
+    assert!(typed.contains(".0.pxname.1:KNS:str:nodes\n"), "{typed}");
     assert!(
-        user(&rig, "show stat typed\n")
-            .await
-            .starts_with("Only CSV")
+        typed.lines().any(|l| l.contains(".stot.1:MCP:u64:")),
+        "{typed}"
     );
+    let servers = user(&rig, "show stat -1 4 -1 json\n").await;
+    let servers: serde_json::Value = serde_json::from_str(&servers).unwrap();
+    assert_eq!(servers.as_array().map(Vec::len), Some(10));
+    assert_eq!(servers[0][0]["objType"], "Server");
+    assert_eq!(servers[0][0]["value"]["value"], "nodes");
     let info = user(&rig, "show info\n").await;
     for line in [
         "Name: Roundel",
@@ -100,6 +106,10 @@ async fn statistics_are_the_csv_and_can_be_narrowed() {
         "CurrConns: 17",
         "node: lab-ha-1",
         "Stopping: 0",
+        "Maxpipes: 256",
+        "PipesUsed: 3",
+        "PipesFree: 5",
+        "TotalSplicdedBytesOut: 1000009",
     ] {
         assert!(info.lines().any(|l| l == line), "{line}\n{info}");
     }

@@ -66,8 +66,8 @@ pub(crate) const COLUMNS: &[Column] = &[
         Row::Frontend(..) => {}
     }),
     c("qmax", |r, o| match r {
-        Row::Backend(_, rates) => o.num(rates.queue_max),
-        Row::Server(..) => o.num(0),
+        Row::Backend(b, _) => o.num(b.queue_length_max),
+        Row::Server(_, s, _) => o.num(s.queue_length_max),
         Row::Frontend(..) => {}
     }),
     c("scur", |r, o| match r {
@@ -121,7 +121,7 @@ pub(crate) const COLUMNS: &[Column] = &[
         o.maybe(r.traffic().map(|t| t.redispatches_total));
     }),
     c("status", |r, o| match r {
-        Row::Frontend(..) => o.text("OPEN"),
+        Row::Frontend(f, _) => o.text(if f.is_full { "FULL" } else { "OPEN" }),
         Row::Server(_, s, _) => o.text(&server_status(s)),
         Row::Backend(b, _) => o.text(if is_usable(b) { "UP" } else { "DOWN" }),
     }),

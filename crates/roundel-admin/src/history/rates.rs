@@ -1,6 +1,7 @@
 //! What changes per second, as every view shows it.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use roundel_stats::HistogramSnapshot;
 use serde::{Deserialize, Serialize};
@@ -79,8 +80,6 @@ pub struct BackendRates {
     pub requests_per_second_max: f64,
     /// The most requests in flight.
     pub in_flight_max: u64,
-    /// The most requests waiting.
-    pub queue_max: u64,
     /// The median duration of an exchange.
     pub p50_seconds: Option<f64>,
     /// Nineteen in twenty exchanges took at most this.
@@ -88,7 +87,48 @@ pub struct BackendRates {
     /// Ninety-nine in a hundred exchanges took at most this.
     pub p99_seconds: Option<f64>,
     /// By server name.
-    pub servers: BTreeMap<String, ServerRates>,
+    pub servers: ServersRates,
+}
+
+/// The servers of a backend: a map from name to rates, of which the names are shared from one
+/// snapshot to the next.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(
+    from = "BTreeMap<Arc<str>, ServerRates>",
+    into = "BTreeMap<Arc<str>, ServerRates>"
+)]
+pub struct ServersRates {
+    /// In order.
+    names: Arc<[Arc<str>]>,
+    /// As many as names.
+    rates: Vec<ServerRates>,
+}
+
+impl ServersRates {
+    /// `names` in order, with the rates of each.
+    pub(super) fn new(names: Arc<[Arc<str>]>, rates: Vec<ServerRates>) -> Self {
+        debug_assert_eq!(names.len(), rates.len());
+        Self { names, rates }
+    }
+
+    /// The rates of the server of this name.
+    pub fn get(&self, name: &str) -> Option<&ServerRates> {
+        let at = self.names.binary_search_by(|known| (**known).cmp(name));
+        Some(&self.rates[at.ok()?])
+    }
+}
+
+impl From<BTreeMap<Arc<str>, ServerRates>> for ServersRates {
+    fn from(map: BTreeMap<Arc<str>, ServerRates>) -> Self {
+        let (names, rates): (Vec<_>, _) = map.into_iter().unzip();
+        Self::new(names.into(), rates)
+    }
+}
+
+impl From<ServersRates> for BTreeMap<Arc<str>, ServerRates> {
+    fn from(servers: ServersRates) -> Self {
+        servers.names.iter().cloned().zip(servers.rates).collect()
+    }
 }
 
 /// One server.
@@ -139,7 +179,6 @@ impl BackendRates {
         self.requests_per_second = step.rate(now.requests_total, last.requests_total);
         raise(&mut self.requests_per_second_max, self.requests_per_second);
         self.in_flight_max = self.in_flight_max.max(now.in_flight);
-        self.queue_max = self.queue_max.max(now.queue_length);
     }
 
     pub(super) fn set_latency(&mut self, window: &HistogramSnapshot) {
@@ -150,8 +189,9 @@ impl BackendRates {
 }
 
 impl ServerRates {
-    pub(super) fn update(&mut self, now: &Server, last: &Server, step: Step) {
-        self.requests_per_second = step.rate(now.requests_total, last.requests_total);
+    /// `last`: the requests in sum as of the snapshot before.
+    pub(super) fn update(&mut self, now: &Server, last: u64, step: Step) {
+        self.requests_per_second = step.rate(now.requests_total, last);
         raise(&mut self.requests_per_second_max, self.requests_per_second);
         self.in_flight_max = self.in_flight_max.max(now.in_flight);
     }

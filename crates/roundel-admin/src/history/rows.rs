@@ -59,11 +59,12 @@ pub(super) fn total(now: &Snapshot, last: &Snapshot, step: Step) -> Row {
     }
 }
 
-pub(super) fn server(now: &Server, last: &Server, time_ms: u64, step: Step) -> ServerRow {
+/// `requests` and `errors` in sum as of the snapshot before.
+pub(super) fn server(now: &Server, (requests, errors): (u64, u64), step: Step) -> ServerRow {
     ServerRow {
-        time_ms,
-        requests: step.rate(now.requests_total, last.requests_total) as f32,
-        errors: step.rate(now.errors_total, last.errors_total) as f32,
+        time_ms: step.time_ms,
+        requests: step.rate(now.requests_total, requests) as f32,
+        errors: step.rate(now.errors_total, errors) as f32,
         in_flight: now.in_flight as u32,
     }
 }

@@ -5,7 +5,8 @@ use crate::status::{Frontend, Snapshot};
 
 fn at(second: u64, requests: &[(&str, u64)]) -> Arc<Snapshot> {
     let total = requests.iter().map(|(_, n)| n).sum();
-    let server = |(name, n): &(&str, u64)| Server {
+    let server = |(id, (name, n)): (u32, &(&str, u64))| Server {
+        id,
         name: (*name).into(),
         requests_total: *n,
         traffic: crate::status::Traffic {
@@ -34,7 +35,7 @@ fn at(second: u64, requests: &[(&str, u64)]) -> Arc<Snapshot> {
         backends: vec![Backend {
             name: "b".into(),
             requests_total: total,
-            servers: requests.iter().map(server).collect(),
+            servers: (1..).zip(requests).map(server).collect(),
             request_duration,
             ..Backend::default()
         }],
@@ -53,9 +54,9 @@ fn counters_become_rates_shares_and_percentiles() {
     assert_eq!(rates.total.requests_per_second, 200.0);
     assert_eq!(rates.frontends["f"].requests_per_second_max, 200.0);
     assert_eq!(rates.frontends["f"].connections_per_second, 1.0);
-    let servers = &rates.backends["b"].servers;
-    assert_eq!(servers["s1"].share, Some(0.75));
-    assert_eq!(servers["s1"].means.total_ms, 2.0);
+    let s1 = rates.backends["b"].servers.get("s1").unwrap();
+    assert_eq!(s1.share, Some(0.75));
+    assert_eq!(s1.means.total_ms, 2.0);
     let p99 = rates.backends["b"].p99_seconds.unwrap();
     assert!((0.0025..=0.005).contains(&p99), "{p99}");
     let ratio = rates.total.error_ratio.unwrap();
@@ -97,4 +98,68 @@ fn a_counter_that_begins_anew_gives_no_negative_rate() {
     history.push(&at(1, &[("s1", 500)]));
     let rates = history.push(&at(2, &[("s1", 3)]));
     assert_eq!(rates.total.requests_per_second, 0.0);
+}
+
+#[test]
+fn averages_are_of_the_newest_exchanges_and_end_with_the_traffic() {
+    let mut past = TimesPast::default();
+    let sums = |count: u64, total_us: u64| Times {
+        count,
+        total_us,
+        ..Times::default()
+    };
+    assert_eq!(past.push(1, &sums(0, 0)).total_ms, 0.0);
+    // 2,000 exchanges of 1 ms, then as many of 3 ms: those alone are the newest 1,024.
+    assert_eq!(past.push(2, &sums(2_000, 2_000_000)).total_ms, 1.0);
+    assert_eq!(past.push(3, &sums(4_000, 8_000_000)).total_ms, 3.0);
+    // A few more: what came before them still counts.
+    let few = past.push(4, &sums(4_100, 8_100_000));
+    assert_eq!(few.total_ms, (6_100_000.0 / 1_000.0) / 2_100.0);
+    // Then nothing: a minute later there is nothing to average.
+    for at in 5..=3 + MEAN_BACK {
+        assert!(
+            past.push(at, &sums(4_100, 8_100_000)).total_ms > 0.0,
+            "{at}"
+        );
+    }
+    assert_eq!(
+        past.push(4 + MEAN_BACK, &sums(4_100, 8_100_000)).total_ms,
+        0.0
+    );
+    assert_eq!(past.0.len(), 1);
+}
+
+#[test]
+fn servers_keep_their_past_when_others_come_and_go() {
+    let mut history = History::new();
+    let of = |names: &[(u32, &str)], second: u64| {
+        let mut snapshot = Arc::unwrap_or_clone(at(second, &[]));
+        snapshot.backends[0].servers = names
+            .iter()
+            .map(|(id, name)| Server {
+                id: *id,
+                name: (*name).into(),
+                requests_total: u64::from(*id) * second,
+                ..Server::default()
+            })
+            .collect();
+        Arc::new(snapshot)
+    };
+    history.push(&of(&[(1, "s2"), (2, "s1")], 0));
+    let rates = history.push(&of(&[(3, "s0"), (2, "s1"), (1, "s2")], 1));
+    let per_second = |rates: &Rates, name: &str| {
+        let servers = &rates.backends["b"].servers;
+        servers.get(name).map_or(-1.0, |s| s.requests_per_second)
+    };
+    assert_eq!(per_second(&rates, "s1"), 2.0);
+    assert_eq!(per_second(&rates, "s2"), 1.0);
+    assert_eq!(per_second(&rates, "s0"), 0.0);
+    let rates = history.push(&of(&[(3, "s0"), (2, "s1")], 2));
+    assert_eq!(per_second(&rates, "s0"), 3.0);
+    assert!(rates.backends["b"].servers.get("s2").is_none());
+    assert_eq!(
+        history.server("b", "s1").map(|rows| rows.fine.len()),
+        Some(3)
+    );
+    assert!(history.server("b", "s2").is_none());
 }

@@ -273,7 +273,7 @@ pub(super) fn write_servers(all: &[Backend], out: &mut Families) {
         "Times that passive errors put it out, by reason.",
         |f| {
             for (b, s) in servers(all) {
-                for (reason, n) in &s.ejections_by_reason_total {
+                for (reason, n) in &*s.ejections_by_reason_total {
                     let labels = [("backend", b), ("server", &s.name), ("reason", reason)];
                     f.count(&labels, *n);
                 }
@@ -334,7 +334,7 @@ fn checks(all: &[Backend], out: &mut Families) {
 
 /// Backend, server and check of each server that is checked.
 fn checked(all: &[Backend]) -> impl Iterator<Item = (&str, &str, &Check)> {
-    servers(all).filter_map(|(b, s)| Some((b, s.name.as_str(), s.check.as_ref()?)))
+    servers(all).filter_map(|(b, s)| Some((b, &*s.name, s.check.as_ref()?)))
 }
 
 fn servers(all: &[Backend]) -> impl Iterator<Item = (&str, &Server)> {

@@ -51,6 +51,31 @@ const PROCESS: &Table<Snapshot> = &[
         "Number of started threads.",
         |s| s.process.threads,
     ),
+    (
+        GAUGE,
+        "haproxy_process_max_pipes",
+        "Hard limit on the number of pipes for splicing.",
+        |s| s.process.pipes.most,
+    ),
+    (
+        // Counters to HAProxy.
+        COUNTER,
+        "haproxy_process_pipes_used_total",
+        "Current number of pipes in use.",
+        |s| s.process.pipes.used,
+    ),
+    (
+        COUNTER,
+        "haproxy_process_pipes_free_total",
+        "Current number of allocated and available pipes.",
+        |s| s.process.pipes.free,
+    ),
+    (
+        COUNTER,
+        "haproxy_process_spliced_bytes_out_total",
+        "Total number of bytes emitted through a kernel pipe.",
+        |s| s.process.pipes.bytes_total,
+    ),
 ];
 
 /// One number per frontend.
@@ -469,7 +494,7 @@ fn servers(moment: &Moment, out: &mut Families) {
         |f| {
             for (b, s) in all() {
                 for state in STATES {
-                    let labels = [("proxy", b), ("server", s.name.as_str()), ("state", state)];
+                    let labels = [("proxy", b), ("server", &*s.name), ("state", state)];
                     f.value(&labels, f64::from(is(s, state)));
                 }
             }

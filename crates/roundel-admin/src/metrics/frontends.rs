@@ -18,6 +18,26 @@ pub(super) fn write(all: &[Frontend], out: &mut Families) {
             }
         },
     );
+    out.gauge(
+        "roundel_frontend_connections_limit",
+        "The most client connections open at once.",
+        |f| {
+            for front in all {
+                if let Some(limit) = front.connections_limit {
+                    f.count(&[("frontend", &front.name)], limit);
+                }
+            }
+        },
+    );
+    out.gauge(
+        "roundel_frontend_full",
+        "1 while nothing is accepted, since as many connections are open as may be.",
+        |f| {
+            for front in all {
+                f.count(&[("frontend", &front.name)], u64::from(front.is_full));
+            }
+        },
+    );
     out.counter(
         "roundel_frontend_connections_total",
         "Client connections accepted.",

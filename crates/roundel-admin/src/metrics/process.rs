@@ -2,7 +2,7 @@
 
 use super::OwnNumbers;
 use super::families::Families;
-use crate::status::Snapshot;
+use crate::status::{Pipes, Snapshot};
 
 pub(super) fn write(s: &Snapshot, own: &OwnNumbers, out: &mut Families) {
     let p = &s.process;
@@ -23,6 +23,19 @@ pub(super) fn write(s: &Snapshot, own: &OwnNumbers, out: &mut Families) {
         s.uptime_seconds,
     );
     one(out, "roundel_threads", "Worker threads.", p.threads as f64);
+    one(
+        out,
+        "roundel_worker_stall_seconds",
+        "How long ago the slowest worker turned its loop.",
+        p.worker_stall_seconds,
+    );
+    one(
+        out,
+        "roundel_connections_limit",
+        "The most client connections open at once; 0 without a limit.",
+        p.max_connections as f64,
+    );
+    pipes(&p.pipes, out);
     one(
         out,
         "roundel_snapshot_sequence",
@@ -58,6 +71,30 @@ pub(super) fn write(s: &Snapshot, own: &OwnNumbers, out: &mut Families) {
                 f.count(&[("action", action), ("result", result)], *n);
             }
         },
+    );
+}
+
+fn pipes(pipes: &Pipes, out: &mut Families) {
+    let counts = [
+        (
+            "roundel_pipes_limit",
+            "The most pipes for large bodies.",
+            pipes.most,
+        ),
+        (
+            "roundel_pipes_used",
+            "Pipes that hold a part of a body.",
+            pipes.used,
+        ),
+        ("roundel_pipes_free", "Pipes kept for later.", pipes.free),
+    ];
+    for (name, help, n) in counts {
+        one(out, name, help, n as f64);
+    }
+    out.counter(
+        "roundel_spliced_bytes_total",
+        "Bytes of bodies that went from socket to socket inside the kernel.",
+        |f| f.count(&[], pipes.bytes_total),
     );
 }
 

@@ -114,7 +114,7 @@ fn line(row: &Row<'_>) -> Markup {
     let (class, name) = match row {
         Row::Frontend(..) => ("whole", "Frontend"),
         Row::Backend(..) => ("whole", "Backend"),
-        Row::Server(_, s, _) => (Look::of_server(s).class, s.name.as_str()),
+        Row::Server(_, s, _) => (Look::of_server(s).class, &*s.name),
     };
     html! {
         tr class={ "row c-" (class) } {

@@ -5,7 +5,7 @@ use maud::{Markup, html};
 use super::format::{bytes, count, plural, span};
 use super::look::Look;
 use super::{Part, Scene};
-use crate::status::{Member, MemberStatus, Snapshot};
+use crate::status::{Frontend, Member, MemberStatus, Snapshot};
 
 /// Members listed at most.
 const MEMBERS: usize = 200;
@@ -22,6 +22,10 @@ pub(super) fn part(scene: &Scene<'_>) -> Part {
                     p.sub { (summary(snapshot)) " · listening on " code { (gossip.listen) }
                         @if gossip.encrypted { " · encrypted" } @else { " · not encrypted" }
                         @if gossip.health_score > 0 { " · health score " (gossip.health_score) } }
+                    @if let Some(name) = &gossip.taken_name {
+                        p.sub { "The name " code { (name) } " belongs to another member: this node \
+                            goes on under a name with a suffix." }
+                    }
                     (table(&snapshot.members))
                 }
             }
@@ -97,7 +101,7 @@ pub(super) fn process(scene: &Scene<'_>) -> Part {
                     thead { tr { th scope="col" { "Frontend" } th scope="col" { "Listens on" } th scope="col" { "Backend" } th.num scope="col" { "Connections" } th.num scope="col" { "Accepted" } th.num scope="col" { "Requests" } th.num scope="col" { "Bad requests" } th.num scope="col" { "In" } th.num scope="col" { "Out" } } }
                     tbody { @for f in &snapshot.frontends { tr {
                         th scope="row" { (f.name) } td { (f.listen.join(" ")) } td { (f.default_backend) }
-                        td.num { (count(f.connections)) } td.num { (count(f.accepted())) } td.num { (count(f.requests_total)) }
+                        td.num { (connections(f)) } td.num { (count(f.accepted())) } td.num { (count(f.requests_total)) }
                         td.num { (count(f.request_errors())) } td.num { (bytes(f.bytes_in_total)) } td.num { (bytes(f.bytes_out_total)) }
                     } } }
                 }
@@ -107,6 +111,7 @@ pub(super) fn process(scene: &Scene<'_>) -> Part {
                 (fact("Process", &format!("{} with {} {}", p.pid, p.threads, plural(p.threads as usize, "worker"))))
                 (fact("Memory", &bytes(p.resident_bytes)))
                 (fact("Processor time", &format!("{:.1}\u{202f}s", p.cpu_seconds_total)))
+                (fact("Connections", &format!("at most {}", count(p.max_connections))))
                 (fact("Descriptors", &format!("{} of {}", count(p.open_fds), count(p.max_fds))))
                 (fact("Configuration", if snapshot.config.file.is_empty() { "built-in defaults and flags" } else { &snapshot.config.file }))
                 (fact("Reloads", &format!("{} taken over, {} refused", snapshot.config.reloads_ok_total, snapshot.config.reloads_failed_total)))
@@ -115,6 +120,16 @@ pub(super) fn process(scene: &Scene<'_>) -> Part {
         }
     };
     Part::leaf("process", markup)
+}
+
+/// Open connections with their limit, and a word when no more are accepted.
+fn connections(f: &Frontend) -> String {
+    let open = count(f.connections);
+    match f.connections_limit {
+        Some(limit) if f.is_full => format!("{open} of {}, full", count(limit)),
+        Some(limit) => format!("{open} of {}", count(limit)),
+        None => open,
+    }
 }
 
 fn fact(word: &str, text: &str) -> Markup {

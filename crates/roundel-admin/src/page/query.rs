@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::sort::Sort;
 use crate::history::Range;
 
 /// Rows of servers on one page of a long table.
@@ -68,12 +69,23 @@ pub(crate) struct Key {
     pub(super) page: usize,
     /// Only servers whose name, address or state word holds this.
     pub(super) filter: String,
+    /// The order of tables of servers; `None` for that of the set.
+    pub(super) sort: Option<Sort>,
 }
 
 impl Key {
     /// How far back the plots go.
     pub(super) fn range(&self) -> Range {
         Range::ALL[usize::from(self.range)]
+    }
+
+    /// A link to this page with one parameter changed. The script keeps what is not in the key.
+    pub(super) fn with(&self, name: &str, value: &str) -> String {
+        let query = PageQuery {
+            key: self.clone(),
+            ..PageQuery::default()
+        };
+        query.with(name, value)
     }
 }
 
@@ -109,6 +121,7 @@ impl PageQuery {
                 range: range as u8,
                 page: page.clamp(1, 10_000) - 1,
                 filter: filter.chars().take(64).collect::<String>().to_lowercase(),
+                sort: word("sort").and_then(Sort::parse),
             },
             theme: theme.map_or(Theme::Auto, |(theme, _)| theme),
             refresh: refresh.map(|s| s.clamp(1, 3_600)),
@@ -133,6 +146,7 @@ impl PageQuery {
             self.key.range().as_str(),
             self.refresh.map(|r| r.to_string()),
         );
+        let sort = self.key.sort.map(Sort::word);
         let all = [
             ("view", self.key.view.as_str()),
             ("range", if range == "5m" { "" } else { range }),
@@ -146,6 +160,7 @@ impl PageQuery {
             ),
             ("refresh", refresh.as_deref().unwrap_or_default()),
             ("q", &self.key.filter),
+            ("sort", sort.as_deref().unwrap_or_default()),
         ];
         let mut query = String::new();
         let mut add = |name: &str, value: &str| {
@@ -216,6 +231,8 @@ mod tests {
             "/?view=table&theme=dark&q=a%26b&range=1h"
         );
         assert_eq!(query.with("view", ""), "/?theme=dark&q=a%26b");
+        let sorted = parse(&[("sort", "-rate"), ("range", "1h")]);
+        assert_eq!(sorted.key.with("page", "2"), "/?range=1h&sort=-rate&page=2");
         assert_eq!(parse(&[]).with("theme", ""), "/");
     }
 }

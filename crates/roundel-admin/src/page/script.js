@@ -138,6 +138,20 @@
       root.dataset.theme = order[(order.indexOf(root.dataset.theme) + 1) % 3];
     }
   });
+  // Sorting and paging keep what only this reader asked for, and reload nothing.
+  document.addEventListener('click', event => {
+    const link = event.target.closest('table.servers thead a, caption .pages a');
+    if (!link || event.ctrlKey || event.metaKey || event.shiftKey) return;
+    event.preventDefault();
+    const wanted = new URL(link.href).searchParams, now = new URL(location.href);
+    for (const name of ['sort', 'page']) {
+      now.searchParams.delete(name);
+      if (wanted.has(name)) now.searchParams.set(name, wanted.get(name));
+    }
+    history.pushState(null, '', now);
+    start();
+  });
+  addEventListener('popstate', start);
   document.addEventListener('submit', event => {
     const verb = event.submitter && event.submitter.value;
     if (verb && /^(drain|maint) /.test(verb) && !confirm(verb.replace(' ', ': ') + '?')) event.preventDefault();

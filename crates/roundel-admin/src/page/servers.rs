@@ -7,7 +7,8 @@ use super::acts;
 use super::format::{bytes, count, latency, percent, plural, rate, span};
 use super::look::{BY_URGENCY, Look};
 use super::plot::spark;
-use super::query::ROWS;
+use super::query::{Key, ROWS};
+use super::sort::{COLUMNS, Sort};
 use super::{Part, Scene};
 use crate::history::{Range, ServerRates};
 use crate::status::{Backend, Check, Server};
@@ -48,7 +49,12 @@ fn shown<'a>(scene: &Scene<'_>, backend: &'a Backend) -> Shown<'a> {
             || s.state.as_str() == filter.trim_start_matches("state:")
     };
     let mut servers: Vec<&Server> = backend.servers.iter().filter(fits).collect();
-    if servers.len() > LONG {
+    if let Some(sort) = scene.key.sort {
+        let none = ServerRates::default();
+        let known = scene.moment.rates.backends.get(&backend.name);
+        let rates = |s: &Server| known.and_then(|b| b.servers.get(&s.name)).unwrap_or(&none);
+        servers.sort_by(|a, b| sort.compare((a, rates(a)), (b, rates(b))));
+    } else if servers.len() > LONG {
         let urgency = |s: &&Server| {
             let class = Look::of_server(s).class;
             BY_URGENCY.iter().position(|c| *c == class)
@@ -93,7 +99,7 @@ fn table(scene: &Scene<'_>, backend: &Backend) -> Part {
             div.scroll tabindex="0" role="region" aria-label={ "Servers of " (backend.name) } {
                 table.servers {
                     (maud::PreEscaped(&caption.html))
-                    (heads())
+                    (heads(scene.key))
                     (maud::PreEscaped(&body.html))
                 }
             }
@@ -146,9 +152,9 @@ fn caption(scene: &Scene<'_>, backend: &Backend, shown: &Shown<'_>) -> Part {
             }
             @if shown.pages > 1 {
                 span.pages {
-                    (shown.matching) " servers, the worst first; page "
+                    (shown.matching) " servers" @if scene.key.sort.is_none() { ", the worst first" } "; page "
                     @for page in 1..=shown.pages {
-                        " " a href={ "?page=" (page) "&q=" (scene.key.filter) } { (page) }
+                        " " a href=(scene.key.with("page", &page.to_string())) { (page) }
                     }
                 }
             }
@@ -157,25 +163,13 @@ fn caption(scene: &Scene<'_>, backend: &Backend, shown: &Shown<'_>) -> Part {
     Part::leaf(id, markup)
 }
 
-fn heads() -> Markup {
-    let heads = [
-        ("State", ""),
-        ("Server", ""),
-        ("Weight", "num"),
-        ("Share", "num"),
-        ("Req/s", "num"),
-        ("In flight", "num"),
-        ("Mean", "num"),
-        ("2xx", "num"),
-        ("4xx", "num"),
-        ("5xx", "num"),
-        ("Errors", "num"),
-        ("For", "num"),
-        ("Check", ""),
-    ];
+fn heads(key: &Key) -> Markup {
     html! {
-        thead { tr { @for (word, class) in heads {
-            th scope="col" class=[(!class.is_empty()).then_some(class)] title=[(word == "Mean").then_some("of the last 1,024 exchanges")] { (word) }
+        thead { tr { @for (at, (_, word, class)) in COLUMNS.into_iter().enumerate() {
+            th scope="col" class=[(!class.is_empty()).then_some(class)] title=[(word == "Mean").then_some("of the last 1,024 exchanges")]
+                aria-sort=[key.sort.and_then(|sort| sort.direction(at))] {
+                a href=(key.with("sort", &Sort::after_click(key.sort, at).word())) { (word) }
+            }
         } } }
     }
 }
@@ -274,7 +268,7 @@ fn facts(backend: &Backend, server: &Server) -> [(&'static str, String); 7] {
     let (clients, own) = (t.client_aborts_total, t.server_aborts_total);
     let (times, down) = (server.down_transitions_total, span(server.downtime_seconds));
     [
-        ("Known by", server.source.clone()),
+        ("Known by", server.source.to_string()),
         ("Requests", format!("{all} ({lb} by {balance})")),
         ("Bytes", format!("{bytes_in} in, {bytes_out} out")),
         (

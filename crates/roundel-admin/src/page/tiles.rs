@@ -6,7 +6,9 @@ use super::format::{count, latency, rate};
 use super::plot::{Line, Mark, Plot};
 use super::{Part, Scene};
 use crate::history::Row;
-use crate::status::{Event, EventKind};
+use roundel_model::EventKind;
+
+use crate::status::Event;
 use roundel_stats::HistogramSnapshot;
 
 /// Events marked on the time axis at most.

@@ -4,7 +4,9 @@ use maud::{Markup, html};
 
 use super::format::clock;
 use super::{Part, Scene};
-use crate::status::{Event, EventKind};
+use roundel_model::EventKind;
+
+use crate::status::Event;
 
 /// Events on the page; the rest are at `/api/v1/events`.
 const SHOWN: usize = 25;
@@ -45,7 +47,7 @@ fn line(event: &Event) -> Markup {
     html! {
         li id={ "e" (event.seq) } class={ "c-" (class(event.kind)) } {
             time datetime=(event.time) title=(event.time) { (clock(&event.time)) }
-            span.glyph aria-hidden="true" { (event.kind.mark()) }
+            span.glyph aria-hidden="true" { (event.mark()) }
             span.what {
                 b { (event.subject) } " " (event.text)
                 // Many texts say themselves how long it took.

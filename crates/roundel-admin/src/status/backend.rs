@@ -1,6 +1,8 @@
 //! Backends and their servers.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use roundel_model::ServerState;
 use roundel_stats::HistogramSnapshot;
@@ -36,6 +38,8 @@ pub struct Backend {
     pub in_flight_limit: Option<u64>,
     /// Requests that wait for a server.
     pub queue_length: u64,
+    /// The most that ever waited at once.
+    pub queue_length_max: u64,
     /// Requests that waited too long.
     pub queue_timeouts_total: u64,
     /// Requests that found no usable server.
@@ -84,20 +88,20 @@ impl Backend {
 
     /// The server of this name.
     pub fn server(&self, name: &str) -> Option<&Server> {
-        self.servers.iter().find(|s| s.name == name)
+        self.servers.iter().find(|s| *s.name == *name)
     }
 }
 
-/// One server.
+/// One server. Texts that stay the same are shared from one snapshot to the next.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Server {
     /// The name, unique in its backend.
-    pub name: String,
+    pub name: Arc<str>,
     /// A stable small integer from 1, unique in its backend, never reused.
     pub id: u32,
     /// `ip:port`.
-    pub address: String,
+    pub address: Arc<str>,
     /// The state as the director published it.
     #[serde(with = "coding::state")]
     pub state: ServerState,
@@ -116,15 +120,17 @@ pub struct Server {
     /// Serves only while no other does.
     pub backup: bool,
     /// Who says that it exists: `static`, `file`, `dns`, `gossip`, `operator`.
-    pub source: String,
+    pub source: Cow<'static, str>,
     /// The value of its sticky cookie; empty when sticky is off.
-    pub cookie: String,
+    pub cookie: Arc<str>,
     /// Requests in flight.
     pub in_flight: u64,
     /// The most requests in flight allowed; `None` without a limit.
     pub in_flight_limit: Option<u64>,
     /// Requests that wait for it and no other server.
     pub queue_length: u64,
+    /// The most that ever waited for it at once.
+    pub queue_length_max: u64,
     /// Requests dispatched to it.
     pub requests_total: u64,
     /// Connect errors plus response errors.
@@ -140,9 +146,9 @@ pub struct Server {
     /// Times that passive errors put it out.
     pub ejections_total: u64,
     /// The same by reason (`no_answer`, `consecutive_5xx`, `error_ratio`).
-    pub ejections_by_reason_total: BTreeMap<String, u64>,
+    pub ejections_by_reason_total: Arc<BTreeMap<Cow<'static, str>, u64>>,
     /// State changes by the state it went to (`up`, `down`, …).
-    pub state_changes_total: BTreeMap<String, u64>,
+    pub state_changes_total: BTreeMap<Cow<'static, str>, u64>,
     /// Its active check; `None` when checks are off.
     pub check: Option<Check>,
     /// Idle connections kept to it.
@@ -152,9 +158,9 @@ pub struct Server {
 impl Default for Server {
     fn default() -> Self {
         Self {
-            name: String::new(),
+            name: Arc::default(),
             id: 0,
-            address: String::new(),
+            address: Arc::default(),
             state: ServerState::Joining,
             reason: String::new(),
             doubt: false,
@@ -163,11 +169,12 @@ impl Default for Server {
             initial_weight: 1,
             warming_percent: None,
             backup: false,
-            source: String::new(),
-            cookie: String::new(),
+            source: Cow::default(),
+            cookie: Arc::default(),
             in_flight: 0,
             in_flight_limit: None,
             queue_length: 0,
+            queue_length_max: 0,
             requests_total: 0,
             errors_total: 0,
             traffic: Traffic::default(),
@@ -175,7 +182,7 @@ impl Default for Server {
             downtime_seconds: 0,
             down_transitions_total: 0,
             ejections_total: 0,
-            ejections_by_reason_total: BTreeMap::new(),
+            ejections_by_reason_total: Arc::default(),
             state_changes_total: BTreeMap::new(),
             check: None,
             idle_connections: 0,
@@ -250,13 +257,13 @@ pub struct Times {
 #[serde(default)]
 pub struct Check {
     /// HAProxy's word for the last result: `L4OK`, `L7STS`, …; `INI` before the first.
-    pub status: String,
+    pub status: Cow<'static, str>,
     /// The HTTP status code of the last result.
     pub code: Option<u16>,
     /// How long the last probe took, in milliseconds.
     pub duration_ms: Option<u64>,
     /// What the last probe said, such as `Connection refused`.
-    pub text: String,
+    pub text: Cow<'static, str>,
     /// Whether a probe runs at this moment.
     pub running: bool,
     /// Passed probes that make it UP.

@@ -74,6 +74,9 @@ impl MemberStatus {
 pub struct Gossip {
     /// The address of its sockets.
     pub listen: String,
+    /// The name that it was given, where that belongs to another member and it goes on under a
+    /// name with a suffix.
+    pub taken_name: Option<String>,
     /// The addresses it was told to join.
     pub seeds: Vec<String>,
     /// Whether packets are encrypted.

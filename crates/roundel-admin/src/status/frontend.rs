@@ -23,6 +23,9 @@ pub struct Frontend {
     pub connections: u64,
     /// The most client connections allowed; `None` without a limit.
     pub connections_limit: Option<u64>,
+    /// Whether nothing is accepted at this moment, since as many are open as may be, here or in
+    /// the whole process.
+    pub is_full: bool,
     /// Client connections accepted, by protocol: `h1`, `h2`.
     pub connections_total: BTreeMap<String, u64>,
     /// Client connections refused, by reason: `maxconn`, `proxy_protocol`, ….

@@ -24,8 +24,26 @@ pub struct Process {
     pub open_fds: u64,
     /// The limit of open file descriptors.
     pub max_fds: u64,
+    /// How long ago the slowest worker turned its loop; a fraction of a second while all is well.
+    pub worker_stall_seconds: f64,
     /// The most client connections allowed; 0 without a limit.
     pub max_connections: u64,
+    /// The pipes through which large bodies go.
+    pub pipes: Pipes,
+}
+
+/// The pipes through which large bodies go inside the kernel.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Pipes {
+    /// The most that there may be.
+    pub most: u64,
+    /// Those that hold something.
+    pub used: u64,
+    /// Those that are kept for later.
+    pub free: u64,
+    /// Bytes that went through them.
+    pub bytes_total: u64,
 }
 
 /// The configuration in force and its reloads.

@@ -87,6 +87,11 @@ impl Health {
         self.value = self.top();
     }
 
+    pub(super) fn assume_down(&mut self) {
+        self.fresh = false;
+        self.value = 0;
+    }
+
     /// Takes other limits and keeps the verdict.
     pub(super) fn reshape(&mut self, spec: &CheckSpec) {
         let up = self.is_up();

@@ -25,8 +25,10 @@ pub struct Evidence {
 pub enum EvidenceKind {
     /// The connect was refused: nobody listens.
     Refused,
-    /// The connect has no answer yet, and another server was asked meanwhile.
+    /// The connect has no answer yet, though it is time for one.
     Unanswered,
+    /// The same, and the member behind the server does not answer gossip either.
+    Unheard,
     /// The connect got no answer in time.
     ConnectTimeout,
     /// The network said that there is no way.
@@ -38,6 +40,7 @@ impl fmt::Display for EvidenceKind {
         f.write_str(match self {
             Self::Refused => "connection refused",
             Self::Unanswered => "connect unanswered",
+            Self::Unheard => "connect unanswered and gossip silent",
             Self::ConnectTimeout => "connect timed out",
             Self::Unreachable => "host unreachable",
         })

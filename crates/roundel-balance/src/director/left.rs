@@ -65,7 +65,7 @@ impl LeftRow {
             check_downs: self.totals.check_downs,
             ejections: self.totals.ejections,
             check: None,
-            cookie: String::new(),
+            cookie: None,
         }
     }
 }

@@ -9,7 +9,9 @@ use super::{Director, EventKind, Span};
 use crate::{EjectionCause, OutlierSpec, ServerLive};
 
 /// How often the workers' counts are looked at.
-const LOOK: Duration = Duration::from_millis(250);
+const LOOK: Duration = Duration::from_millis(100);
+/// The same per server: a look at thousands must not fill a core.
+const LOOK_EACH: Duration = Duration::from_micros(25);
 /// No ejection lasts longer. Source: Envoy's `max_ejection_time`.
 const LONGEST: Duration = Duration::from_secs(300);
 
@@ -98,7 +100,13 @@ impl Director {
     /// When the counts are due to be looked at.
     pub(super) fn next_look(&self, now: Instant) -> Option<Instant> {
         let any = !self.records.is_empty();
-        any.then(|| self.look_at.unwrap_or(now + LOOK))
+        any.then(|| self.look_at.unwrap_or(now + self.pause()))
+    }
+
+    /// The time between two looks.
+    fn pause(&self) -> Duration {
+        let count = u32::try_from(self.records.len()).unwrap_or(u32::MAX);
+        LOOK.max(LOOK_EACH * count)
     }
 
     /// Judges every server by what the workers counted, if that is due.
@@ -106,11 +114,14 @@ impl Director {
         if self.look_at.is_none_or(|at| at > now) {
             return;
         }
-        self.look_at = Some(now + LOOK);
+        self.look_at = Some(now + self.pause());
         self.balancer.note_traffic(now);
         let spec = self.config.outlier;
         if !spec.is_on() {
             return;
+        }
+        if spec.consecutive > 0 {
+            self.listen(now, &spec);
         }
         let total = self.window_total(&spec);
         for i in 0..self.records.len() {
@@ -145,7 +156,7 @@ impl Director {
     }
 
     /// Whether one more may go: within the share allowed, and never the last that serves.
-    fn may_eject(&self, i: usize, spec: &OutlierSpec) -> bool {
+    pub(super) fn may_eject(&self, i: usize, spec: &OutlierSpec) -> bool {
         let is_out = |r: &&Record| r.state == ServerState::Ejected;
         let out = self.records.iter().filter(is_out).count();
         let serving = self.records.iter().filter(|r| r.state.takes_new()).count();
@@ -154,7 +165,7 @@ impl Director {
         others > 0 && out < allowed
     }
 
-    fn eject(&mut self, now: Instant, i: usize, cause: EjectionCause, why: String) {
+    pub(super) fn eject(&mut self, now: Instant, i: usize, cause: EjectionCause, why: String) {
         let spec = self.config.outlier;
         let record = &mut self.records[i];
         let lasts = record.outlier.sentence(now, &spec);

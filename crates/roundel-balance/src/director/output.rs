@@ -1,11 +1,10 @@
 //! What a director asks for and tells.
 
-use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use roundel_model::Name;
+use roundel_model::{EventKind, Name};
 
 use crate::{CheckSpec, ServerId};
 
@@ -53,68 +52,4 @@ pub struct DirectorEvent {
     pub text: String,
     /// How long the thing ended by this took (joining, being down, draining).
     pub duration: Option<Duration>,
-}
-
-/// The kinds of events.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum EventKind {
-    /// A server became known, or came back, or changed its address.
-    Join,
-    /// A server began to serve.
-    Serving,
-    /// Gossip about a server fell silent, or an attempt could not connect.
-    Suspect,
-    /// The doubt about a server ended well.
-    Refuted,
-    /// The cluster holds a server for failed.
-    Failed,
-    /// A server announced that it leaves, or vanished from its source.
-    Leave,
-    /// A leaving server is gone.
-    Drained,
-    /// A server passes its checks again.
-    CheckUp,
-    /// A server was put down.
-    CheckDown,
-    /// Passive errors put a server out for a while.
-    Ejected,
-    /// That while is over.
-    Returned,
-    /// A weight changed.
-    Weight,
-    /// An operator ordered something.
-    Admin,
-    /// A backend is without a usable server.
-    NoServer,
-    /// A source said something that was not followed.
-    Warning,
-}
-
-impl EventKind {
-    /// The word shown to people and programs.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Join => "join",
-            Self::Serving => "serving",
-            Self::Suspect => "suspect",
-            Self::Refuted => "refuted",
-            Self::Failed => "failed",
-            Self::Leave => "leave",
-            Self::Drained => "drained",
-            Self::CheckUp => "check-up",
-            Self::CheckDown => "check-down",
-            Self::Ejected => "ejected",
-            Self::Returned => "returned",
-            Self::Weight => "weight",
-            Self::Admin => "admin",
-            Self::NoServer => "no-server",
-            Self::Warning => "warning",
-        }
-    }
-}
-
-impl fmt::Display for EventKind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.as_str())
-    }
 }

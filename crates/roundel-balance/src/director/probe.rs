@@ -26,6 +26,7 @@ pub(super) struct Probe {
 #[derive(Debug)]
 struct Running {
     number: u64,
+    since: Instant,
     lost_at: Instant,
     answers: u64,
 }
@@ -54,6 +55,12 @@ impl Probe {
     /// Whether a probe is under way.
     pub(super) fn is_running(&self) -> bool {
         self.running.is_some()
+    }
+
+    /// How long the probe under way has been without a result.
+    pub(super) fn running_for(&self, now: Instant) -> Option<Duration> {
+        let running = self.running.as_ref()?;
+        Some(now.saturating_duration_since(running.since))
     }
 
     /// Brings the next probe forward to this moment.
@@ -94,6 +101,7 @@ impl Probe {
         self.started = Some(now);
         self.running = Some(Running {
             number: self.number,
+            since: now,
             lost_at: now + spec.timeout + LOST,
             answers,
         });

@@ -1,5 +1,6 @@
 //! What a director knows about one server, and the state that follows from it.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -8,10 +9,12 @@ use roundel_model::{AdminState, Presence, Server, ServerState};
 use super::health::Health;
 use super::outliers::Outlier;
 use super::probe::Probe;
+use super::relief::{Instead, StandIn};
+use super::silence::Silence;
 use super::weights::{Weights, shown};
 use super::words::{Span, result};
 use super::{CheckState, DirectorConfig, ServerStatus};
-use crate::{EjectionCause, Placement, ServerLive};
+use crate::{CheckStatus, CookieValue, EjectionCause, Placement, ServerLive};
 
 /// For how long a server that has never passed is probed at the fast pace.
 const BIRTH: Duration = Duration::from_secs(60);
@@ -35,10 +38,14 @@ pub(super) struct Record {
     pub(super) connect_doubt: bool,
     /// Its last check timed out while requests were answered.
     pub(super) slow: bool,
+    /// It went out because nothing that was sent to it is answered.
+    pub(super) silent: bool,
     pub(super) gossip_down: bool,
     pub(super) presence_since: Instant,
     pub(super) departure: Option<Departure>,
+    pub(super) stand_in: Option<StandIn>,
     pub(super) outlier: Outlier,
+    pub(super) silence: Silence,
     pub(super) state: ServerState,
     pub(super) since: Instant,
     pub(super) joined: Instant,
@@ -81,6 +88,7 @@ impl Record {
         }
         Self {
             outlier: Outlier::new(now, &live),
+            silence: Silence::new(now, &live),
             live,
             weights: Weights {
                 given: server.weight,
@@ -92,9 +100,11 @@ impl Record {
             probe: Probe::new(now, &config.check),
             connect_doubt: false,
             slow: false,
+            silent: false,
             gossip_down: false,
             presence_since: now,
             departure: None,
+            stand_in: None,
             state: ServerState::Joining,
             since: now,
             joined: now,
@@ -114,9 +124,12 @@ impl Record {
         self.probe.restart(now, &config.check);
         self.connect_doubt = false;
         self.slow = false;
+        self.silent = false;
         self.gossip_down = false;
         self.departure = None;
+        self.stand_in = None;
         self.outlier = Outlier::new(now, &self.live);
+        self.silence = Silence::new(now, &self.live);
         self.live.clear_streaks();
         self.joined = now;
     }
@@ -127,6 +140,8 @@ impl Record {
             ServerState::Leaving
         } else if self.admin == AdminState::Maint {
             ServerState::Maint
+        } else if self.served_at().is_some() && !self.gossip_down {
+            ServerState::Up
         } else if self.health.is_fresh() && !self.gossip_down {
             ServerState::Joining
         } else if self.gossip_down || !self.health.is_up() {
@@ -142,6 +157,26 @@ impl Record {
         }
     }
 
+    /// The address at which it serves while the new one has not been checked.
+    pub(super) fn served_at(&self) -> Option<SocketAddr> {
+        match self.stand_in {
+            Some(StandIn {
+                instead: Instead::Moved(address),
+                ..
+            }) => Some(address),
+            _ => None,
+        }
+    }
+
+    /// Whether its first check is still to end.
+    pub(super) fn awaits_first_verdict(&self) -> bool {
+        self.departure.is_none()
+            && self.admin != AdminState::Maint
+            && self.health.is_fresh()
+            && !self.gossip_down
+            && self.probe.last.status == CheckStatus::Ini
+    }
+
     /// Enters `state` and returns how long the one before lasted.
     pub(super) fn enter(&mut self, now: Instant, state: ServerState) -> Duration {
         let lasted = now.saturating_duration_since(self.since);
@@ -154,6 +189,10 @@ impl Record {
         self.state = state;
         self.since = now;
         lasted
+    }
+
+    pub(super) fn set_totals(&mut self, totals: Totals) {
+        self.totals = totals;
     }
 
     /// Whether one failed check is enough, because something else speaks against it too.
@@ -171,13 +210,14 @@ impl Record {
         }
     }
 
-    /// The time between two probes: shorter while the next results may change the state.
-    pub(super) fn interval(&self, now: Instant, config: &DirectorConfig) -> Duration {
+    /// The time between two probes: shorter while the next results may change the state, and
+    /// with `urgent`.
+    pub(super) fn interval(&self, now: Instant, config: &DirectorConfig, urgent: bool) -> Duration {
         let every = config.check.every;
         let is_young = now.saturating_duration_since(self.joined) < BIRTH;
         let fast = match self.health.is_fresh() {
             true => is_young,
-            false => self.health.is_in_transition() || self.connect_doubt,
+            false => self.health.is_in_transition() || self.connect_doubt || self.silent || urgent,
         };
         if fast {
             (every / 8).max(Duration::from_millis(50)).min(every)
@@ -209,7 +249,7 @@ impl Record {
         self.live.set_limit(own.copied().unwrap_or(config.maxconn));
         Placement {
             live: Arc::clone(&self.live),
-            address: self.server.address,
+            address: self.served_at().unwrap_or(self.server.address),
             weight: self.fine_weight(now, config).max(1),
             backup: self.server.backup,
             state: self.state,
@@ -235,7 +275,7 @@ impl Record {
         &self,
         now: Instant,
         config: &DirectorConfig,
-        cookie: String,
+        cookie: CookieValue,
     ) -> ServerStatus {
         let totals = self.totals(now);
         ServerStatus {
@@ -261,7 +301,7 @@ impl Record {
             check_downs: totals.check_downs,
             ejections: totals.ejections,
             check: config.check.is_on().then(|| self.check_state()),
-            cookie,
+            cookie: Some(cookie),
         }
     }
 
@@ -272,7 +312,7 @@ impl Record {
             running: self.probe.is_running(),
             http_code: last.http_code,
             duration: last.duration,
-            description: last.description.to_string(),
+            description: last.description.clone(),
             health: self.health.value(),
             rise: self.health.rise(),
             fall: self.health.fall(),
@@ -307,6 +347,9 @@ impl Record {
 
     /// What speaks against a server that serves.
     fn doubts(&self, now: Instant) -> String {
+        if self.stand_in.is_some() {
+            return "replaced; serves until another server does".into();
+        }
         let for_how_long = Span(now.saturating_duration_since(self.presence_since));
         match self.server.presence {
             Presence::Suspect => format!("gossip silent for {for_how_long}, check passes"),

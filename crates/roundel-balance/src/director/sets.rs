@@ -7,23 +7,22 @@ use std::time::Instant;
 use roundel_model::{BackendSet, Name, Presence, Server};
 
 use super::record::{Departure, Record, Totals};
+use super::relief::{Instead, StandIn};
 use super::{Director, EventKind, Span};
 
 impl Director {
     /// Takes the whole set of servers as the sources see it.
     ///
     /// A server that is missing leaves as if it had announced it: no new requests, gone when
-    /// idle or at the deadline. One first seen while it leaves or has failed is not taken in.
+    /// idle or at the deadline; but not before one of those that are left serves, if there is
+    /// one whose first check is still to come. One first seen while it leaves or has failed is
+    /// not taken in.
     pub fn handle_set(&mut self, now: Instant, set: &BackendSet) {
         debug_assert_eq!(set.backend, *self.balancer.name());
-        let records = std::mem::take(&mut self.records);
-        let mut known: BTreeMap<Name, Record> = records
-            .into_iter()
-            .map(|record| (record.server.name.clone(), record))
-            .collect();
+        let mut known = Known::new(std::mem::take(&mut self.records));
         let mut notes = Vec::new();
         for server in &set.servers {
-            if let Some(mut record) = known.remove(&server.name) {
+            if let Some(mut record) = known.take(&server.name) {
                 self.update(now, &mut record, server, &mut notes);
                 self.records.push(record);
             } else if matches!(server.presence, Presence::Present | Presence::Suspect) {
@@ -31,9 +30,13 @@ impl Director {
                 self.records.push(record);
             }
         }
-        for (_, mut record) in known {
+        for mut record in known.rest() {
             let why = format!("no longer in source {}", record.server.source);
-            self.depart(now, &mut record, why, &mut notes);
+            if record.state.takes_new() {
+                self.stand_in(now, &mut record, Instead::Gone(why));
+            } else {
+                self.depart(now, &mut record, why, &mut notes);
+            }
             self.records.push(record);
         }
         self.reindex();
@@ -59,12 +62,25 @@ impl Director {
             server.source, server.address, server.weight
         );
         notes.push((server.name.clone(), EventKind::Join, text));
-        Record::new(now, server, live, &self.config, totals)
+        let mut record = Record::new(now, server, live, &self.config, totals);
+        if let Some(heritage) = self.heritage.remove(&server.name) {
+            record.inherit(&heritage, self.config.check.is_on());
+        }
+        record
     }
 
     /// A server that is known: what is different about it?
     fn update(&mut self, now: Instant, record: &mut Record, server: &Server, notes: &mut Notes) {
         let old = std::mem::replace(&mut record.server, server.clone());
+        if matches!(
+            record.stand_in,
+            Some(StandIn {
+                instead: Instead::Gone(_),
+                ..
+            })
+        ) {
+            record.stand_in = None;
+        }
         record.weights.given = server.weight;
         let mut note = |kind, text| notes.push((server.name.clone(), kind, text));
         if old.weight != server.weight {
@@ -89,7 +105,12 @@ impl Director {
         } else if old.address != server.address {
             let text = format!("address {} → {}", old.address, server.address);
             note(EventKind::Join, text);
+            let served_at = record.served_at().unwrap_or(old.address);
+            let served = record.state.takes_new();
             record.restart(now, &self.config);
+            if served && self.config.check.is_on() {
+                self.stand_in(now, record, Instead::Moved(served_at));
+            }
         }
         if was_leaving || old.presence != server.presence {
             self.update_presence(now, record, old.presence, notes);
@@ -141,7 +162,13 @@ impl Director {
     }
 
     /// Starts the way out, once.
-    fn depart(&mut self, now: Instant, record: &mut Record, why: String, notes: &mut Notes) {
+    pub(super) fn depart(
+        &mut self,
+        now: Instant,
+        record: &mut Record,
+        why: String,
+        notes: &mut Notes,
+    ) {
         if record.departure.is_some() {
             return;
         }
@@ -158,6 +185,11 @@ impl Director {
     /// Puts down at once those that are suspect or failed and whose address another server
     /// claims: a check would be answered by that other one.
     fn judge_claims(&mut self) {
+        let is_doubted =
+            |r: &Record| matches!(r.server.presence, Presence::Suspect | Presence::Failed);
+        if !self.records.iter().any(is_doubted) {
+            return;
+        }
         let present: BTreeMap<SocketAddr, Name> = self
             .records
             .iter()
@@ -165,8 +197,8 @@ impl Director {
             .map(|r| (r.server.address, r.server.name.clone()))
             .collect();
         for record in &mut self.records {
-            let doubted = matches!(record.server.presence, Presence::Suspect | Presence::Failed);
-            if let Some(by) = present.get(&record.server.address).filter(|_| doubted)
+            if let Some(by) = present.get(&record.server.address)
+                && is_doubted(record)
                 && !record.gossip_down
             {
                 record.gossip_down = true;
@@ -176,5 +208,51 @@ impl Director {
     }
 }
 
+/// The records of before while a set is gone through: most come in the order of the set, and only
+/// the others are searched.
+struct Known {
+    records: Vec<Option<Record>>,
+    /// Where the next one is expected.
+    next: usize,
+    /// The records in order of name; made when the first is not where it is expected.
+    by_name: Option<Vec<(Name, usize)>>,
+}
+
+impl Known {
+    fn new(records: Vec<Record>) -> Self {
+        Self {
+            records: records.into_iter().map(Some).collect(),
+            next: 0,
+            by_name: None,
+        }
+    }
+
+    fn take(&mut self, name: &Name) -> Option<Record> {
+        let expected = self.records.get_mut(self.next);
+        let found = expected.and_then(|r| r.take_if(|r| r.server.name == *name));
+        if found.is_some() {
+            self.next += 1;
+            return found;
+        }
+        let by_name = self.by_name.get_or_insert_with(|| {
+            let name =
+                |(i, r): (usize, &Option<Record>)| Some((r.as_ref()?.server.name.clone(), i));
+            let mut list: Vec<_> = self.records.iter().enumerate().filter_map(name).collect();
+            list.sort();
+            list
+        });
+        let at = by_name
+            .binary_search_by(|(known, _)| known.cmp(name))
+            .ok()?;
+        self.next = by_name[at].1 + 1;
+        self.records[by_name[at].1].take()
+    }
+
+    /// Those that were not taken.
+    fn rest(self) -> impl Iterator<Item = Record> {
+        self.records.into_iter().flatten()
+    }
+}
+
 /// What to tell once every record is in its place.
-type Notes = Vec<(Name, EventKind, String)>;
+pub(super) type Notes = Vec<(Name, EventKind, String)>;

@@ -1,12 +1,13 @@
 //! What a director tells about a server.
 
+use std::borrow::Cow;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use roundel_model::{AdminState, Name, Presence, ServerState, SourceKind};
 
-use crate::{CheckStatus, ServerLive};
+use crate::{CheckStatus, CookieValue, ServerLive};
 
 /// Everything known about one server at one moment, for pages, tables and metrics.
 #[derive(Debug, Clone)]
@@ -51,8 +52,8 @@ pub struct ServerStatus {
     pub ejections: [u64; 3],
     /// Its check; `None` when checks are off.
     pub check: Option<CheckState>,
-    /// The value of the sticky cookie that leads to it; empty for a row that has left.
-    pub cookie: String,
+    /// The value of the sticky cookie that leads to it; `None` for a row that has left.
+    pub cookie: Option<CookieValue>,
 }
 
 /// Where the check of one server stands.
@@ -67,7 +68,7 @@ pub struct CheckState {
     /// How long the last probe took.
     pub duration: Duration,
     /// The words of the last result.
-    pub description: String,
+    pub description: Cow<'static, str>,
     /// 0 to `rise + fall − 1`; below `rise` the check says down.
     pub health: u32,
     /// Passes in a row that bring it back.

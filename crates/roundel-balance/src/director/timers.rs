@@ -31,6 +31,9 @@ impl Director {
 
     /// Does what is due at `now`.
     pub fn handle_timeout(&mut self, now: Instant) {
+        if self.standing_in {
+            self.relieve(now);
+        }
         let mut gone = BTreeSet::new();
         while let Some((at, id)) = self.timers.first().copied() {
             if at > now {
@@ -75,11 +78,15 @@ impl Director {
         let patience = waits.then(|| (record.presence_since + GOSSIP_PATIENCE).max(now + RETHINK));
         let step = record.next_step(now, self.config.slow_start);
         let back = record.outlier.ejection.as_ref().map(|e| e.until);
-        let due = [departs, check, patience, step, back]
+        let relief = record.stand_in.as_ref().map(|s| s.until);
+        let due = [departs, check, patience, step, back, relief]
             .into_iter()
             .flatten()
             .min();
         let id = record.live.id;
+        if record.timer == due {
+            return;
+        }
         if let Some(old) = record.timer.take() {
             self.timers.remove(&(old, id));
         }

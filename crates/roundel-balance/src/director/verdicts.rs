@@ -9,12 +9,16 @@ use super::words::result;
 use super::{CheckTicket, Director, EventKind, Evidence, EvidenceKind};
 use crate::{CheckReport, CheckStatus};
 
+/// The most servers that are probed at the fast pace while none serves.
+const HURRIED: usize = 100;
+
 impl Director {
     /// Takes the result of a probe asked for by [`super::StartCheck`]; ignores an outdated one.
     pub fn handle_check(&mut self, now: Instant, ticket: CheckTicket, report: CheckReport) {
         let Some(i) = self.index.get(&ticket.server).copied() else {
             return;
         };
+        let another = self.is_another_usable(i);
         let record = &mut self.records[i];
         let status = report.status;
         let Some(answered_before) = record.probe.finish(ticket.number, report) else {
@@ -23,7 +27,11 @@ impl Director {
         if status.passed() {
             record.connect_doubt = false;
             record.slow = false;
-            record.health.pass();
+            // Where nobody serves, one who can is enough; and who was only silent, is not any more.
+            match another && !record.silence.decided {
+                true => record.health.pass(),
+                false => record.health.assume_up(),
+            }
         } else {
             record.count_check_failure();
             let answered = record.live.answers() > answered_before;
@@ -33,7 +41,11 @@ impl Director {
             }
         }
         if !record.probe.is_hastened() {
-            let interval = record.interval(now, &self.config);
+            // Where nobody serves, the first who can is found soon; thousands are not hurried.
+            let few = self.records.len() <= HURRIED;
+            let record = &mut self.records[i];
+            let urgent = !another && few && !record.health.is_up();
+            let interval = record.interval(now, &self.config, urgent);
             record.probe.schedule(now, interval, &mut self.rng);
         }
         self.settle(now, i);
@@ -43,7 +55,7 @@ impl Director {
     /// Takes what a worker saw.
     ///
     /// A refused connection puts the server down at once when checks are on and another server
-    /// is usable; whatever else could not connect leads to a check at once, and one failure
+    /// is usable, and so does a host of which nothing is heard in any way; whatever else could not connect leads to a check at once, and one failure
     /// then decides. A connect that is still unanswered leads to a check at once that counts
     /// like any other: a server whose queue is full looks the same, and needs no push.
     pub fn handle_evidence(&mut self, now: Instant, evidence: &Evidence) {
@@ -55,10 +67,12 @@ impl Director {
         if !serves || record.server.address != evidence.address || !self.config.check.is_on() {
             return;
         }
-        let refused = evidence.kind == EvidenceKind::Refused;
-        if refused && self.is_another_usable(i) {
+        let unheard = evidence.kind == EvidenceKind::Unheard;
+        let certain = unheard || evidence.kind == EvidenceKind::Refused;
+        if certain && self.is_another_usable(i) {
             let record = &mut self.records[i];
             record.health.sink();
+            record.silent |= unheard;
             record.cause = evidence.kind.to_string();
         } else if !record.connect_doubt && evidence.kind != EvidenceKind::Unanswered {
             let text = format!("{}; checking", evidence.kind);
@@ -72,7 +86,7 @@ impl Director {
         self.finish(now);
     }
 
-    fn is_another_usable(&self, i: usize) -> bool {
+    pub(super) fn is_another_usable(&self, i: usize) -> bool {
         let others = self.records.iter().enumerate().filter(|(j, _)| *j != i);
         others
             .into_iter()
@@ -93,6 +107,8 @@ fn fail(record: &mut Record) {
     }
     let result = result(&record.probe.last);
     if was_up {
+        let status = record.probe.last.status;
+        record.silent = matches!(status, CheckStatus::L4Tout | CheckStatus::L7Tout);
         record.cause = match record.is_doubted() {
             true => format!("{} and check fails: {result}", doubt(record)),
             false => format!("check failed {} times: {result}", record.health.fall()),

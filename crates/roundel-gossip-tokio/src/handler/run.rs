@@ -116,12 +116,12 @@ pub(super) fn variables(handle: &Handle, happening: &Happening) -> Vec<(String, 
     let own = members
         .borrow()
         .iter()
-        .find(|m| m.name == handle.name())
+        .find(|m| *m.name == *handle.name())
         .cloned();
     let tags = own.map(|own| own.tags).unwrap_or_default();
     let mut list = vec![
         ("EVENT".to_owned(), happening.kind().0.to_owned()),
-        ("SELF_NAME".to_owned(), handle.name().to_owned()),
+        ("SELF_NAME".to_owned(), handle.name().to_string()),
         (
             "SELF_ROLE".to_owned(),
             tags.get("role").cloned().unwrap_or_default(),

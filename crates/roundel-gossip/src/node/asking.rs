@@ -45,6 +45,14 @@ pub(super) struct Asking {
 }
 
 impl Asking {
+    /// What the application asked.
+    pub(super) fn application(&self) -> impl Iterator<Item = QueryId> {
+        let asked = self.queries.iter();
+        asked
+            .filter(|(_, asked)| matches!(asked.purpose, Purpose::Application))
+            .map(|(id, _)| *id)
+    }
+
     #[cfg(debug_assertions)]
     pub(super) fn len(&self) -> usize {
         self.queries.len()
@@ -132,14 +140,17 @@ impl Node {
     }
 
     fn tell_directly(&mut self, names: &[String], encoded: &[u8]) {
-        let message = Message::User(encoded.to_vec()).encode();
+        let mut messages = vec![Message::User(encoded.to_vec())];
+        if self.leave.is_none() {
+            messages.push(Message::Alive(self.own().to_wire()));
+        }
         let known = names.iter().filter(|name| name.as_str() != &*self.name);
         let addresses: Vec<SocketAddr> = known
             .filter_map(|name| self.members.get(name.as_str()))
             .map(|record| record.member.address)
             .collect();
         for to in addresses {
-            self.send_alone(to, &message);
+            self.send(to, &messages);
         }
     }
 

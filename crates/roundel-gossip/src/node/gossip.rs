@@ -1,4 +1,5 @@
-//! Rounds of gossip: what is new goes out at once, then again in a steady rhythm.
+//! Rounds of gossip: what is new goes out at once, then again in a steady rhythm. While there is
+//! nothing to say the rhythm costs nothing: no deadline is set.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -12,17 +13,33 @@ use super::timers::Timer;
 /// Rounds out of turn are at least this far apart, so that a burst shares its packets.
 const SOON: Duration = Duration::from_millis(10);
 
-/// Keeps rounds out of turn apart.
-#[derive(Debug, Default)]
-pub(super) struct Soon {
+/// When the rounds are.
+#[derive(Debug)]
+pub(super) struct Rounds {
+    /// A round in the steady rhythm; the others are whole intervals away.
+    beat: Instant,
+    /// A deadline for the next beat is set.
+    beating: bool,
     /// Something was queued since the last round.
     fresh: bool,
     /// A deadline for the next round out of turn is set.
     pending: bool,
+    /// Rounds out of turn are not before this.
     earliest: Option<Instant>,
 }
 
-impl Soon {
+impl Rounds {
+    /// A rhythm with one of its beats at `beat`.
+    pub(super) fn new(beat: Instant) -> Self {
+        Self {
+            beat,
+            beating: false,
+            fresh: false,
+            pending: false,
+            earliest: None,
+        }
+    }
+
     /// Asks for a round, as something was queued.
     pub(super) fn wanted(&mut self) {
         self.fresh = true;
@@ -37,24 +54,39 @@ impl Node {
     }
 
     pub(super) fn gossip_tick(&mut self, now: Instant) {
-        self.timers
-            .set(now + self.config.timings.gossip_interval, Timer::Gossip);
+        self.rounds.beating = false;
         self.gossip_round(now);
     }
 
     pub(super) fn gossip_soon_due(&mut self) {
-        self.gossip_soon.pending = false;
+        self.rounds.pending = false;
+    }
+
+    /// Sets the deadline for the next beat, if there is something to say.
+    pub(super) fn keep_beating(&mut self, now: Instant) {
+        if self.rounds.beating || self.queue.is_empty() {
+            return;
+        }
+        let interval = self.config.timings.gossip_interval;
+        let rounds = &mut self.rounds;
+        if let Some(past) = now.checked_duration_since(rounds.beat) {
+            let nanos = past.as_nanos() % interval.as_nanos().max(1);
+            let since = Duration::from_nanos(u64::try_from(nanos).unwrap_or(0));
+            rounds.beat = now + interval - since;
+        }
+        rounds.beating = true;
+        self.timers.set(rounds.beat, Timer::Gossip);
     }
 
     /// Sends what was queued since the last round without waiting for the next one.
     pub(super) fn gossip_fresh(&mut self, now: Instant) {
         let at_once = self.config.timings.gossip_at_once;
-        if !at_once || !self.gossip_soon.fresh || self.gossip_soon.pending {
+        if !at_once || !self.rounds.fresh || self.rounds.pending {
             return;
         }
-        match self.gossip_soon.earliest {
+        match self.rounds.earliest {
             Some(earliest) if now < earliest => {
-                self.gossip_soon.pending = true;
+                self.rounds.pending = true;
                 self.timers.set(earliest, Timer::GossipSoon);
             }
             _ => self.gossip_round(now),
@@ -63,8 +95,8 @@ impl Node {
 
     /// Sends one packet each to a few members, as long as there is something to send.
     fn gossip_round(&mut self, now: Instant) {
-        self.gossip_soon.fresh = false;
-        self.gossip_soon.earliest = Some(now + SOON);
+        self.rounds.fresh = false;
+        self.rounds.earliest = Some(now + SOON);
         let mut reached: Vec<Arc<str>> = Vec::new();
         for _ in 0..self.config.timings.gossip_nodes {
             let Some(head) = self.queue.head() else {

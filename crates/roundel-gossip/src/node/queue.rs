@@ -197,7 +197,7 @@ impl Queue {
         self.entries.len()
     }
 
-    #[cfg(test)]
+    /// Whether nothing waits.
     pub(super) fn is_empty(&self) -> bool {
         self.entries.is_empty()
     }

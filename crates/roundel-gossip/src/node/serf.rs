@@ -181,7 +181,7 @@ impl Node {
 
     /// Queues a message of Serf's level as it is. Gives the name of the broadcast.
     pub(super) fn spread(&mut self, tier: Tier, serf: &[u8]) -> super::queue::BroadcastId {
-        self.gossip_soon.wanted();
+        self.rounds.wanted();
         self.queue.push(tier, Message::User(serf.to_vec()).encode())
     }
 

@@ -192,7 +192,7 @@ impl Node {
     }
 
     /// Closes a stream that is of no use; a join by it has failed.
-    fn stream_failed(&mut self, id: StreamId, why: &str) {
+    pub(super) fn stream_failed(&mut self, id: StreamId, why: &str) {
         if let Some(stream) = self.forget_stream(id) {
             self.outputs.push_back(Output::Close { id });
             self.stream_lost(&stream, why);

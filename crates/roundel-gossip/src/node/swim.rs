@@ -67,19 +67,28 @@ impl Node {
         if self.leave.is_some() {
             return;
         }
-        let own = self.own();
-        let kept = own.member.address;
-        if record.address() != kept {
-            self.conflict(record.name(), kept, record.address());
-            self.vote_begin(now);
+        if self.name_is_taken(now, &record) {
             return;
         }
+        let own = self.own();
         let same = record.incarnation() == own.member.incarnation
             && record.meta() == own.meta
             && *record.versions().as_bytes() == own.member.versions;
         if record.incarnation() >= own.member.incarnation && !same {
             self.refute(record.incarnation());
         }
+    }
+
+    /// Whether our name is known at another address: then others refuse us, and they vote. That
+    /// is so as well when the other is dead, until it is forgotten.
+    fn name_is_taken(&mut self, now: Instant, record: &NodeRecord) -> bool {
+        let kept = self.own().member.address;
+        let taken = record.address() != kept;
+        if taken {
+            self.conflict(record.name(), kept, record.address());
+            self.vote_begin(now);
+        }
+        taken
     }
 
     /// Tells once that a name is claimed twice.
@@ -354,6 +363,11 @@ impl Node {
             incarnation: record.incarnation(),
             from: from.to_owned(),
         };
+        let about_us = *record.name() == *self.name && self.leave.is_none();
+        // One that left has given its name back.
+        if about_us && state.state != RecordState::Left && self.name_is_taken(now, record) {
+            return;
+        }
         match state.state {
             RecordState::Alive => self.alive_heard(now, from, state.record),
             RecordState::Left => self.dead_heard(now, accusation(record.name())),
@@ -365,7 +379,7 @@ impl Node {
 
     /// Queues what is to be told about a member.
     pub(super) fn say_about(&mut self, name: Arc<str>, message: &Message) -> BroadcastId {
-        self.gossip_soon.wanted();
+        self.rounds.wanted();
         self.queue.push_about(name, message.encode())
     }
 }

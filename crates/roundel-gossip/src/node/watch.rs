@@ -33,6 +33,22 @@ struct Watch {
     silent: bool,
 }
 
+impl Watches {
+    /// The same members, nothing known of any.
+    pub(super) fn anew(self) -> Self {
+        let names = self.by_name.into_keys();
+        Self {
+            by_name: names.map(|name| (name, Watch::default())).collect(),
+            next: None,
+            ticking: self.ticking,
+        }
+    }
+
+    pub(super) fn are_ticking(&self) -> bool {
+        self.ticking
+    }
+}
+
 impl Node {
     pub(super) fn watch_set(&mut self, now: Instant, name: &str, on: bool) {
         if !on {

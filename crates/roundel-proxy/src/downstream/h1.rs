@@ -11,7 +11,8 @@ use tokio::net::TcpStream;
 
 use crate::blocks::BLOCK;
 use crate::body::{BodyReader, Writer, poll_fill};
-use crate::sides::{Downstream, Sink, Source, SourceError};
+use crate::sides::{Downstream, Presence, Sink, Source, SourceError};
+use crate::splice::Pipe;
 
 /// One request of an HTTP/1 client and the answer to it.
 pub(crate) struct H1Client<'c> {
@@ -103,6 +104,15 @@ impl Source for H1Client<'_> {
     fn trailers(&self) -> Option<&Trailers> {
         self.body.trailers()
     }
+
+    fn unseen(&self) -> Option<(&TcpStream, u64)> {
+        Some((&*self.stream, self.body.unseen(&self.head.block)))
+    }
+
+    fn took(&mut self, n: usize) {
+        self.body.took(n);
+        self.read += n as u64;
+    }
 }
 
 impl Sink for H1Client<'_> {
@@ -116,6 +126,18 @@ impl Sink for H1Client<'_> {
 
     fn is_finished(&self) -> bool {
         self.writer.is_finished()
+    }
+
+    fn room(&self) -> u64 {
+        self.writer.room()
+    }
+
+    fn push_pipe(&mut self, pipe: Pipe) {
+        self.writer.push_pipe(pipe);
+    }
+
+    fn held(&self) -> u64 {
+        self.writer.held()
     }
 
     fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -147,17 +169,25 @@ impl Downstream for H1Client<'_> {
         self.last = !matches!(plan.persist, Persist::Silent | Persist::KeepAlive);
     }
 
-    fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        while !self.finished_sending {
-            // What comes here is the next request; it waits in the block.
+    fn poll_presence(&mut self, cx: &mut Context<'_>) -> Presence {
+        if !self.finished_sending && self.stream.poll_read_ready(cx).is_pending() {
+            return Presence::There;
+        }
+        while !self.finished_sending && self.head.block.make_room(BLOCK) {
+            // What comes here belongs to this request or the next; it waits in the block.
             match poll_fill(self.stream, &mut self.head.block, BLOCK, cx) {
                 Poll::Ready(Ok(0)) => self.finished_sending = true,
                 Poll::Ready(Ok(_)) => {}
-                Poll::Ready(Err(_)) => return Poll::Ready(()),
-                Poll::Pending => break,
+                Poll::Ready(Err(_)) => return Presence::Gone,
+                Poll::Pending => return Presence::There,
             }
         }
-        Poll::Pending
+        // Reading would tell of a reset only behind what waits before it.
+        match self.stream.take_error() {
+            Ok(None) if !self.finished_sending => Presence::Unheard,
+            Ok(None) if !self.body.is_cut(&self.head.block) => Presence::Finished,
+            _ => Presence::Gone,
+        }
     }
 
     fn abort(&mut self) {

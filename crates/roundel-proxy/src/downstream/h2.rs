@@ -7,7 +7,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use h2::server::SendResponse;
 use h2::{Reason, RecvStream, SendStream};
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode};
@@ -17,8 +17,8 @@ use tokio::net::TcpStream;
 
 use crate::connection::{Connection, Peer};
 use crate::deadline::Deadline;
-use crate::exchange::exchange;
-use crate::sides::{Downstream, Sink, Source, SourceError};
+use crate::exchange::{decline, exchange};
+use crate::sides::{Downstream, Presence, Sink, Source, SourceError};
 use crate::story::{Scene, Story};
 
 /// Streams that one connection may have open at once.
@@ -50,7 +50,7 @@ pub(crate) async fn run(connection: Connection, deadline: Deadline, head: Box<Re
         .initial_connection_window_size(CONNECTION_WINDOW)
         .max_send_buffer_size(SEND_BUFFER)
         .max_header_list_size(u32::try_from(rules.limits.head).unwrap_or(u32::MAX));
-    deadline.set(rules.frontend.timeouts.http_request);
+    deadline.start(rules.frontend.timeouts.http_request);
     let handshake = builder.handshake::<_, Bytes>(io);
     tokio::pin!(handshake);
     let shaken = poll_fn(|cx| match handshake.as_mut().poll(cx) {
@@ -72,7 +72,8 @@ async fn serve(
     let worker = peer.worker.clone();
     let streams = Rc::new(());
     let mut leaving = false;
-    let idle = peer.slot.rules().frontend.timeouts.http_keep_alive;
+    // As with HTTP/1, the first request has less time than the others.
+    let mut idle = peer.slot.rules().frontend.timeouts.http_request;
     let mut was_idle = false;
     loop {
         let next = poll_fn(|cx| {
@@ -87,7 +88,7 @@ async fn serve(
             let is_idle = Rc::strong_count(&streams) == 1;
             if is_idle != was_idle {
                 was_idle = is_idle;
-                deadline.set(if leaving { GOODBYE } else { idle });
+                deadline.start(if leaving { GOODBYE } else { idle });
             }
             if is_idle && (deadline.poll_fired(cx) || worker.closes_idle()) {
                 return Poll::Ready(None);
@@ -100,6 +101,7 @@ async fn serve(
         let Some(Ok((request, respond))) = next else {
             break;
         };
+        idle = peer.slot.rules().frontend.timeouts.http_keep_alive;
         let (peer, open) = (peer.clone(), streams.clone());
         tokio::task::spawn_local(async move {
             stream(&peer, request, respond).await;
@@ -131,14 +133,11 @@ async fn stream(peer: &Peer, request: Request<RecvStream>, respond: SendResponse
     let _in_flight = worker.enter();
     let deadline = worker.deadlines.register();
     let (parts, body) = request.into_parts();
-    let mut respond = respond;
     let mut head = worker.blocks.take_request();
-    if let Err(status) = translate(&parts, &body, &mut head, &rules.limits) {
-        let status = StatusCode::from_u16(status).unwrap_or(StatusCode::BAD_REQUEST);
-        let mut answer = Response::new(());
-        *answer.status_mut() = status;
-        let _ = respond.send_response(answer, true);
-        return;
+    let translated = translate(&parts, &body, &mut head, &rules.limits);
+    if translated.is_err() {
+        // Nothing in it is to be believed.
+        *head = RequestHead::new();
     }
     let mut client = H2Client {
         head,
@@ -148,11 +147,18 @@ async fn stream(peer: &Peer, request: Request<RecvStream>, respond: SendResponse
         ended: false,
         respond,
         send: None,
+        held: BytesMut::new(),
+        end: None,
         finished: false,
         has_body: false,
     };
     let mut story = Story::new(started, started);
-    exchange(scene, &mut client, &deadline, &mut story).await;
+    match translated {
+        Ok(()) => {
+            exchange(scene, &mut client, &deadline, &mut story).await;
+        }
+        Err(status) => decline(scene, &mut client, &deadline, &mut story, status).await,
+    }
     worker.blocks.give_request(client.head);
 }
 
@@ -196,6 +202,9 @@ fn translate(
         .map_err(|r| r.status())
 }
 
+/// The largest frame of a body: what every client takes. Source: RFC 9113 6.5.2.
+const FRAME: usize = 16 * 1024;
+
 /// One stream of an HTTP/2 client.
 struct H2Client {
     head: Box<RequestHead>,
@@ -205,6 +214,11 @@ struct H2Client {
     ended: bool,
     respond: SendResponse<Bytes>,
     send: Option<SendStream<Bytes>>,
+    /// Body bytes that wait for more: pieces of a chunked answer may be tiny, and clients break
+    /// connections that bring many tiny frames.
+    held: BytesMut,
+    /// The trailers with which the stream ends once nothing is held any more.
+    end: Option<HeaderMap>,
     finished: bool,
     /// The answer has a body or may have trailers: its head did not end the stream.
     has_body: bool,
@@ -248,46 +262,70 @@ impl Source for H2Client {
     }
 }
 
-impl Sink for H2Client {
-    fn poll_push(&mut self, data: &[u8], cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+impl H2Client {
+    /// Sends what is held, as far as the client's window reaches.
+    fn poll_held(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let Some(send) = &mut self.send else {
             return Poll::Ready(Err(io::ErrorKind::NotConnected.into()));
         };
-        send.reserve_capacity(data.len());
-        let room = match send.capacity() {
-            0 => match ready!(send.poll_capacity(cx)) {
-                Some(Ok(room)) => room,
-                Some(Err(_)) | None => return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into())),
-            },
-            room => room,
-        };
-        let n = room.min(data.len());
-        if n == 0 {
-            cx.waker().wake_by_ref();
-            return Poll::Pending;
+        while !self.held.is_empty() {
+            send.reserve_capacity(self.held.len());
+            let room = match send.capacity() {
+                0 => match ready!(send.poll_capacity(cx)) {
+                    Some(Ok(room)) => room,
+                    Some(Err(_)) | None => {
+                        return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
+                    }
+                },
+                room => room,
+            };
+            let n = room.min(self.held.len());
+            if n == 0 {
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+            let piece = self.held.split_to(n).freeze();
+            send.send_data(piece, false)
+                .map_err(|_| io::ErrorKind::BrokenPipe)?;
         }
-        send.send_data(Bytes::copy_from_slice(&data[..n]), false)
-            .map_err(|_| io::ErrorKind::BrokenPipe)?;
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl Sink for H2Client {
+    fn poll_push(&mut self, data: &[u8], cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        if self.held.len() >= FRAME || self.send.is_none() {
+            ready!(self.poll_held(cx))?;
+        }
+        let n = data.len().min(FRAME - self.held.len());
+        self.held.extend_from_slice(&data[..n]);
         Poll::Ready(Ok(n))
     }
 
     fn finish(&mut self, trailers: Option<&Trailers>) {
         self.finished = true;
-        let Some(send) = self.send.as_mut().filter(|_| self.has_body) else {
-            return;
-        };
-        let _ = match trailers.map(to_map).filter(|map| !map.is_empty()) {
-            Some(map) => send.send_trailers(map),
-            None => send.send_data(Bytes::new(), true),
-        };
+        if self.has_body && self.send.is_some() {
+            self.end = Some(trailers.map(to_map).unwrap_or_default());
+        }
     }
 
     fn is_finished(&self) -> bool {
         self.finished
     }
 
-    fn poll_flush(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        // The connection's task sends; what is buffered per stream is bounded by its window.
+    /// Hands what is held to the connection's task, which sends it; what that holds per stream is
+    /// bounded by the stream's window.
+    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if !self.held.is_empty() {
+            ready!(self.poll_held(cx))?;
+        }
+        if let Some((send, end)) = self.send.as_mut().zip(self.end.take()) {
+            // A client that is gone by now is noticed elsewhere.
+            let _ = match end.is_empty() {
+                true => send.send_data(Bytes::new(), true),
+                false => send.send_trailers(end),
+            };
+        }
         Poll::Ready(Ok(()))
     }
 }
@@ -317,12 +355,15 @@ impl Downstream for H2Client {
         self.send = self.respond.send_response(answer, !self.has_body).ok();
     }
 
-    fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+    fn poll_presence(&mut self, cx: &mut Context<'_>) -> Presence {
         let reset = match &mut self.send {
             Some(send) => send.poll_reset(cx),
             None => self.respond.poll_reset(cx),
         };
-        reset.map(|_| ())
+        match reset {
+            Poll::Ready(_) => Presence::Gone,
+            Poll::Pending => Presence::There,
+        }
     }
 
     fn abort(&mut self) {

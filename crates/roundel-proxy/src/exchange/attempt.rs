@@ -1,25 +1,31 @@
 //! Asking servers until one begins an answer: pick, connect, send, wait, decide what a failure means.
 
 use std::future::poll_fn;
+use std::pin::pin;
+use std::task::Poll;
 
 use roundel_balance::{Pick, PickError};
-use roundel_http1::{Persist, RequestHead, RequestPlan, write_request};
+use roundel_http1::{
+    Edits, Persist, Reason, RequestHead, RequestPlan, proxy_protocol, write_request,
+};
 
-use super::pump::{HeadEnd, Pump, Side};
-use super::{Begun, Course, Failed};
+use super::pump::{HeadEnd, Pump};
+use super::watch::Watch;
+use super::{Begun, Course, Failed, State};
 use crate::answer;
-use crate::connect::{Link, NoLink, connect};
+use crate::connect::{self, Link, NoLink, Search, connect};
 use crate::deadline::Deadline;
 use crate::retry::{self, Failure, Verdict};
+use crate::rules::BackendSlot;
 use crate::sides::{Downstream, SourceError};
-use crate::story::Story;
+use crate::story::{Scene, Story};
 use crate::term::{Phase, Term};
 use crate::upstream::{H1Server, HeadError};
 
 /// How one attempt ended.
 enum Asked {
     /// A final answer begins.
-    Begun(Box<Begun>),
+    Begun(Begun),
     /// There will be none.
     Failed(Failed),
     /// Another attempt is due.
@@ -33,188 +39,292 @@ impl Course<'_> {
         client: &mut D,
         deadline: &Deadline,
         story: &mut Story,
-    ) -> Result<Box<Begun>, Failed> {
+    ) -> Result<Begun, Failed> {
         deadline.clear();
         let careful = !client.head().method().is_idempotent();
         loop {
-            let link = self.link(client, deadline, careful, story).await?;
-            match self.ask(client, link, deadline, story).await {
+            story.phase = Phase::Connect;
+            let fresh = self.state.again.is_some();
+            let link = match self.used(careful) {
+                Ok(link) => link,
+                // Seldom, and large: it does not make the future of every request so.
+                Err(picked) => {
+                    let link = self.link(picked, fresh, careful, client, deadline, story);
+                    Box::pin(link).await?
+                }
+            };
+            self.begin(client.head(), link, story);
+            match self.ask(client, deadline, story).await {
                 Asked::Begun(begun) => return Ok(begun),
                 Asked::Failed(failed) => return Err(failed),
-                Asked::Lost => deadline.clear(),
+                Asked::Lost => {
+                    self.state.server = None;
+                    self.state.pick = None;
+                    self.scene.worker.clock().now();
+                    deadline.clear();
+                }
             }
         }
     }
 
-    /// Gets a connection: to the server met on a stale one, else to one picked.
+    /// Picks a server and takes a used connection to it.
+    ///
+    /// Errors: what was picked, for [`Self::link`]; there is no such connection, or none is wanted.
+    fn used(&mut self, careful: bool) -> Result<Link, Result<Pick, PickError>> {
+        if let Some(again) = self.state.again.take() {
+            return Err(Ok(again));
+        }
+        let (worker, search) = (self.scene.worker, &mut self.state.search);
+        let pick = search.pick(worker, self.slot).map_err(Err)?;
+        connect::used(worker, self.slot, search, pick, careful).map_err(Ok)
+    }
+
+    /// Opens a connection, to the server picked or to the next ones, or waits for a place. With
+    /// `fresh` no used one is taken.
     async fn link<D: Downstream>(
         &mut self,
+        mut picked: Result<Pick, PickError>,
+        fresh: bool,
+        careful: bool,
         client: &mut D,
         deadline: &Deadline,
-        careful: bool,
         story: &mut Story,
     ) -> Result<Link, Failed> {
-        story.phase = Phase::Connect;
-        let worker = self.scene.worker;
-        let again = self.again.take();
-        let fresh = again.is_some();
-        let mut picked = again.map_or_else(|| self.search.pick(worker, self.slot), Ok);
-        let link = loop {
+        // There was no used one for what is picked already.
+        let mut opens = fresh || picked.is_ok();
+        loop {
             let pick = match picked {
                 Ok(pick) => pick,
-                Err(PickError::Full) => Box::pin(self.wait(client, deadline, story)).await?,
+                Err(PickError::Full) => {
+                    opens = fresh;
+                    self.wait(client, deadline, story).await?
+                }
                 Err(error) => return Err(no_server(error)),
             };
-            match connect(worker, self.slot, &mut self.search, pick, fresh, careful).await {
-                Ok(link) => break link,
+            let connected = self.connect(client, deadline, pick, opens, careful).await;
+            match connected? {
+                Ok(link) => return Ok(link),
                 // Those asked refused, and all others are full.
                 Err(NoLink::NoServer(PickError::Full)) => {
-                    self.search.retries += 1;
+                    self.state.search.retries += 1;
                     picked = Err(PickError::Full);
                 }
                 Err(error) => return Err(no_link(error)),
             }
-        };
+        }
+    }
+
+    /// Connects for as long as the client waits.
+    async fn connect<D: Downstream>(
+        &mut self,
+        client: &mut D,
+        deadline: &Deadline,
+        pick: Pick,
+        fresh: bool,
+        careful: bool,
+    ) -> Result<Result<Link, NoLink>, Failed> {
+        let watch = Watch::new(self.slot, deadline);
+        let (worker, search) = (self.scene.worker, &mut self.state.search);
+        let mut connecting = pin!(connect(worker, self.slot, search, pick, fresh, careful));
+        poll_fn(|cx| match connecting.as_mut().poll(cx) {
+            Poll::Ready(connected) => Poll::Ready(Ok(connected)),
+            Poll::Pending if deadline.poll_fired(cx) => Poll::Ready(Err(total_timeout())),
+            Poll::Pending => {
+                let left = watch.poll_left(client, cx);
+                left.map(|()| Err(Failed::Client(Term::ClientAbort)))
+            }
+        })
+        .await
+    }
+
+    /// Begins an attempt: writes the head of the request for this connection.
+    fn begin(&mut self, head: &RequestHead, link: Link, story: &mut Story) {
+        let (scene, slot) = (self.scene, self.slot);
         let counters = link.pick.counters();
         counters.requests.add(1);
         story.connected_at = Some(if link.reused {
             counters.reuses.add(1);
             story.head_at
         } else {
-            worker.clock().recent()
+            scene.worker.clock().recent()
         });
         story.connect = Some(link.took);
         story.phase = Phase::Head;
-        Ok(link)
+        let state = &mut *self.state;
+        let pick = state.pick.insert(link.pick);
+        let blocks = &scene.worker.blocks;
+        let server = H1Server::new(link.stream, link.reused, blocks);
+        let server = state.server.insert(server);
+        if slot.sends_proxy && !link.reused {
+            write_proxy_header(scene, slot, pick, server);
+        }
+        write_head(slot, head, pick, &state.edits, server);
+        state.replay.rewind();
     }
 
-    /// Sends the request over one connection and waits for the head of the answer.
+    /// Sends the request that was begun and waits for the head of the answer.
     async fn ask<D: Downstream>(
         &mut self,
         client: &mut D,
-        link: Link,
         deadline: &Deadline,
         story: &mut Story,
     ) -> Asked {
-        let scene = self.scene;
-        let (blocks, limits) = (&scene.worker.blocks, &scene.rules.limits);
-        let mut server = H1Server::new(link.stream, link.reused, blocks, limits);
-        self.write_head(client.head(), &link.pick, &mut server);
-        self.replay.rewind();
-        let replay = &mut self.replay;
-        let mut pump = Pump::new(scene, self.slot, client, &mut server, replay, deadline);
-        let end = poll_fn(|cx| pump.poll_head(cx)).await;
+        let (scene, slot) = (self.scene, self.slot);
+        let State {
+            search,
+            replay,
+            pick: Some(pick),
+            server: Some(server),
+            ..
+        } = &mut *self.state
+        else {
+            unreachable!("an attempt has begun on a connection to a server");
+        };
+        let mut pump = Pump::new(scene, slot, client, server, replay, deadline);
+        let live = pick.server();
+        let mut end = poll_fn(|cx| pump.poll_head(live, true, cx)).await;
+        if matches!(end, HeadEnd::Silent) {
+            if go_elsewhere(scene, slot, search, pick) {
+                live.note_failure();
+                return Asked::Lost;
+            }
+            end = poll_fn(|cx| pump.poll_head(live, false, cx)).await;
+        }
         let (sent, request_bytes) = (pump.is_sent(), pump.request_bytes());
         story.request_bytes = request_bytes + client.head().size() as u64;
         match end {
             HeadEnd::Head => {
                 story.answered_at = Some(scene.worker.clock().now());
-                link.pick.server().note_answer(server.head.status());
-                Asked::Begun(Box::new(Begun {
-                    pick: link.pick,
-                    server,
+                pick.counters().answered.add(1);
+                live.note_answer(server.head.status());
+                Asked::Begun(Begun {
                     sent,
                     request_bytes,
-                }))
+                })
             }
-            HeadEnd::Failed(error) => self.lost(client.head(), link.pick, &server, error),
+            HeadEnd::Failed(error) => self.lost(client.head(), error),
             end => {
-                if matches!(end, HeadEnd::TimedOut(Side::Server)) {
-                    link.pick.server().note_failure();
+                if matches!(end, HeadEnd::TimedOut(Term::FirstByteTimeout)) {
+                    live.note_failure();
                 }
-                self.last = Some(link.pick);
                 Asked::Failed(client_or_timeout(end, story))
             }
         }
     }
 
     /// Decides what follows on a server that gave no answer.
-    fn lost(
-        &mut self,
-        head: &RequestHead,
-        pick: Pick,
-        server: &H1Server,
-        error: HeadError,
-    ) -> Asked {
+    fn lost(&mut self, head: &RequestHead, error: HeadError) -> Asked {
+        let State {
+            search,
+            replay,
+            again,
+            stale_seen,
+            pick: asked,
+            server: Some(server),
+            ..
+        } = &mut *self.state
+        else {
+            return Asked::Failed(no_answer(error));
+        };
         let attempt = retry::Attempt {
             method: head.method(),
             sent: server.has_sent(),
-            replayable: self.replay.is_whole(),
-            retries: self.search.retries,
-            stale_seen: self.stale_seen,
+            replayable: replay.is_whole(),
+            retries: search.retries,
+            stale_seen: *stale_seen,
         };
         let failure = failure(error, server.reused);
         let verdict = retry::decide(failure, attempt, self.slot.backend.retries);
         if verdict == Verdict::Again {
-            self.stale_seen = true;
-            self.again = Some(pick);
+            *stale_seen = true;
+            *again = asked.take();
             return Asked::Lost;
         }
-        pick.server().note_failure();
-        if verdict == Verdict::Elsewhere && self.may_go_elsewhere(&pick) {
-            return Asked::Lost;
+        if let Some(pick) = asked {
+            pick.server().note_failure();
+            if verdict == Verdict::Elsewhere && go_elsewhere(self.scene, self.slot, search, pick) {
+                return Asked::Lost;
+            }
         }
-        self.last = Some(pick);
         Asked::Failed(no_answer(error))
     }
+}
 
-    /// Leaves a server that gave no answer, if another one can be asked.
-    fn may_go_elsewhere(&mut self, failed: &Pick) -> bool {
-        self.search.leave(failed);
-        let current = self.slot.current();
-        let is_left = |e: &roundel_balance::Entry| {
-            e.state.takes_new() && !self.search.tried.contains(&e.live.id)
+/// Begins a new connection with the client's address, where the server wants it.
+#[cold]
+fn write_proxy_header(scene: Scene<'_>, slot: &BackendSlot, pick: &Pick, server: &mut H1Server) {
+    if let Some(version) = slot.backend.send_proxy.to(&pick.server().name) {
+        let peer = scene.peer;
+        let addresses = proxy_protocol::Addresses {
+            source: peer.address,
+            destination: peer.destination,
         };
-        if !current.servers().iter().any(is_left) {
-            return false;
-        }
-        let (balancer, worker) = (&self.slot.backend.balancer, self.scene.worker);
-        if !balancer.may_retry(worker.clock().recent(), self.slot.backend.retry_budget) {
-            balancer.counters()[worker.index].retries_exhausted.add(1);
-            return false;
-        }
-        let counters = failed.counters();
-        counters.response_errors.add(1);
-        counters.retries.add(1);
-        counters.redispatches.add(1);
-        self.search.retries += 1;
-        self.search.redispatched = true;
-        true
+        let mut header = Vec::new();
+        proxy_protocol::write(version, Some(addresses), &mut header);
+        server.writer.out.put(&header);
     }
+}
 
-    fn write_head(&self, head: &RequestHead, pick: &Pick, server: &mut H1Server) {
-        let mut plan = RequestPlan::new(head);
-        if head.upgrade().is_some() && head.framing().is_empty() {
-            plan.persist = Persist::Upgrade;
-        }
-        plan.te_trailers = head.takes_trailers();
-        let address;
-        if head.host().is_none() {
-            address = pick.address().to_string();
-            plan.fallback_host = address.as_bytes();
-            let framing = write_request(head, &plan, &self.edits, &mut server.writer.out);
-            return server.writer.begin(framing);
-        }
-        let framing = write_request(head, &plan, &self.edits, &mut server.writer.out);
-        server.writer.begin(framing);
+fn write_head(
+    slot: &BackendSlot,
+    head: &RequestHead,
+    pick: &Pick,
+    edits: &Edits,
+    server: &mut H1Server,
+) {
+    let mut plan = RequestPlan::new(head);
+    if head.upgrade().is_some() && head.framing().is_empty() {
+        plan.persist = Persist::Upgrade;
     }
+    plan.te_trailers = head.takes_trailers();
+    plan.host = slot.host.as_deref();
+    let address;
+    if plan.host.or(head.host()).is_none() {
+        address = pick.address().to_string();
+        plan.fallback_host = address.as_bytes();
+        let framing = write_request(head, &plan, edits, &mut server.writer.out);
+        return server.writer.begin(framing);
+    }
+    let framing = write_request(head, &plan, edits, &mut server.writer.out);
+    server.writer.begin(framing);
+}
+
+/// Leaves a server that gave no answer, if another one can be asked.
+fn go_elsewhere(scene: Scene<'_>, slot: &BackendSlot, search: &mut Search, failed: &Pick) -> bool {
+    search.leave(failed);
+    let current = slot.current();
+    let is_left =
+        |e: &roundel_balance::Entry| e.state.takes_new() && !search.tried.contains(&e.live.id);
+    if search.retries >= slot.backend.retries || !current.servers().iter().any(is_left) {
+        return false;
+    }
+    let (balancer, worker) = (&slot.backend.balancer, scene.worker);
+    if !balancer.may_retry(worker.clock().recent(), slot.backend.retry_budget) {
+        balancer.counters()[worker.index].retries_exhausted.add(1);
+        return false;
+    }
+    let counters = failed.counters();
+    counters.response_errors.add(1);
+    counters.retries.add(1);
+    counters.redispatches.add(1);
+    search.retries += 1;
+    search.redispatched = true;
+    true
 }
 
 fn client_or_timeout(end: HeadEnd, story: &mut Story) -> Failed {
     match end {
         HeadEnd::Client(SourceError::Malformed(reason)) => {
+            let term = match reason {
+                Reason::BodyTooLarge => Term::TooLarge,
+                _ => Term::BadRequest,
+            };
             story.phase = Phase::Request;
-            Failed::Answer(
-                reason.status(),
-                Term::BadRequest,
-                answer::sentence(reason.status()),
-            )
+            Failed::Answer(reason.status(), term, answer::sentence(reason.status()))
         }
-        HeadEnd::TimedOut(Side::Client) => {
-            Failed::Answer(408, Term::ClientTimeout, answer::sentence(408))
-        }
-        HeadEnd::TimedOut(Side::Server) => {
-            Failed::Answer(504, Term::ServerTimeout, answer::sentence(504))
+        HeadEnd::TimedOut(term) => {
+            let status = if term == Term::BodyTimeout { 408 } else { 504 };
+            Failed::Answer(status, term, answer::sentence(status))
         }
         _ => Failed::Client(Term::ClientAbort),
     }
@@ -238,6 +348,11 @@ fn no_answer(error: HeadError) -> Failed {
     }
 }
 
+/// The request as a whole took too long before an answer began.
+pub(super) fn total_timeout() -> Failed {
+    Failed::Answer(504, Term::TotalTimeout, answer::sentence(504))
+}
+
 pub(super) fn no_server(error: PickError) -> Failed {
     no_link(NoLink::NoServer(error))
 }
@@ -250,6 +365,7 @@ fn no_link(error: NoLink) -> Failed {
             "No application server has joined yet. Try again in a second.",
         ),
         NoLink::NoServer(_) => Failed::Answer(503, Term::NoServer, answer::sentence(503)),
+        NoLink::Short => Failed::Answer(503, Term::NoResources, answer::sentence(503)),
         NoLink::Refused => Failed::Answer(503, Term::ConnectError, answer::sentence(503)),
         NoLink::TimedOut => Failed::Answer(504, Term::ConnectTimeout, answer::sentence(504)),
     }

@@ -3,48 +3,46 @@
 use std::future::poll_fn;
 use std::task::{Context, Poll};
 
-use roundel_http1::{Edits, Known, Method, Progress, ResponseHead, Trailers};
+use bytes::{Buf, Bytes};
+use roundel_http1::{
+    Block, Edits, Known, Method, Persist, Progress, RequestHead, ResponseHead, ResponsePlan,
+    Trailers, write_response,
+};
 
-use super::Outcome;
-use crate::answer;
+use super::{Outcome, facts, marked_id};
+use crate::answer::Reply;
+use crate::counters::RequestError;
 use crate::deadline::Deadline;
+use crate::rules::BackendSlot;
 use crate::sides::{Downstream, Relay, Source, SourceError};
-use crate::story::{Scene, Story};
-use crate::term::Term;
+use crate::story::{Scene, Story, conclude};
+use crate::term::{Phase, Term};
+use crate::{answer, headers, pages};
 
 /// Body bytes of a request that are read and dropped so that its connection can go on.
 const DRAINED: usize = 64 * 1024;
 
-/// Sends an answer of our own; keeps the story's term, which says why.
+/// Sends an answer of our own; keeps the story's term, which says why. `slot` is the backend
+/// that was asked for.
 pub(super) async fn answer<D: Downstream>(
     scene: Scene<'_>,
     client: &mut D,
     deadline: &Deadline,
     story: &mut Story,
-    status: u16,
-    sentence: &str,
+    slot: Option<&BackendSlot>,
+    reply: &Reply,
 ) -> Outcome {
-    let accept = client
-        .head()
-        .fields()
-        .first(Known::Accept)
-        .unwrap_or_default();
-    let bytes = scene
-        .worker
-        .with_date(|date| answer::render(status, sentence, accept, date));
-    let mut canned = Canned::new(scene, &bytes, client.head().method());
-    story.status = status;
+    let accept = client.head().fields().first(Known::Accept);
+    let mut canned = Canned::new(scene, slot, reply, accept, client.head().method());
+    story.status = reply.status;
     story.intercepted = true;
-    story.response_bytes = bytes.len() as u64;
+    story.response_bytes = (canned.head.size() + canned.rest.len()) as u64;
     let whole = poll_fn(|cx| Poll::Ready(drain(client, cx))).await;
     let last = !whole || scene.worker.is_draining();
-    let mut edits = Edits::new();
-    if let Some(id) = &story.request_id {
-        edits.append_known(Known::XRequestId, &[id.as_bytes()]);
-    }
+    let edits = own_edits(scene, &canned.head, client.head(), story);
     client.commit(&canned.head, &edits, last);
-    deadline.set(scene.rules.frontend.timeouts.client);
-    let mut relay = Relay::new();
+    deadline.start(scene.rules.frontend.timeouts.client);
+    let mut relay = Relay::new(&scene.worker.pipes);
     let sent = poll_fn(|cx| match relay.poll(&mut canned, client, cx) {
         Poll::Ready(done) => Poll::Ready(done.is_ok()),
         Poll::Pending if deadline.poll_fired(cx) => Poll::Ready(false),
@@ -60,16 +58,49 @@ pub(super) async fn answer<D: Downstream>(
     Outcome::Broken
 }
 
-/// Renders the answer to a request whose head cannot be used; the connection ends with it.
-pub(crate) fn refuse(scene: Scene<'_>, status: u16) -> Vec<u8> {
-    let bytes = scene
-        .worker
-        .with_date(|date| answer::render(status, answer::sentence(status), b"", date));
-    let at = bytes
-        .windows(2)
-        .position(|pair| pair == b"\r\n")
-        .expect("a rendered answer has a status line");
-    [&bytes[..at], b"\r\nConnection: close", &bytes[at..]].concat()
+/// Answers a request of HTTP/2 whose head cannot be used. Counts it and writes its log line.
+pub(crate) async fn decline<D: Downstream>(
+    scene: Scene<'_>,
+    client: &mut D,
+    deadline: &Deadline,
+    story: &mut Story,
+    status: u16,
+) {
+    let counters = scene.peer.slot.counters(scene.worker.index);
+    counters.request_error(RequestError::of(status));
+    story.end(Term::BadRequest);
+    story.phase = Phase::Request;
+    let reply = Reply::new(status, answer::sentence(status));
+    self::answer(scene, client, deadline, story, None, &reply).await;
+    conclude(scene, None, None, client.head(), story);
+}
+
+/// Writes the answer to a request whose head cannot be used; the connection ends with it.
+pub(crate) fn refuse(scene: Scene<'_>, status: u16, story: &Story, out: &mut Block) {
+    let reply = Reply::new(status, answer::sentence(status));
+    let canned = Canned::new(scene, None, &reply, None, Method::Get);
+    let edits = own_edits(scene, &canned.head, &RequestHead::new(), story);
+    let plan = ResponsePlan {
+        framing: canned.head.framing(),
+        persist: Persist::Close,
+    };
+    write_response(&canned.head, &plan, &edits, out);
+    out.put(&canned.rest);
+    scene.worker.blocks.give_response(canned.head);
+}
+
+/// What changes in an answer of our own: the identifier, and what the frontend's rules say.
+fn own_edits(scene: Scene<'_>, head: &ResponseHead, request: &RequestHead, story: &Story) -> Edits {
+    let mut edits = Edits::new();
+    if let Some(id) = marked_id(scene, story) {
+        edits.append_known(Known::XRequestId, &[id.as_bytes()]);
+    }
+    let rules = &scene.rules.frontend.response_headers;
+    if !rules.is_empty() {
+        let facts = facts(scene, request, story);
+        headers::rules::apply(rules, head.fields(), &facts, &mut edits);
+    }
+    edits
 }
 
 /// Drops the body bytes that are there already; says whether the request is over then.
@@ -92,17 +123,33 @@ fn drain<D: Downstream>(client: &mut D, cx: &mut Context<'_>) -> bool {
 /// An answer in memory.
 struct Canned {
     head: Box<ResponseHead>,
-    has_body: bool,
+    /// What is left of the body.
+    rest: Bytes,
 }
 
 impl Canned {
-    fn new(scene: Scene<'_>, bytes: &[u8], method: Method) -> Self {
-        let mut head = scene.worker.blocks.take_response();
-        head.block.put(bytes);
+    fn new(
+        scene: Scene<'_>,
+        slot: Option<&BackendSlot>,
+        reply: &Reply,
+        accept: Option<&[u8]>,
+        method: Method,
+    ) -> Self {
+        let of_backend = slot.and_then(|s| pages::find(&s.backend.error_pages, reply.status));
+        let of_frontend = || pages::find(&scene.rules.frontend.error_pages, reply.status);
+        let page = of_backend.or_else(of_frontend);
+        let accept = accept.unwrap_or_default();
+        let worker = scene.worker;
+        let rendered = worker.with_date(|date| answer::render(reply, accept, page, date));
+        let mut head = worker.blocks.take_response();
+        head.block.put(&rendered.head);
         let parsed = head.parse(&roundel_http1::Limits::default(), method);
         debug_assert_eq!(parsed, Ok(Progress::Complete));
         Self {
-            has_body: !head.framing().is_empty(),
+            rest: match head.framing().is_empty() {
+                true => Bytes::new(),
+                false => rendered.body,
+            },
             head,
         }
     }
@@ -110,15 +157,15 @@ impl Canned {
 
 impl Source for Canned {
     fn poll_data(&mut self, _: &mut Context<'_>) -> Poll<Result<bool, SourceError>> {
-        Poll::Ready(Ok(self.has_body && !self.head.block.is_empty()))
+        Poll::Ready(Ok(!self.rest.is_empty()))
     }
 
     fn data(&self) -> &[u8] {
-        self.head.block.filled()
+        &self.rest
     }
 
     fn consume(&mut self, n: usize) {
-        self.head.block.consume(n);
+        self.rest.advance(n);
     }
 
     fn trailers(&self) -> Option<&Trailers> {

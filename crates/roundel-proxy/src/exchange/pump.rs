@@ -3,19 +3,26 @@
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use roundel_http1::{Edits, Method};
+use roundel_balance::ServerLive;
+use roundel_http1::{Edits, Method, Reason};
 
 use super::replay::{Body, Replay};
+use super::watch::Watch;
+use crate::config::ClientTimeouts;
 use crate::deadline::Deadline;
 use crate::rules::BackendSlot;
 use crate::sides::{Downstream, Relay, RelayError, SourceError, Waits};
 use crate::story::Scene;
+use crate::term::Term;
 use crate::upstream::{H1Server, HeadError};
 
 /// Who is waited for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Side {
-    Client,
+enum Side {
+    /// The client, for more of its body.
+    Body,
+    /// The client, to take its answer.
+    Reader,
     Server,
 }
 
@@ -26,12 +33,14 @@ pub(super) enum HeadEnd {
     Head,
     /// The server gave none.
     Failed(HeadError),
+    /// The server is found to answer nothing, and the request may be sent to another one.
+    Silent,
     /// The client's body broke off or is malformed.
     Client(SourceError),
     /// The client is gone.
     ClientGone,
-    /// Somebody was silent for too long.
-    TimedOut(Side),
+    /// Somebody was silent for too long, or all took too long.
+    TimedOut(Term),
 }
 
 /// How moving the bodies ended.
@@ -39,12 +48,12 @@ pub(super) enum HeadEnd {
 pub(super) enum BodyEnd {
     /// The answer was passed on whole.
     Done,
-    /// The client is gone or broke its body off.
-    ClientGone,
+    /// The client is gone, or broke its body off, or sent too much.
+    Client(Term),
     /// The answer broke off or is malformed.
     Server(SourceError),
-    /// Somebody was silent for too long.
-    TimedOut(Side),
+    /// Somebody was silent for too long, or all took too long.
+    TimedOut(Term),
 }
 
 /// The state of both directions.
@@ -54,8 +63,8 @@ pub(super) struct Pump<'x, D> {
     replay: &'x mut Replay,
     scene: Scene<'x>,
     method: Method,
-    sending: Relay,
-    receiving: Relay,
+    sending: Relay<'x>,
+    receiving: Relay<'x>,
     /// The request was sent whole.
     sent: bool,
     /// The server takes no more of the request; it may still answer.
@@ -63,6 +72,7 @@ pub(super) struct Pump<'x, D> {
     /// Something interim waits to be flushed to the client.
     interim: bool,
     silence: Silence<'x>,
+    watch: Watch<'x>,
 }
 
 impl<'x, D: Downstream> Pump<'x, D> {
@@ -78,24 +88,26 @@ impl<'x, D: Downstream> Pump<'x, D> {
             method: client.head().method(),
             silence: Silence {
                 deadline,
-                client: scene.rules.frontend.timeouts.client,
-                server: slot.backend.timeouts.server,
+                client: &scene.rules.frontend.timeouts,
+                server: (slot.backend.timeouts.first_byte, Term::FirstByteTimeout),
                 since: None,
             },
+            watch: Watch::new(slot, deadline),
             client,
             server,
             replay,
+            sending: Relay::new(&scene.worker.pipes),
+            receiving: Relay::new(&scene.worker.pipes),
             scene,
-            sending: Relay::new(),
-            receiving: Relay::new(),
             sent: false,
             deaf: false,
             interim: false,
         }
     }
 
-    /// Goes on where another pump stopped.
-    pub(super) fn resume(&mut self, sent: bool, request_bytes: u64) {
+    /// Goes on where another pump stopped, with the body of the answer.
+    pub(super) fn resume(&mut self, sent: bool, request_bytes: u64, idle: Duration) {
+        self.silence.server = (idle, Term::ResponseIdleTimeout);
         self.sent = sent;
         self.sending.moved = request_bytes;
     }
@@ -112,17 +124,33 @@ impl<'x, D: Downstream> Pump<'x, D> {
         self.client.head().size() as u64
     }
 
+    /// Body bytes of the answer that have left towards the client, or are about to.
     pub(super) fn response_bytes(&self) -> u64 {
-        self.receiving.moved
+        self.receiving.moved - self.client.held()
+    }
+
+    /// Whether the request could be sent again from its first byte.
+    fn is_repeatable(&self) -> bool {
+        !self.server.has_sent() || (self.method.is_idempotent() && self.replay.is_whole())
     }
 
     /// Sends the request and reads until a final head is there; passes interim ones on.
-    pub(super) fn poll_head(&mut self, cx: &mut Context<'_>) -> Poll<HeadEnd> {
+    ///
+    /// With `leaves` it ends as soon as the server, `live`, is known to answer nothing.
+    pub(super) fn poll_head(
+        &mut self,
+        live: &ServerLive,
+        leaves: bool,
+        cx: &mut Context<'_>,
+    ) -> Poll<HeadEnd> {
         if let Some(error) = self.poll_request(cx) {
             return Poll::Ready(HeadEnd::Client(error));
         }
         loop {
-            match self.server.poll_head(self.method, cx) {
+            match self
+                .server
+                .poll_head(self.method, &self.scene.rules.limits, cx)
+            {
                 Poll::Ready(Err(error)) => return Poll::Ready(HeadEnd::Failed(error)),
                 Poll::Ready(Ok(())) if self.server.head.is_interim() => self.pass_interim(),
                 Poll::Ready(Ok(())) => return Poll::Ready(HeadEnd::Head),
@@ -136,44 +164,49 @@ impl<'x, D: Downstream> Pump<'x, D> {
                 Poll::Pending => {}
             }
         }
-        if self.is_request_over() && self.client.poll_gone(cx).is_ready() {
+        if self.has_left(cx) {
             return Poll::Ready(HeadEnd::ClientGone);
+        }
+        if leaves && live.is_silent() && self.server.read == 0 && self.is_repeatable() {
+            return Poll::Ready(HeadEnd::Silent);
         }
         let side = match self.is_request_over() {
             true => Side::Server,
             false => self.request_waits_for(),
         };
-        match self.silence.is_broken(side, self.progress(), cx) {
-            true => Poll::Ready(HeadEnd::TimedOut(side)),
-            false => Poll::Pending,
-        }
+        let silence = self.silence.poll(side, self.progress(), cx);
+        silence.map(HeadEnd::TimedOut)
     }
 
     /// Moves what is left of both bodies until the answer has ended.
     pub(super) fn poll_body(&mut self, cx: &mut Context<'_>) -> Poll<BodyEnd> {
-        if self.poll_request(cx).is_some() {
-            return Poll::Ready(BodyEnd::ClientGone);
+        if let Some(error) = self.poll_request(cx) {
+            let term = match error {
+                SourceError::Malformed(Reason::BodyTooLarge) => Term::TooLarge,
+                _ => Term::ClientAbort,
+            };
+            return Poll::Ready(BodyEnd::Client(term));
         }
         match self.receiving.poll(self.server, self.client, cx) {
             Poll::Ready(Ok(())) => return Poll::Ready(BodyEnd::Done),
-            Poll::Ready(Err(RelayError::Sink)) => return Poll::Ready(BodyEnd::ClientGone),
+            Poll::Ready(Err(RelayError::Sink)) => {
+                return Poll::Ready(BodyEnd::Client(Term::ClientAbort));
+            }
             Poll::Ready(Err(RelayError::Source(error))) => {
                 return Poll::Ready(BodyEnd::Server(error));
             }
             Poll::Pending => {}
         }
-        if self.is_request_over() && self.client.poll_gone(cx).is_ready() {
-            return Poll::Ready(BodyEnd::ClientGone);
+        if self.has_left(cx) {
+            return Poll::Ready(BodyEnd::Client(Term::ClientAbort));
         }
         let side = match self.receiving.waits {
-            Waits::ForSink => Side::Client,
+            Waits::ForSink => Side::Reader,
             Waits::ForSource if self.is_request_over() => Side::Server,
             Waits::ForSource => self.request_waits_for(),
         };
-        match self.silence.is_broken(side, self.progress(), cx) {
-            true => Poll::Ready(BodyEnd::TimedOut(side)),
-            false => Poll::Pending,
-        }
+        let silence = self.silence.poll(side, self.progress(), cx);
+        silence.map(BodyEnd::TimedOut)
     }
 
     /// Moves the request on; an error is the client's.
@@ -195,53 +228,69 @@ impl<'x, D: Downstream> Pump<'x, D> {
         None
     }
 
+    /// Whether the client is gone; while it is read for the request's sake, that tells.
+    fn has_left(&mut self, cx: &mut Context<'_>) -> bool {
+        let is_read = !self.is_request_over() && self.sending.waits == Waits::ForSource;
+        !is_read && self.watch.poll_left(self.client, cx).is_ready()
+    }
+
     fn is_request_over(&self) -> bool {
         self.sent || self.deaf
     }
 
     fn request_waits_for(&self) -> Side {
         match self.sending.waits {
-            Waits::ForSource => Side::Client,
+            Waits::ForSource => Side::Body,
             Waits::ForSink => Side::Server,
         }
     }
 
     fn pass_interim(&mut self) {
-        let mut edits: Edits = self.scene.worker.blocks.take_edits();
+        let mut edits = Edits::new();
         if self.server.head.connection().names_fields {
             edits.remove_connection_named(self.server.head.fields());
         }
         self.client.interim(&self.server.head, &edits);
-        self.scene.worker.blocks.give_edits(edits);
         self.server.head.reset();
         self.interim = true;
     }
 
     /// A number that grows with every byte that moves anywhere.
     fn progress(&self) -> u64 {
-        self.sending.moved + self.receiving.moved + self.server.read + self.server.writer.written
+        let sent = self.sending.moved + self.server.writer.written;
+        sent + self.server.read + self.response_bytes()
     }
 }
 
 /// Measures how long nothing has moved.
 struct Silence<'x> {
     deadline: &'x Deadline,
-    client: Duration,
-    server: Duration,
+    client: &'x ClientTimeouts,
+    /// How long the server may be silent, and what it is called if it is for longer.
+    server: (Duration, Term),
     /// Who was waited for, and the progress then.
     since: Option<(Side, u64)>,
 }
 
 impl Silence<'_> {
-    /// Whether `side` was waited for too long without progress.
-    fn is_broken(&mut self, side: Side, progress: u64, cx: &Context<'_>) -> bool {
+    /// Ready when `side` was waited for too long without progress, or the request's time is up.
+    fn poll(&mut self, side: Side, progress: u64, cx: &Context<'_>) -> Poll<Term> {
+        let (limit, term) = match side {
+            Side::Body => (self.client.request_body, Term::BodyTimeout),
+            Side::Reader => (self.client.client, Term::ClientTimeout),
+            Side::Server => self.server,
+        };
         if self.since != Some((side, progress)) {
-            self.since = Some((side, progress));
-            self.deadline.set(match side {
-                Side::Client => self.client,
-                Side::Server => self.server,
-            });
+            match self.since.replace((side, progress)) {
+                // The clock was read when the phase began, a moment ago.
+                None => self.deadline.set(limit),
+                Some(_) => self.deadline.start(limit),
+            }
         }
-        self.deadline.poll_fired(cx)
+        match self.deadline.poll_fired(cx) {
+            true if self.deadline.has_ended() => Poll::Ready(Term::TotalTimeout),
+            true => Poll::Ready(term),
+            false => Poll::Pending,
+        }
     }
 }

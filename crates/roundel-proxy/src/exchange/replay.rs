@@ -2,7 +2,8 @@
 
 use std::task::{Context, Poll};
 
-use roundel_http1::{RequestHead, Trailers};
+use roundel_http1::{Reason, RequestHead, Trailers};
+use tokio::net::TcpStream;
 
 use crate::sides::{Downstream, Source, SourceError};
 
@@ -10,23 +11,26 @@ use crate::sides::{Downstream, Source, SourceError};
 const LIMIT: usize = 16 * 1024;
 
 /// Keeps what was taken from the client while a retry is legal and the body is small.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Replay {
     kept: Vec<u8>,
     /// How much of `kept` this attempt has sent.
     at: usize,
     recording: bool,
     whole: bool,
+    /// Bytes that the client may still send.
+    room: u64,
 }
 
 impl Replay {
-    /// Starts before the first body byte.
-    pub(super) fn new(head: &RequestHead) -> Self {
+    /// Starts before the first body byte. `most` is the size that a body may have; 0 for any.
+    pub(super) fn new(head: &RequestHead, most: u64) -> Self {
         Self {
             kept: Vec::new(),
             at: 0,
             recording: head.method().is_idempotent() && !head.framing().is_empty(),
             whole: true,
+            room: if most == 0 { u64::MAX } else { most },
         }
     }
 
@@ -64,7 +68,13 @@ impl<D: Downstream> Source for Body<'_, D> {
         if self.replay.at < self.replay.kept.len() {
             return Poll::Ready(Ok(true));
         }
-        self.client.poll_data(cx)
+        let polled = self.client.poll_data(cx);
+        match polled {
+            Poll::Ready(Ok(true)) if self.client.data().len() as u64 > self.replay.room => {
+                Poll::Ready(Err(SourceError::Malformed(Reason::BodyTooLarge)))
+            }
+            polled => polled,
+        }
     }
 
     fn data(&self) -> &[u8] {
@@ -79,11 +89,24 @@ impl<D: Downstream> Source for Body<'_, D> {
             self.replay.at += n;
         } else {
             self.replay.record(&self.client.data()[..n]);
+            self.replay.room -= n as u64;
             self.client.consume(n);
         }
     }
 
     fn trailers(&self) -> Option<&Trailers> {
         self.client.trailers()
+    }
+
+    fn unseen(&self) -> Option<(&TcpStream, u64)> {
+        let (socket, n) = self.client.unseen()?;
+        let is_seen = self.replay.recording || self.replay.at < self.replay.kept.len();
+        Some((socket, if is_seen { 0 } else { n.min(self.replay.room) }))
+    }
+
+    fn took(&mut self, n: usize) {
+        self.replay.whole = false;
+        self.replay.room -= n as u64;
+        self.client.took(n);
     }
 }

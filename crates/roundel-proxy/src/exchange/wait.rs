@@ -7,6 +7,8 @@ use std::time::Instant;
 
 use roundel_balance::{Pick, PickError, Turn};
 
+use super::attempt::{no_server, total_timeout};
+use super::watch::Watch;
 use super::{Course, Failed};
 use crate::answer;
 use crate::deadline::Deadline;
@@ -24,7 +26,7 @@ enum End {
 impl Course<'_> {
     /// Waits until a server has a place for this request, or the backend's time is up.
     ///
-    /// A client that leaves meanwhile gives its place up, unless its body is on the way.
+    /// A client that leaves meanwhile gives its place up.
     pub(super) async fn wait<D: Downstream>(
         &mut self,
         client: &mut D,
@@ -39,7 +41,7 @@ impl Course<'_> {
             match self.turn(client, deadline).await {
                 Ok(turn) => match self.follow(turn) {
                     Err(PickError::Full) => {}
-                    Err(error) => break Err(super::attempt::no_server(error)),
+                    Err(error) => break Err(no_server(error)),
                     Ok(pick) => break Ok(pick),
                 },
                 Err(failed) => break Err(failed),
@@ -61,13 +63,13 @@ impl Course<'_> {
     ) -> Result<Turn, Failed> {
         let balancer = &self.slot.backend.balancer;
         let counters = &balancer.counters()[self.scene.worker.index];
-        let Ok(mut ticket) = balancer.wait(self.search.want()) else {
+        let Ok(mut ticket) = balancer.wait(self.state.search.want()) else {
             counters.queue_refusals.add(1);
             let sentence =
                 "Too many requests wait for an application server. Try again in a second.";
             return Err(Failed::Answer(503, Term::QueueFull, sentence));
         };
-        let watch = client.head().framing().is_empty();
+        let watch = Watch::new(self.slot, deadline);
         let end = poll_fn(|cx| {
             if let Poll::Ready(turn) = Pin::new(&mut ticket).poll(cx) {
                 return Poll::Ready(End::Turn(turn));
@@ -75,13 +77,11 @@ impl Course<'_> {
             if deadline.poll_fired(cx) {
                 return Poll::Ready(End::TimedOut);
             }
-            match watch && client.poll_gone(cx).is_ready() {
-                true => Poll::Ready(End::ClientGone),
-                false => Poll::Pending,
-            }
+            watch.poll_left(client, cx).map(|()| End::ClientGone)
         });
         match end.await {
             End::Turn(turn) => Ok(turn),
+            End::TimedOut if deadline.has_ended() => Err(total_timeout()),
             End::TimedOut => {
                 counters.queue_timeouts.add(1);
                 Err(Failed::Answer(
@@ -98,14 +98,14 @@ impl Course<'_> {
     fn follow(&mut self, turn: Turn) -> Result<Pick, PickError> {
         let worker = self.scene.worker;
         if let Turn::Granted(grant) = turn {
-            let sticky = self.search.sticky.is_some();
+            let sticky = self.state.search.sticky.is_some();
             let current = self.slot.current();
             if let Ok(pick) = current.redeem(grant, worker.index, sticky) {
-                self.search.sticky = None;
+                self.state.search.sticky = None;
                 return Ok(pick);
             }
         }
-        self.search.pick(worker, self.slot)
+        self.state.search.pick(worker, self.slot)
     }
 
     fn note_wait(&self, begun: Instant, story: &mut Story) {

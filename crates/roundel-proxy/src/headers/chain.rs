@@ -55,6 +55,19 @@ impl Chain {
     }
 }
 
+/// The client that trusted proxies name, if they name one.
+pub(super) fn client(fields: Fields<'_>, trusted: &[IpNet]) -> Option<IpAddr> {
+    let chain = Chain::read(fields);
+    chain.addresses[chain.client(trusted)?]
+}
+
+/// Whether the last proxy of Forwarded got the request by HTTPS.
+pub(super) fn is_https(fields: Fields<'_>) -> bool {
+    let told = Chain::read(fields).told.unwrap_or_default();
+    let proto = told.last().and_then(|last| last.proto.as_deref());
+    proto.is_some_and(|proto| proto.eq_ignore_ascii_case(b"https"))
+}
+
 /// Edits the forwarding fields of a request from a trusted proxy.
 pub(super) fn extend(
     fields: Fields<'_>,
@@ -72,20 +85,18 @@ pub(super) fn extend(
             list += &at.map_or_else(|| "unknown".to_owned(), |ip| ip.to_string());
             list += ", ";
         }
-        edits.append_known(
-            Known::XForwardedFor,
-            &[list.as_bytes(), client.ip.as_bytes()],
-        );
+        edits.append_known(Known::XForwardedFor, &[list.as_bytes(), client.ip()]);
     }
     let arrival = chain.arrival(trusted);
     let proto = arrival.and_then(|e| e.proto.as_deref());
     let host = arrival.and_then(|e| e.host.as_deref());
+    let mut port = itoa::Buffer::new();
     for (known, value) in [
         (
             Known::XForwardedProto,
             proto.unwrap_or(client.proto.as_bytes()),
         ),
-        (Known::XForwardedPort, client.port.as_bytes()),
+        (Known::XForwardedPort, port.format(client.port).as_bytes()),
         (Known::XForwardedHost, host.unwrap_or(client.host)),
     ] {
         if !fields.has(known) && !value.is_empty() {
@@ -95,8 +106,8 @@ pub(super) fn extend(
     if marks.real_ip && !fields.has(Known::XRealIp) {
         let at = chain.client(trusted).and_then(|at| chain.addresses[at]);
         let ip = at.map(|ip| ip.to_string());
-        let ip = ip.as_deref().unwrap_or(client.ip);
-        edits.append_known(Known::XRealIp, &[ip.as_bytes()]);
+        let ip = ip.as_ref().map_or(client.ip(), String::as_bytes);
+        edits.append_known(Known::XRealIp, &[ip]);
     }
     if marks.forwarded {
         forwarded(fields, client, &chain, edits);

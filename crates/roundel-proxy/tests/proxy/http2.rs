@@ -191,3 +191,26 @@ fn prior_knowledge_is_refused_where_it_is_off() {
         "{answer}"
     );
 }
+
+#[test]
+fn tiny_chunks_leave_together() {
+    let chunks = "1\r\nx\r\n".repeat(3_000);
+    let answer = format!("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n{chunks}0\r\n\r\n");
+    let server = Server::always(answer.leak());
+    let stage = Stage::new(&[server.address]);
+    talk(&stage, |mut client| async move {
+        let request = Request::get("http://a/").body(()).unwrap();
+        let (response, _) = client.send_request(request, true).unwrap();
+        let mut body = response.await.unwrap().into_body();
+        let (mut bytes, mut frames) = (0, 0);
+        while let Some(data) = body.data().await {
+            let data = data.unwrap();
+            body.flow_control().release_capacity(data.len()).unwrap();
+            bytes += data.len();
+            frames += 1;
+        }
+        assert_eq!(bytes, 3_000);
+        // One per read of the server's socket at most, not one per chunk.
+        assert!(frames < 300, "{frames} frames");
+    });
+}

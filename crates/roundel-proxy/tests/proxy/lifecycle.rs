@@ -92,7 +92,15 @@ fn a_taken_port_is_an_error_with_a_cure() {
     let mut routes = routes(&stage.balancer, |_| {}, |_| {});
     routes.frontends[0].listen = vec![Listen::new(stage.address)];
     let (evidence, _) = tokio::sync::mpsc::channel(1);
-    let error = roundel_proxy::start(Config { threads: 1 }, routes, evidence, AccessLog::off());
+    let error = roundel_proxy::start(
+        Config {
+            threads: 1,
+            ..Config::default()
+        },
+        routes,
+        evidence,
+        AccessLog::off(),
+    );
     let error = error.unwrap_err().to_string();
     assert!(error.contains(&stage.address.to_string()), "{error}");
     assert!(error.contains("taken by another program"), "{error}");

@@ -11,4 +11,5 @@ mod policy;
 mod refusals;
 mod rewriting;
 mod servers;
+mod splice;
 mod stage;

@@ -60,19 +60,31 @@ impl Stage {
         backend: impl FnOnce(&mut Backend),
         frontend: impl FnOnce(&mut Frontend),
     ) -> Self {
-        let config = BackendConfig {
+        let config = Config {
+            threads,
+            ..Config::default()
+        };
+        Self::with_config(config, servers, backend, frontend)
+    }
+
+    pub(crate) fn with_config(
+        config: Config,
+        servers: &[SocketAddr],
+        backend: impl FnOnce(&mut Backend),
+        frontend: impl FnOnce(&mut Frontend),
+    ) -> Self {
+        let nodes = BackendConfig {
             name: name("nodes"),
             policy: Policy::RoundRobin,
             sticky_key: StickyKey::default(),
         };
-        let balancer = Balancer::new(config, threads);
+        let balancer = Balancer::new(nodes, config.workers());
         publish(&balancer, servers, ServerState::Up);
         let (evidence_in, evidence) = tokio::sync::mpsc::channel(64);
         let lines = Lines::default();
         let log = AccessLog::new(LogFormat::Json, lines.clone()).unwrap();
         let routes = routes(&balancer, backend, frontend);
-        let proxy =
-            roundel_proxy::start(Config { threads }, routes, evidence_in, log.clone()).unwrap();
+        let proxy = roundel_proxy::start(config, routes, evidence_in, log.clone()).unwrap();
         let address = proxy.frontends()[0].addresses[0];
         Self {
             proxy,
@@ -129,6 +141,7 @@ pub(crate) fn routes(
     frontend(&mut front);
     Routes {
         frontends: vec![front],
+        maxconn: 0,
     }
 }
 

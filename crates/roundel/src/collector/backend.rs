@@ -1,14 +1,17 @@
 //! The numbers of one backend and its servers.
 
-use std::collections::BTreeMap;
+use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
 use roundel_admin::status::{Backend, Check, Server, Times, Traffic};
 use roundel_balance::{
-    BackendCounters, CheckKind, CheckSpec, EjectionCause, ServerCounters, ServerId, ServerLive,
-    ServerStatus, StickyVerdict,
+    BackendCounters, CheckKind, CheckSpec, CookieValue, EjectionCause, ServerCounters, ServerId,
+    ServerLive, ServerStatus, StickyVerdict,
 };
+use roundel_model::ServerState;
 use roundel_stats::{Counter, Histogram, HistogramSnapshot, PerWorker};
 
 use super::unix_now;
@@ -19,25 +22,81 @@ use crate::value::show_duration;
 /// What servers counted whose rows are no longer shown, so that no sum ever goes back.
 #[derive(Default)]
 pub(super) struct Retired {
-    shown: BTreeMap<ServerId, Arc<ServerLive>>,
+    /// Those that are shown, in order.
+    shown: Vec<Shown>,
     sum: Traffic,
     requests: u64,
 }
 
-impl Retired {
-    /// Takes over the counts of servers that are not shown this time.
-    fn update(&mut self, statuses: &[ServerStatus]) {
-        let shown: BTreeMap<ServerId, Arc<ServerLive>> = statuses
-            .iter()
-            .map(|s| (s.live.id, Arc::clone(&s.live)))
-            .collect();
-        for (id, live) in &self.shown {
-            if !shown.contains_key(id) {
-                add(&mut self.sum, &traffic(live));
-                self.requests += live.workers.sum(|w| w.requests.get());
-            }
+/// A server of the snapshot before, with the texts that its next row shares.
+struct Shown {
+    live: Arc<ServerLive>,
+    name: Arc<str>,
+    address: (SocketAddr, Arc<str>),
+    cookie: Arc<str>,
+    ejections: ([u64; 3], Arc<BTreeMap<Cow<'static, str>, u64>>),
+}
+
+impl Shown {
+    fn new(status: &ServerStatus) -> Self {
+        Self {
+            live: Arc::clone(&status.live),
+            name: status.name.as_str().into(),
+            address: (status.address, status.address.to_string().into()),
+            cookie: Arc::default(),
+            ejections: (status.ejections, by_cause(status.ejections)),
         }
-        self.shown = shown;
+    }
+
+    /// Renews the texts that may change.
+    fn update(&mut self, status: &ServerStatus, is_sticky: bool) {
+        if self.address.0 != status.address {
+            self.address = (status.address, status.address.to_string().into());
+        }
+        if self.ejections.0 != status.ejections {
+            self.ejections = (status.ejections, by_cause(status.ejections));
+        }
+        let cookie = status.cookie.as_ref().filter(|_| is_sticky);
+        let cookie = cookie.map_or("", CookieValue::as_str);
+        if *self.cookie != *cookie {
+            self.cookie = cookie.into();
+        }
+    }
+}
+
+impl Retired {
+    /// Takes over counts, and the requests that belong to them.
+    pub(super) fn add(&mut self, sum: &Traffic, requests: u64) {
+        add(&mut self.sum, sum);
+        self.requests += requests;
+    }
+
+    /// The sums with those of servers that have left.
+    pub(super) fn with_left(&self, statuses: &[ServerStatus]) -> (Traffic, u64) {
+        let (mut sum, mut requests) = (self.sum.clone(), self.requests);
+        let left = statuses.iter().filter(|s| s.state == ServerState::Left);
+        for status in left {
+            add(&mut sum, &traffic(&status.live, 0));
+            requests += status.live.workers.sum(|w| w.requests.get());
+        }
+        (sum, requests)
+    }
+
+    /// Takes over the counts of servers that are not shown this time. Returns whether they are
+    /// others than before.
+    fn update(&mut self, statuses: &[ServerStatus]) -> bool {
+        let mut pairs = self.shown.iter().zip(statuses);
+        if self.shown.len() == statuses.len() && pairs.all(|(a, b)| a.live.id == b.live.id) {
+            return false;
+        }
+        let before = std::mem::take(&mut self.shown).into_iter();
+        let mut before: BTreeMap<ServerId, Shown> = before.map(|s| (s.live.id, s)).collect();
+        let shown = |s: &ServerStatus| before.remove(&s.live.id).unwrap_or_else(|| Shown::new(s));
+        self.shown = statuses.iter().map(shown).collect();
+        for Shown { live, .. } in before.into_values() {
+            self.add(&traffic(&live, 0), live.workers.sum(|w| w.requests.get()));
+        }
+        true
     }
 }
 
@@ -48,17 +107,22 @@ pub(super) fn collect(
     retired: &mut Retired,
 ) -> Backend {
     let statuses = managed.director().servers(now);
-    retired.update(&statuses);
-    managed.tally.keep(|id| retired.shown.contains_key(&id));
+    if retired.update(&statuses) {
+        let ids: BTreeSet<ServerId> = statuses.iter().map(|s| s.live.id).collect();
+        managed.tally.keep(|id| ids.contains(&id));
+    }
     let tally = &managed.tally;
     let balancer = managed.director().balancer();
-    let servers: Vec<Server> = statuses
-        .iter()
-        .map(|status| Server {
+    let unix_now = unix_now() as u64;
+    let row = |(status, shown): (ServerStatus, &mut Shown)| {
+        shown.update(&status, settings.sticky.is_some());
+        Server {
             queue_length: u64::from(balancer.queued_for(status.live.id)),
-            ..server(now, status, tally, settings)
-        })
-        .collect();
+            ..server((now, unix_now), status, shown, tally)
+        }
+    };
+    let rows = statuses.into_iter().zip(&mut retired.shown).map(row);
+    let servers: Vec<Server> = rows.collect();
     let counters = balancer.counters();
     let sum = |of: fn(&BackendCounters) -> u64| counters.sum(of);
     let no_server = sum(|c| c.no_server.get());
@@ -68,7 +132,7 @@ pub(super) fn collect(
     }
     let dispatched: u64 = servers.iter().map(|s| s.requests_total).sum();
     let errors = traffic.connect_errors_total + traffic.response_errors_total + no_server;
-    own_numbers(&mut traffic, counters);
+    own_numbers(&mut traffic, counters, unix_now);
     Backend {
         name: settings.name.to_string(),
         id: managed.id,
@@ -80,7 +144,8 @@ pub(super) fn collect(
         errors_total: errors,
         in_flight: servers.iter().map(|s| s.in_flight).sum(),
         in_flight_limit: None,
-        queue_length: u64::from(managed.director().balancer().queued()),
+        queue_length: u64::from(balancer.queued()),
+        queue_length_max: u64::from(balancer.queued_max()),
         queue_timeouts_total: sum(|c| c.queue_timeouts.get()),
         no_server_total: no_server,
         retries_exhausted_total: sum(|c| c.retries_exhausted.get()),
@@ -99,6 +164,11 @@ pub(super) fn collect(
     }
 }
 
+fn by_cause(ejections: [u64; 3]) -> Arc<BTreeMap<Cow<'static, str>, u64>> {
+    let causes = EjectionCause::ALL.iter().map(|cause| cause.as_str().into());
+    Arc::new(causes.zip(ejections).collect())
+}
+
 /// A count under its word.
 fn word<T: ToString>((key, n): (T, &u64)) -> (String, u64) {
     (key.to_string(), *n)
@@ -109,44 +179,44 @@ fn cookie_name(settings: &config::Backend) -> &str {
 }
 
 /// What the backend counts itself, answers without a server included, replaces the sums.
-fn own_numbers(traffic: &mut Traffic, counters: &PerWorker<BackendCounters>) {
+fn own_numbers(traffic: &mut Traffic, counters: &PerWorker<BackendCounters>, unix_now: u64) {
     traffic.bytes_in_total = counters.sum(|c| c.bytes_in.get());
     traffic.bytes_out_total = counters.sum(|c| c.bytes_out.get());
     traffic.responses_total =
         std::array::from_fn(|class| counters.sum(|c| c.responses[class].get()));
     traffic.client_aborts_total = counters.sum(|c| c.client_aborts.get());
     traffic.denied_requests_total = counters.sum(|c| c.denied.get());
-    traffic.last_request_seconds = ago(counters.iter().map(|c| c.last_request.get()).max());
+    let last = counters.iter().map(|c| c.last_request.get()).max();
+    traffic.last_request_seconds = ago(unix_now, last);
 }
 
 fn server(
-    now: Instant,
-    status: &ServerStatus,
+    (now, unix_now): (Instant, u64),
+    status: ServerStatus,
+    shown: &Shown,
     tally: &Tally,
-    settings: &config::Backend,
 ) -> Server {
-    let live = &status.live;
-    let traffic = traffic(live);
+    let live = &*status.live;
+    let traffic = traffic(live, unix_now);
     let changes = tally.changes.get(&live.id);
+    let check = check(&status, tally);
     Server {
-        name: status.name.to_string(),
+        name: Arc::clone(&shown.name),
         id: live.id.0,
-        address: status.address.to_string(),
+        address: Arc::clone(&shown.address.1),
         state: status.state,
-        reason: status.reason.clone(),
+        reason: status.reason,
         doubt: status.doubt,
         weight: status.weight,
         user_weight: status.uweight,
         initial_weight: status.initial_weight,
         warming_percent: status.throttle,
         backup: status.backup,
-        source: status.source.to_string(),
-        cookie: match settings.sticky {
-            Some(_) => status.cookie.clone(),
-            None => String::new(),
-        },
+        source: status.source.as_str().into(),
+        cookie: Arc::clone(&shown.cookie),
         in_flight: u64::from(live.in_flight()),
         queue_length: 0,
+        queue_length_max: u64::from(live.queued_max()),
         in_flight_limit: Some(live.limit()).filter(|n| *n > 0).map(Into::into),
         requests_total: live.workers.sum(|w| w.requests.get()),
         errors_total: traffic.connect_errors_total + traffic.response_errors_total,
@@ -155,13 +225,13 @@ fn server(
         downtime_seconds: status.downtime.as_secs(),
         down_transitions_total: status.check_downs,
         ejections_total: status.ejections.iter().sum(),
-        ejections_by_reason_total: EjectionCause::ALL
-            .iter()
-            .zip(&status.ejections)
-            .map(word)
+        ejections_by_reason_total: Arc::clone(&shown.ejections.1),
+        state_changes_total: changes
+            .into_iter()
+            .flatten()
+            .map(|(state, n)| (state.as_str().into(), *n))
             .collect(),
-        state_changes_total: changes.into_iter().flatten().map(word).collect(),
-        check: check(status, tally),
+        check,
         idle_connections: 0,
     }
 }
@@ -175,7 +245,7 @@ fn check(status: &ServerStatus, tally: &Tally) -> Option<Check> {
         .unwrap_or_default();
     let probed = passed + failed > 0;
     Some(Check {
-        status: state.status.to_string(),
+        status: state.status.as_str().into(),
         code: state.http_code,
         duration_ms: probed.then_some(state.duration.as_millis() as u64),
         text: state.description.clone(),
@@ -189,8 +259,8 @@ fn check(status: &ServerStatus, tally: &Tally) -> Option<Check> {
     })
 }
 
-/// The counts of one server over all workers.
-fn traffic(live: &ServerLive) -> Traffic {
+/// The counts of one server over all workers, as of so many seconds since the Unix epoch.
+fn traffic(live: &ServerLive, unix_now: u64) -> Traffic {
     let sum = |of: fn(&ServerCounters) -> &Counter| live.workers.sum(|w| of(w).get());
     let max = |of: fn(&ServerCounters) -> &Counter| {
         let each = live.workers.iter().map(|w| of(w).get());
@@ -211,7 +281,7 @@ fn traffic(live: &ServerLive) -> Traffic {
         reuses_total: sum(|c| &c.reuses),
         internal_errors_total: 0,
         denied_requests_total: 0,
-        last_request_seconds: ago(Some(max(|c| &c.last_request))),
+        last_request_seconds: ago(unix_now, Some(max(|c| &c.last_request))),
         times: Times {
             count: sum(|c| &c.timed),
             queue_us: sum(|c| &c.queue_us),
@@ -255,9 +325,9 @@ fn add(sum: &mut Traffic, more: &Traffic) {
 }
 
 /// How many whole seconds ago; zero stands for never.
-fn ago(unix_seconds: Option<u64>) -> Option<u64> {
-    let then = unix_seconds.filter(|then| *then > 0)?;
-    Some((unix_now() as u64).saturating_sub(then))
+fn ago(unix_now: u64, then: Option<u64>) -> Option<u64> {
+    let then = then.filter(|then| *then > 0)?;
+    Some(unix_now.saturating_sub(then))
 }
 
 fn sticky(counters: &PerWorker<BackendCounters>) -> BTreeMap<String, u64> {
@@ -312,19 +382,25 @@ mod tests {
         live.workers[0].requests.add(3);
         live.workers[0].retries.add(1);
         let mut retired = Retired {
-            shown: BTreeMap::from([(live.id, Arc::clone(&live))]),
+            shown: vec![Shown {
+                live: Arc::clone(&live),
+                name: "a".into(),
+                address: (([10, 0, 0, 1], 80).into(), "10.0.0.1:80".into()),
+                cookie: "".into(),
+                ejections: ([0; 3], Arc::default()),
+            }],
             ..Retired::default()
         };
         // A request that ends after the row was forgotten still counts until then.
         live.workers[0].requests.add(1);
-        retired.update(&[]);
-        retired.update(&[]);
+        assert!(retired.update(&[]));
+        assert!(!retired.update(&[]));
         assert_eq!((retired.requests, retired.sum.retries_total), (4, 1));
     }
 
     #[test]
     fn seconds_ago_and_never() {
-        assert_eq!((ago(None), ago(Some(0))), (None, None));
-        assert!(ago(Some(unix_now() as u64 - 5)).is_some_and(|s| (5..7).contains(&s)));
+        assert_eq!((ago(9, None), ago(9, Some(0))), (None, None));
+        assert_eq!((ago(9, Some(4)), ago(9, Some(10))), (Some(5), Some(0)));
     }
 }

@@ -9,6 +9,8 @@ use roundel_gossip_tokio::{Event, Handle, Status};
 /// What is known of the gossip node beside its members: counts of events, round trips.
 pub(crate) struct GossipView {
     handle: Handle,
+    /// The name of the configuration.
+    asked: String,
     seeds: Vec<String>,
     encrypted: bool,
     events: BTreeMap<&'static str, u64>,
@@ -17,9 +19,10 @@ pub(crate) struct GossipView {
 }
 
 impl GossipView {
-    pub(crate) fn new(handle: Handle, seeds: Vec<String>, encrypted: bool) -> Self {
+    pub(crate) fn new(handle: Handle, asked: String, seeds: Vec<String>, encrypted: bool) -> Self {
         Self {
             handle,
+            asked,
             seeds,
             encrypted,
             events: BTreeMap::new(),
@@ -78,7 +81,7 @@ impl GossipView {
             incarnation: member.incarnation,
             since_seconds: member.since.elapsed().as_secs(),
             rtt_us: round_trip.map(|d| d.as_micros() as u64),
-            me: member.name == self.handle.name(),
+            me: *member.name == *self.handle.name(),
             protocol: member.versions[2],
         }
     }
@@ -92,6 +95,7 @@ impl GossipView {
         let flow = |dir: &str, what: &str, n: u64| (dir.to_owned(), what.to_owned(), n);
         Gossip {
             listen: self.handle.local_addr().to_string(),
+            taken_name: Some(self.asked.clone()).filter(|name| **name != *self.handle.name()),
             seeds: self.seeds.clone(),
             encrypted: self.encrypted,
             health_score: u64::from(stats.awareness),

@@ -10,20 +10,23 @@ use roundel_balance::{CheckKind, Policy};
 use roundel_gossip_tokio::{Handler, HandlerError};
 use roundel_model::Name;
 
-use super::LogFormat;
 use super::reader::{At, Item, Section};
+use super::{AccessLogFormat, LOG_FORMATS};
 use crate::value;
 
+mod answers;
 mod backend;
 mod fields;
 mod frontend;
+mod headers;
 mod policy;
 
+pub(super) use answers::PageFiles;
 use backend::check_kind;
 pub(crate) use backend::cookie_name;
 pub(super) use backend::{BackendTable, CheckTable, DiscoverItem, ServerTable, StickyTable};
 pub(super) use fields::MarksTable;
-pub(super) use frontend::{FrontendTable, RouteTable};
+pub(super) use frontend::{FrontendTable, ListenItem, RouteTable, TargetItem};
 
 /// An optional value with its place.
 pub(super) type Maybe<T> = Option<At<T>>;
@@ -32,11 +35,12 @@ pub(super) type Maybe<T> = Option<At<T>>;
 #[derive(Debug, Default)]
 pub(super) struct File {
     pub(super) threads: Maybe<u64>,
+    pub(super) maxconn: Maybe<u64>,
     pub(super) drain_timeout: Maybe<Duration>,
     pub(super) stats: StatsTable,
     pub(super) cli_listen: Maybe<Option<SocketAddr>>,
     pub(super) cli_socket: Maybe<PathBuf>,
-    pub(super) access_log: Maybe<LogFormat>,
+    pub(super) access_log: Maybe<AccessLogFormat>,
     pub(super) gossip: Maybe<GossipTable>,
     pub(super) defaults: DefaultsTable,
     pub(super) frontends: Vec<At<FrontendTable>>,
@@ -89,6 +93,7 @@ pub(super) struct ClientTable {
     pub(super) http_request: Maybe<Duration>,
     pub(super) http_keep_alive: Maybe<Duration>,
     pub(super) client: Maybe<Duration>,
+    pub(super) request_body: Maybe<Duration>,
     pub(super) tunnel: Maybe<Duration>,
 }
 
@@ -97,6 +102,9 @@ pub(super) struct ClientTable {
 pub(super) struct ServerTimesTable {
     pub(super) connect: Maybe<Duration>,
     pub(super) server: Maybe<Duration>,
+    pub(super) first_byte: Maybe<Duration>,
+    pub(super) response_idle: Maybe<Duration>,
+    pub(super) total: Maybe<Duration>,
     pub(super) queue: Maybe<Duration>,
     pub(super) upstream_idle: Maybe<Duration>,
 }
@@ -107,6 +115,7 @@ pub(super) struct LimitsTable {
     pub(super) header_bytes: Maybe<u64>,
     pub(super) headers: Maybe<u64>,
     pub(super) uri_bytes: Maybe<u64>,
+    pub(super) max_body: Maybe<u64>,
 }
 
 impl File {
@@ -115,6 +124,7 @@ impl File {
         let mut file = Self::default();
         if let Some(s) = section(root, "global", "[global]") {
             file.threads = s.get("threads", |i| i.integer(0..=1024));
+            file.maxconn = s.get("maxconn", policy::maxconn);
             file.drain_timeout = s.get("drain_timeout", duration);
             s.finish(&[]);
         }
@@ -127,7 +137,7 @@ impl File {
             s.finish(&[]);
         }
         if let Some(s) = section(root, "access_log", "[access_log]") {
-            file.access_log = s.get("format", |i| i.word(&LogFormat::WORDS));
+            file.access_log = s.get("format", |i| i.word(&LOG_FORMATS));
             s.finish(&[]);
         }
         if let Some(s) = section(root, "gossip", "[gossip]") {
@@ -216,6 +226,7 @@ impl ClientTable {
             http_request: s.get("http_request", duration),
             http_keep_alive: s.get("http_keep_alive", duration),
             client: s.get("client", duration),
+            request_body: s.get("request_body", duration),
             tunnel: s.get("tunnel", duration),
         }
     }
@@ -226,6 +237,9 @@ impl ServerTimesTable {
         Self {
             connect: s.get("connect", duration),
             server: s.get("server", duration),
+            first_byte: s.get("first_byte", duration),
+            response_idle: s.get("response_idle", duration),
+            total: s.get("total", duration),
             queue: s.get("queue", duration),
             upstream_idle: s.get("upstream_idle", duration),
         }
@@ -251,8 +265,9 @@ impl LimitsTable {
             header_bytes: s.get("header_bytes", bytes),
             headers: s.get("headers", |i| i.integer(1..=10_000)),
             uri_bytes: s.get("uri_bytes", bytes),
+            max_body: s.get("max_body", |i| i.measure("B", value::size)),
         };
-        s.finish(&[("max_body", "bodies are unlimited")]);
+        s.finish(&[]);
         table
     }
 }

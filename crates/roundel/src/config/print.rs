@@ -1,12 +1,18 @@
 //! Shows the effective configuration as TOML, each value with where it came from.
 
 use std::fmt::{self, Display, Write};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use roundel_balance::{CheckKind, CheckSpec, OutlierSpec};
-use roundel_proxy::{HashOn, Listen, Sticky};
+use roundel_proxy::{
+    HashOn, HeaderRule, Listen, NewPath, ProxyVersion, RateLimit, Redirect, Sticky, Template,
+};
 
-use super::{Backend, Discover, Frontend, Origins, Settings, StaticServer};
+use super::{
+    AccessLogFormat, Backend, Discover, ErrorPages, Frontend, LOG_FORMATS, Origins, Settings,
+    StaticServer, Target,
+};
 use crate::value::{show_duration, show_listen, show_size};
 
 impl Display for Settings {
@@ -78,6 +84,7 @@ impl Printer<'_> {
         let p = &settings.process;
         self.table("[global]", "global");
         self.line("threads", p.threads);
+        self.line("maxconn", p.maxconn);
         self.line("drain_timeout", quote(show_duration(p.drain_timeout)));
         self.table("[stats]", "stats");
         self.line("listen", quote(show_listen(p.stats_listen)));
@@ -89,7 +96,7 @@ impl Printer<'_> {
             self.line("socket", quote(path.display()));
         }
         self.table("[access_log]", "access_log");
-        self.line("format", quote(p.access_log.as_str()));
+        self.line("format", quote(log_word(p.access_log)));
     }
 
     fn frontend(&mut self, f: &Frontend) {
@@ -102,11 +109,18 @@ impl Printer<'_> {
                 let host = r.host.as_ref().map(|h| format!("host = {}", quote(h)));
                 let prefix = r.path_prefix.as_ref();
                 let prefix = prefix.map(|p| format!("path_prefix = {}", quote(p)));
-                let backend = Some(format!("backend = {}", quote(&r.backend)));
-                inline([host, prefix, backend].into_iter().flatten())
+                let target = Some(match &r.target {
+                    Target::Backend(name) => format!("backend = {}", quote(name)),
+                    Target::Redirect(to) => format!("redirect = {}", show_redirect(to)),
+                });
+                let rate = r
+                    .rate_limit
+                    .map(|limit| format!("rate_limit = {}", show_rate(limit)));
+                inline([host, prefix, target, rate].into_iter().flatten())
             };
             let _ = writeln!(self.text, "route = {}", list(f.routes.iter().map(route)));
         }
+        self.line("maxconn", f.maxconn);
         self.line("trusted_proxies", list(f.trusted_proxies.iter().map(quote)));
         for (key, on) in [
             ("forwarded", f.marks.forwarded),
@@ -116,13 +130,20 @@ impl Printer<'_> {
         ] {
             self.line(&format!("fields.{key}"), on);
         }
+        self.headers(&f.request_headers, &f.response_headers);
+        self.pages(&f.error_pages);
+        if let Some(limit) = f.rate_limit {
+            self.line("rate_limit", show_rate(limit));
+        }
         self.time("http_request", f.timeouts.http_request);
         self.time("http_keep_alive", f.timeouts.http_keep_alive);
         self.time("client", f.timeouts.client);
+        self.time("request_body", f.timeouts.request_body);
         self.time("tunnel", f.timeouts.tunnel);
         self.line("limits.header_bytes", size(f.limits.header_bytes));
         self.line("limits.headers", f.limits.headers);
         self.line("limits.uri_bytes", size(f.limits.uri_bytes));
+        self.line("limits.max_body", quote(show_size(f.limits.max_body)));
     }
 
     fn backend(&mut self, b: &Backend) {
@@ -143,8 +164,16 @@ impl Printer<'_> {
         self.line("max_queue", b.max_queue);
         self.line("retry_budget", show_percent(b.retry_budget.percent));
         self.line("retries", b.retries);
+        self.line("abort_on_close", b.abort_on_close);
+        if let Some(version) = b.send_proxy {
+            self.line("send_proxy", quote(show_version(version)));
+        }
+        self.headers(&b.request_headers, &b.response_headers);
+        self.pages(&b.error_pages);
         self.time("connect", b.timeouts.connect);
-        self.time("server", b.timeouts.server);
+        self.time("first_byte", b.timeouts.first_byte);
+        self.time("response_idle", b.timeouts.response_idle);
+        self.time("total", b.timeouts.total);
         self.time("queue", b.timeouts.queue);
         self.time("upstream_idle", b.timeouts.upstream_idle);
         for source in &b.discover {
@@ -154,10 +183,33 @@ impl Printer<'_> {
         }
     }
 
+    fn headers(&mut self, request: &[HeaderRule], response: &[HeaderRule]) {
+        for (key, rules) in [("request_headers", request), ("response_headers", response)] {
+            if !rules.is_empty() {
+                self.line(key, show_headers(rules));
+            }
+        }
+    }
+
+    fn pages(&mut self, pages: &ErrorPages) {
+        if !pages.is_empty() {
+            let pair = |(status, (path, _)): (&u16, &(PathBuf, _))| {
+                let class = if *status < 10 { "xx" } else { "" };
+                format!("{status}{class} = {}", quote(path.display()))
+            };
+            self.line("error_pages", inline(pages.iter().map(pair)));
+        }
+    }
+
     /// Dotted keys keep every value on a line of its own, with its origin.
     fn time(&mut self, key: &str, value: Duration) {
         self.line(&format!("timeouts.{key}"), quote(show_duration(value)));
     }
+}
+
+fn log_word(format: AccessLogFormat) -> &'static str {
+    let named = LOG_FORMATS.iter().find(|(_, f)| *f == format);
+    named.map_or("off", |(word, _)| word)
 }
 
 fn quote(value: impl Display) -> String {
@@ -196,10 +248,14 @@ fn size(bytes: usize) -> String {
 
 fn show_socket(listen: &Listen) -> String {
     let address = quote(show_listen(listen.address));
-    if listen.h2c {
-        address
-    } else {
-        format!("{{ address = {address}, h2c = false }}")
+    let h2c = if listen.h2c { "" } else { ", h2c = false" };
+    let proxied = match listen.proxy_protocol {
+        true => ", proxy_protocol = true",
+        false => "",
+    };
+    match h2c.len() + proxied.len() {
+        0 => address,
+        _ => format!("{{ address = {address}{h2c}{proxied} }}"),
     }
 }
 
@@ -259,6 +315,58 @@ fn show_hash_on(on: &HashOn) -> String {
     }
 }
 
+fn show_redirect(to: &Redirect) -> String {
+    let path = to.path.as_ref().map(|path| match path {
+        NewPath::Whole(path) => format!("path = {}", quote(path)),
+        NewPath::Prefix(prefix) => format!("path_prefix = {}", quote(prefix)),
+    });
+    let pairs = [
+        to.scheme
+            .map(|scheme| format!("scheme = {}", quote(scheme))),
+        to.host
+            .as_ref()
+            .map(|host| format!("host = {}", quote(host))),
+        to.port.map(|port| format!("port = {port}")),
+        path,
+        Some(format!("status = {}", to.status)),
+    ];
+    inline(pairs.into_iter().flatten())
+}
+
+fn show_rate(limit: RateLimit) -> String {
+    format!(
+        "{{ requests = {}, per = {}, burst = {} }}",
+        limit.requests,
+        quote(show_duration(limit.per)),
+        limit.burst
+    )
+}
+
+fn show_headers(rules: &[HeaderRule]) -> String {
+    let pair = |(name, value): (&String, &Template)| format!("{} = {}", quote(name), quote(value));
+    let removed = rules.iter().filter_map(|rule| match rule {
+        HeaderRule::Remove(name) => Some(quote(name)),
+        _ => None,
+    });
+    let set = rules.iter().filter_map(|rule| match rule {
+        HeaderRule::Set(name, value) => Some(pair((name, value))),
+        _ => None,
+    });
+    let added = rules.iter().filter_map(|rule| match rule {
+        HeaderRule::Add(name, value) => Some(pair((name, value))),
+        _ => None,
+    });
+    let tables = [
+        ("remove", list(removed)),
+        ("set", inline(set)),
+        ("add", inline(added)),
+    ];
+    let tables = tables
+        .iter()
+        .filter(|(_, text)| !matches!(&text[..], "[]" | "{}"));
+    inline(tables.map(|(key, text)| format!("{key} = {text}")))
+}
+
 fn show_outlier(spec: &OutlierSpec) -> String {
     if !spec.is_on() {
         return quote("off");
@@ -280,12 +388,24 @@ fn show_percent(percent: u8) -> String {
     format!("{}.{:02}", percent / 100, percent % 100)
 }
 
+fn show_version(version: ProxyVersion) -> &'static str {
+    match version {
+        ProxyVersion::V1 => "v1",
+        ProxyVersion::V2 => "v2",
+    }
+}
+
 fn show_server(server: &StaticServer) -> String {
     let backup = if server.backup { ", backup = true" } else { "" };
     let maxconn = server.maxconn.map(|n| format!(", maxconn = {n}"));
     let maxconn = maxconn.unwrap_or_default();
+    let send_proxy = server.send_proxy.map(|own| {
+        let word = own.map_or("off", show_version);
+        format!(", send_proxy = {}", quote(word))
+    });
+    let send_proxy = send_proxy.unwrap_or_default();
     format!(
-        "{{ name = {}, address = {}, weight = {}{backup}{maxconn} }}",
+        "{{ name = {}, address = {}, weight = {}{backup}{maxconn}{send_proxy} }}",
         quote(&server.name),
         quote(server.address),
         server.weight

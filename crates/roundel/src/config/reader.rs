@@ -140,6 +140,14 @@ impl<'a> Section<'a> {
         })
     }
 
+    /// Reports that a free key is wrong.
+    pub(super) fn fail_key<T>(&self, key: &str, fault: Fault) -> Option<T> {
+        let found = self.table.keys().find(|k| k.get_ref() == key);
+        let span = found.map_or_else(|| self.span(), Spanned::span);
+        self.reader.report(span, fault);
+        None
+    }
+
     /// Reports the keys that nobody asked for. `later` names keys that are understood but that
     /// this version cannot do yet.
     pub(super) fn finish(&self, later: &[(&'static str, &'static str)]) {

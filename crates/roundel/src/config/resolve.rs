@@ -2,19 +2,21 @@
 
 use std::path::Path;
 
+use clap::{CommandFactory, FromArgMatches};
 use toml::Spanned;
 use toml::de::DeTable;
 
 use super::file::File;
 use super::reader::{At, Reader, Section};
 use super::{Origins, Problem, Problems, Settings, Source};
-use crate::cli::ServeArgs;
+use crate::cli::{Cli, ServeArgs};
 use crate::env::Given;
 use crate::value::Fault;
 
 mod backend;
 mod frontend;
 mod gossip;
+mod pages;
 mod process;
 
 pub(crate) use gossip::read_key;
@@ -46,6 +48,20 @@ fn unreadable(path: &Path, error: &std::io::Error) -> LoadError {
         span: None,
     };
     LoadError::Problems(Problems::new(None, vec![problem]))
+}
+
+/// Reads a file's text alone, as `roundel check` does without any other flag or variable.
+///
+/// Errors: as `load`.
+pub fn read_text(text: &str) -> Result<Settings, LoadError> {
+    let source = Source::new("roundel.toml", text.to_owned());
+    let command = Cli::command();
+    let matches = command.clone().get_matches_from(["roundel", "serve"]);
+    let serve = matches.subcommand().zip(command.find_subcommand("serve"));
+    let ((_, words), serve) = serve.expect("there is a command `serve`");
+    let args = ServeArgs::from_arg_matches(words).expect("every flag has a default");
+    let given = Given::new(serve, words);
+    load_text(Some(source), &args, &given, &|_| None)
 }
 
 /// Resolves settings from text that is already at hand; `lookup` answers `${VAR}`.

@@ -10,7 +10,10 @@ use ipnet::IpNet;
 use roundel_balance::{CheckSpec, OutlierSpec, Policy, RetryBudget, StickyKey};
 use roundel_gossip_tokio::Handler;
 use roundel_model::{Name, Weight};
-use roundel_proxy::{ClientTimeouts, HashOn, Limits, Listen, Marks, ServerTimeouts, Sticky};
+use roundel_proxy::{
+    ClientTimeouts, HashOn, HeaderRules, Limits, Listen, LogFormat, Marks, Page, ProxyVersion,
+    RateLimit, Redirect, ServerTimeouts, Sticky,
+};
 
 /// Everything that `serve` needs to know.
 ///
@@ -37,6 +40,8 @@ pub struct Settings {
 pub struct Process {
     /// Worker threads; 0 means one per core.
     pub threads: usize,
+    /// The most client connections; 0 for as many as the descriptors allow.
+    pub maxconn: u64,
     /// How long a graceful end may take.
     pub drain_timeout: Duration,
     /// Page, metrics, API.
@@ -48,7 +53,7 @@ pub struct Process {
     /// The admin runtime API on a unix socket.
     pub cli_socket: Option<PathBuf>,
     /// How requests are logged.
-    pub access_log: LogFormat,
+    pub access_log: AccessLogFormat,
 }
 
 /// Who may act through the HTTP API.
@@ -79,41 +84,18 @@ impl Acts {
     }
 }
 
-/// The forms of an access log line.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum LogFormat {
-    /// JSON, one object per line.
-    #[default]
-    Json,
-    /// HAProxy's httplog.
-    Haproxy,
-    /// Apache's common format.
-    Common,
-    /// Apache's combined format.
-    Combined,
-    /// `key=value` pairs.
-    Logfmt,
-    /// No lines.
-    Off,
-}
+/// The form of the access log; none for no lines.
+pub type AccessLogFormat = Option<LogFormat>;
 
-impl LogFormat {
-    /// Every format with its word.
-    pub const WORDS: [(&'static str, Self); 6] = [
-        ("json", Self::Json),
-        ("haproxy", Self::Haproxy),
-        ("common", Self::Common),
-        ("combined", Self::Combined),
-        ("logfmt", Self::Logfmt),
-        ("off", Self::Off),
-    ];
-
-    /// The word of flags and files.
-    pub fn as_str(self) -> &'static str {
-        let (word, _) = Self::WORDS[self as usize];
-        word
-    }
-}
+/// What `access_log.format` may be, with its words.
+pub const LOG_FORMATS: [(&str, AccessLogFormat); 6] = [
+    ("json", Some(LogFormat::Json)),
+    ("haproxy", Some(LogFormat::Haproxy)),
+    ("common", Some(LogFormat::Common)),
+    ("combined", Some(LogFormat::Combined)),
+    ("logfmt", Some(LogFormat::Logfmt)),
+    ("off", None),
+];
 
 /// Settings of the gossip node.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -149,6 +131,8 @@ pub struct Frontend {
     pub default_backend: Name,
     /// Tried in order.
     pub routes: Vec<Route>,
+    /// The most client connections; 0 for as many as the process may have.
+    pub maxconn: u64,
     /// How long clients may take.
     pub timeouts: ClientTimeouts,
     /// How large requests may be.
@@ -157,18 +141,40 @@ pub struct Frontend {
     pub trusted_proxies: Vec<IpNet>,
     /// Fields that are set only when asked for.
     pub marks: Marks,
+    /// What changes in requests.
+    pub request_headers: HeaderRules,
+    /// What changes in answers.
+    pub response_headers: HeaderRules,
+    /// What is sent instead of Roundel's own small answers.
+    pub error_pages: ErrorPages,
+    /// How often one client may ask.
+    pub rate_limit: Option<RateLimit>,
 }
 
-/// Sends requests that match to a backend.
+/// Decides about requests that match.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Route {
     /// The host, lower case; `None` matches all.
     pub host: Option<String>,
     /// The start of the path; `None` matches all.
     pub path_prefix: Option<String>,
-    /// The backend's name.
-    pub backend: Name,
+    /// Where such requests go.
+    pub target: Target,
+    /// How often one client may ask for what matches.
+    pub rate_limit: Option<RateLimit>,
 }
+
+/// What happens to requests that a route matches.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Target {
+    /// A server of the backend of this name answers.
+    Backend(Name),
+    /// The client is sent elsewhere.
+    Redirect(Redirect),
+}
+
+/// Error pages with their files by status; 4 and 5 stand for a whole class.
+pub type ErrorPages = BTreeMap<u16, (PathBuf, Page)>;
 
 /// A named set of servers and how they are used.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -199,10 +205,30 @@ pub struct Backend {
     pub max_queue: u32,
     /// How many requests in all may be sent a second time.
     pub retry_budget: RetryBudget,
+    /// The PROXY protocol header that servers get; `None`: none.
+    pub send_proxy: Option<ProxyVersion>,
     /// How often a request that failed safely is tried again.
     pub retries: u32,
+    /// Whether a client that ends its side has given its request up.
+    pub abort_on_close: bool,
     /// How long servers may take.
     pub timeouts: ServerTimeouts,
+    /// What changes in requests.
+    pub request_headers: HeaderRules,
+    /// What changes in answers.
+    pub response_headers: HeaderRules,
+    /// What is sent instead of Roundel's own small answers.
+    pub error_pages: ErrorPages,
+}
+
+impl Backend {
+    /// The servers that are written in the configuration.
+    pub fn static_servers(&self) -> impl Iterator<Item = &StaticServer> {
+        self.discover.iter().flat_map(|source| match source {
+            Discover::Static(servers) => servers.as_slice(),
+            _ => &[],
+        })
+    }
 }
 
 /// One source of servers.
@@ -240,6 +266,8 @@ pub struct StaticServer {
     pub backup: bool,
     /// The most requests in flight on it; `None`: as the backend says.
     pub maxconn: Option<u32>,
+    /// The PROXY protocol header that it gets, if any; `None`: as the backend says.
+    pub send_proxy: Option<Option<ProxyVersion>>,
 }
 
 /// Where values came from, by key path such as `stats.listen`.

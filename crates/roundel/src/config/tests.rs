@@ -5,12 +5,14 @@ use std::path::Path;
 use clap::{CommandFactory, FromArgMatches};
 
 use roundel_balance::OutlierSpec;
-use roundel_proxy::HashOn;
+use roundel_proxy::{HashOn, ProxyVersion};
 
 use super::resolve::load_text;
-use super::{Acts, Discover, LoadError, LogFormat, Settings, Source};
+use super::{Acts, Discover, LoadError, Settings, Source};
 use crate::cli::{Cli, Command};
 use crate::env::Given;
+
+mod rules;
 
 fn load(text: Option<&str>, flags: &[&str]) -> Result<Settings, LoadError> {
     let source = text.map(|text| Source::new("roundel.toml", text.to_owned()));
@@ -178,7 +180,7 @@ fn flags_win_over_the_file_and_the_file_over_defaults() {
     let s = fine(&text, &["--stats-listen", "127.0.0.1:3000"]);
     assert_eq!(s.process.stats_listen.to_string(), "127.0.0.1:3000");
     assert_eq!(s.origins.of("stats.listen"), "flag --stats-listen");
-    assert_eq!(s.process.access_log, LogFormat::Off);
+    assert_eq!(s.process.access_log, None);
     assert_eq!(s.origins.of("access_log.format"), "roundel.toml:7");
     assert_eq!(s.origins.of("global.threads"), "default");
     assert_eq!(s.gossip, None);
@@ -218,19 +220,75 @@ fn flags_of_the_single_backend_contradict_a_file_with_backends() {
 #[test]
 fn defaults_reach_every_backend_and_are_overridden() {
     let text = concat!(
-        "[defaults]\nretries = 1\ntimeouts = { connect = \"1s\", server = \"9s\", client = \"7s\" }\n",
+        "[defaults]\nretries = 1\ntimeouts = { connect = \"1s\", server = \"9s\", client = \"7s\", total = \"1m\" }\n",
         "[[backend]]\nname = \"a\"\nserver = [{ name = \"s\", address = \"[::1]:1\", weight = 9 }]\n",
-        "timeouts = { connect = \"250ms\" }\nretries = 0\nsticky = \"off\"\n",
+        "timeouts = { connect = \"250ms\", response_idle = \"3s\" }\nretries = 0\nsticky = \"off\"\n",
         "check = { http = \"GET /up\", every = \"5s\" }\n",
     );
     let s = fine(text, &[]);
     let a = &s.backends[0];
     assert_eq!(a.timeouts.connect.as_millis(), 250);
-    assert_eq!(a.timeouts.server.as_secs(), 9);
+    assert_eq!((s.process.maxconn, s.frontends[0].maxconn), (0, 0));
+    assert_eq!(a.timeouts.first_byte.as_secs(), 9);
+    assert_eq!(a.timeouts.response_idle.as_secs(), 3);
+    assert_eq!(a.timeouts.total.as_secs(), 60);
     assert_eq!((a.retries, &a.sticky), (0, &None));
     assert_eq!(a.check.timeout.as_secs(), 5);
     assert_eq!(s.frontends[0].timeouts.client.as_secs(), 7);
+    assert_eq!(s.frontends[0].timeouts.request_body.as_secs(), 7);
     assert_eq!(s.frontends[0].default_backend, "a");
+}
+
+#[test]
+fn limits_of_connections_and_time_are_read_and_their_mistakes_shown() {
+    let s = fine(
+        &format!(
+            "[global]\nmaxconn = 5000\n[[frontend]]\nname = \"web\"\nlisten = [\":80\"]\nmaxconn = 70\n\
+             timeouts = {{ request_body = \"4s\" }}\n{STATIC}abort_on_close = true\n\
+             timeouts = {{ first_byte = \"2s\", total = \"9s\" }}\n"
+        ),
+        &[],
+    );
+    assert_eq!((s.process.maxconn, s.frontends[0].maxconn), (5000, 70));
+    let (client, server) = (s.frontends[0].timeouts, s.backends[0].timeouts);
+    assert_eq!(
+        (client.request_body.as_secs(), client.client.as_secs()),
+        (4, 50)
+    );
+    assert_eq!(
+        (server.first_byte.as_secs(), server.response_idle.as_secs()),
+        (2, 50)
+    );
+    assert_eq!(server.total.as_secs(), 9);
+    assert!(s.backends[0].abort_on_close);
+    let printed = s.to_string();
+    for line in [
+        "maxconn = 5000",
+        "timeouts.first_byte = \"2s\"",
+        "abort_on_close = true",
+    ] {
+        assert!(printed.contains(line), "{line} in\n{printed}");
+    }
+    assert_eq!(
+        fine(&printed, &[]).to_string().lines().count(),
+        printed.lines().count()
+    );
+    wrong(
+        &format!(
+            "[global]\nmaxcon = 1\n[defaults]\ntimeouts = {{ first_bite = \"1s\" }}\n{STATIC}"
+        ),
+        "\
+roundel.toml:2:1: error: unknown key `maxcon` in global
+   2 | maxcon = 1
+     | ^^^^^^
+     hint: did you mean `maxconn`?
+roundel.toml:4:14: error: unknown key `first_bite` in defaults.timeouts
+   4 | timeouts = { first_bite = \"1s\" }
+     |              ^^^^^^^^^^
+     hint: did you mean `first_byte`?
+2 problems found
+",
+    );
 }
 
 #[test]
@@ -315,6 +373,8 @@ fn what_check_prints_means_the_same() {
         "outlier = { consecutive_5xx = 7, error_ratio = 0.5, max_ejected = 1 }\n",
         "discover = [{ dns = { name = \"w\" } }, { file = { path = \"/n$$\" } }]\n",
         "server = [{ name = \"s\", address = \"10.0.0.1:1\", backup = true, maxconn = 2 }]\n",
+        "request_headers = { set = { Host = \"h\", X = \"$$1 %{client_ip} %%{host}\" }, remove = [\"Y\"] }\n",
+        "response_headers = { add = { \"Z\" = \"\\\"quoted\\\"\" } }\n",
     );
     let first = fine(text, &[]);
     let second = fine(&first.to_string(), &[]);
@@ -339,4 +399,50 @@ fn every_example_loads() {
         }
     }
     assert!(count >= 3, "only {count} examples");
+}
+
+#[test]
+fn the_proxy_protocol_needs_somebody_to_trust() {
+    let listen =
+        "[[frontend]]\nname = \"web\"\nlisten = [{ address = \":81\", proxy_protocol = true }]\n";
+    wrong(
+        &format!("{listen}{STATIC}"),
+        "\
+roundel.toml:3:11: error: nobody is trusted to send the PROXY protocol here
+   3 | listen = [{ address = \":81\", proxy_protocol = true }]
+     |           ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
+     hint: add trusted_proxies = [\"10.0.0.0/8\"] with the networks of the proxies in front
+1 problem found
+",
+    );
+    let trusted = "[defaults]\ntrusted_proxies = [\"10.0.0.0/8\"]\n";
+    let s = fine(&format!("{trusted}{listen}{STATIC}"), &[]);
+    assert!(s.frontends[0].listen[0].proxy_protocol && s.frontends[0].listen[0].h2c);
+    let again = fine(&s.to_string(), &[]);
+    assert_eq!(again.frontends, s.frontends);
+}
+
+#[test]
+fn the_proxy_protocol_is_sent_by_backend_or_server() {
+    let text = "[[backend]]\nname = \"nodes\"\nsend_proxy = \"v2\"\nserver = [\
+                { name = \"a\", address = \"10.0.0.1\" },\
+                { name = \"b\", address = \"10.0.0.2\", send_proxy = \"off\" },\
+                { name = \"c\", address = \"10.0.0.3\", send_proxy = \"v1\" }]\n";
+    let s = fine(text, &[]);
+    let rule = crate::routes::send_proxy(&s.backends[0]);
+    let to = |name: &str| rule.to(&roundel_model::Name::new(name).unwrap());
+    assert_eq!(to("a"), Some(ProxyVersion::V2));
+    assert_eq!((to("b"), to("c")), (None, Some(ProxyVersion::V1)));
+    let again = fine(&s.to_string(), &[]);
+    assert_eq!(again.backends, s.backends);
+    wrong(
+        &format!("{STATIC}send_proxy = \"v3\"\n"),
+        "\
+roundel.toml:4:14: error: `v3` is not known here
+   4 | send_proxy = \"v3\"
+     |              ^^^^
+     hint: did you mean \"v1\"?
+1 problem found
+",
+    );
 }

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use roundel_admin::command::{Command, CommandError, KeyVerb, Outcome, Query, Secret};
-use roundel_admin::status::EventKind;
 use roundel_gossip_tokio::{Handle, KeyAct, KeyReport, QueryParams, SayError, parse_key};
+use roundel_model::EventKind;
 use serde_json::json;
 use tokio::sync::oneshot;
 
@@ -13,7 +13,7 @@ use crate::event_log::EventLog;
 type Answer = Result<Outcome, CommandError>;
 
 /// Carries an order out beside the control task, as answers take seconds.
-pub(super) fn carry_out(
+pub(crate) fn carry_out(
     handle: &Handle,
     log: EventLog,
     command: Command,
@@ -23,10 +23,31 @@ pub(super) fn carry_out(
     let handle = handle.clone();
     tokio::spawn(async move {
         let answer = match command {
+            Command::Join { addresses } => {
+                let text = format!("join {} ordered by {who}", addresses.join(", "));
+                log.add(EventKind::Admin, handle.name().to_string(), text, None);
+                match handle.join(addresses).await {
+                    Ok(n) => Ok(outcome(
+                        format!("joined through {n} of the addresses"),
+                        None,
+                    )),
+                    Err(error) => Err(CommandError::Failed(error.to_string())),
+                }
+            }
+            Command::Leave { member: None } => {
+                let text = format!("leave ordered by {who}");
+                log.add(EventKind::Admin, handle.name().to_string(), text, None);
+                handle.leave().await;
+                let text = "left the gossip; traffic is still served".to_owned();
+                Ok(outcome(text, None))
+            }
+            Command::Leave { member: Some(_) } => Err(CommandError::Refused(
+                "This version cannot remove a failed member; it is forgotten by itself.".to_owned(),
+            )),
             Command::Query(query) => {
                 // Names are whatever an operator writes.
                 let text = format!("query {} ordered by {who}", query.name.escape_default());
-                log.add(EventKind::Admin, handle.name(), text, None);
+                log.add(EventKind::Admin, handle.name().to_string(), text, None);
                 ask(&handle, query).await
             }
             Command::UserEvent {
@@ -35,14 +56,14 @@ pub(super) fn carry_out(
                 coalesce,
             } => {
                 let text = format!("event {} ordered by {who}", name.escape_default());
-                log.add(EventKind::Admin, handle.name(), text, None);
+                log.add(EventKind::Admin, handle.name().to_string(), text, None);
                 let said = handle.user_event(&name, payload.into_bytes(), coalesce);
                 let text = format!("event {name} announced");
                 said.await.map(|()| outcome(text, None)).map_err(refused)
             }
             Command::Keys { act, key } => {
                 let text = format!("{} key ordered by {who}", act.as_str());
-                log.add(EventKind::Admin, handle.name(), text, None);
+                log.add(EventKind::Admin, handle.name().to_string(), text, None);
                 keys(&handle, act, &key).await
             }
             _ => Err(CommandError::Refused(

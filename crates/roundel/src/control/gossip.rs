@@ -3,13 +3,14 @@
 use std::collections::BTreeMap;
 use std::time::Instant;
 
-use roundel_admin::status::EventKind;
 use roundel_balance::ServerId;
 use roundel_gossip_tokio::{DropReason, Event, Member};
+use roundel_model::EventKind;
 use roundel_model::{Name, SourceKind};
 
 use super::Control;
 use crate::config::Discover;
+use crate::event_log::EventLog;
 
 /// The servers that the gossip node pings closely, with the answers counted a second ago.
 #[derive(Default)]
@@ -23,7 +24,7 @@ impl Control {
         if let Some(view) = &mut self.parts.gossip {
             view.observe(event);
         }
-        self.tell_gossip(event);
+        tell(&self.parts.log, event, |member| self.is_server(member));
         match event {
             Event::Silent { name } => self.doubt(name, true),
             Event::Heard { name, .. } => self.doubt(name, false),
@@ -83,67 +84,6 @@ impl Control {
         };
     }
 
-    fn tell_gossip(&self, event: &Event) {
-        let log = &self.parts.log;
-        let member = |kind, member: &Member, text: &str| {
-            let role = member.tags.get("role").map_or("none", String::as_str);
-            // Tags come from the network.
-            let text = format!("{text}, {}, role {}", member.address, role.escape_default());
-            log.add(kind, member.name.clone(), text, None);
-        };
-        match event {
-            // What happens to servers is told by the backend that has them.
-            Event::Join(m) if !self.is_server(m) => member(EventKind::Join, m, "member joined"),
-            Event::Leave(m) => member(EventKind::Leave, m, "member left"),
-            Event::Failed(m) => member(EventKind::Failed, m, "member failed"),
-            Event::Joined { address, members } => log.add(
-                EventKind::Join,
-                "gossip",
-                format!("joined through {address}, which knows {members} members"),
-                None,
-            ),
-            Event::JoinFailed { address, reason } => {
-                tracing::debug!("join through {address} failed: {reason}");
-            }
-            Event::Conflict {
-                name,
-                kept,
-                refused,
-            } => log.add(
-                EventKind::Other,
-                name.clone(),
-                format!("name claimed by {refused}; {kept} keeps it"),
-                None,
-            ),
-            Event::Dropped { from, reason } => {
-                let why = match reason {
-                    DropReason::Unauthenticated => "not encrypted with a key of this cluster",
-                    other => other.as_str(),
-                };
-                let text = format!("refused what {from} sent: {why}");
-                log.add(EventKind::Other, "gossip", text, None);
-            }
-            Event::KeysChanged { act, by, installed } => {
-                // The name comes from the network.
-                let by = by.escape_default();
-                let text = format!("{act} ordered by {by}: {installed} gossip keys installed");
-                log.add(EventKind::Other, "gossip", text, None);
-            }
-            Event::Voted { kept: false, .. } => log.add(
-                EventKind::Other,
-                "gossip",
-                "another member has this node's name; choose another with --node-name".to_owned(),
-                None,
-            ),
-            Event::User { name, payload, .. } => {
-                let bytes = payload.len();
-                let text = format!("user event {}, {bytes} bytes", name.escape_default());
-                log.add(EventKind::Other, "gossip", text, None);
-            }
-            _ => {}
-        }
-    }
-
     /// Whether some backend takes members of this role as servers.
     fn is_server(&self, member: &Member) -> bool {
         let role = member.tags.get("role");
@@ -152,5 +92,66 @@ impl Control {
             Discover::Gossip { role: wanted } => role == Some(wanted),
             _ => false,
         })
+    }
+}
+
+/// Writes a line for what is worth one; what happens to servers is told by the backend that has
+/// them.
+pub(crate) fn tell(log: &EventLog, event: &Event, is_server: impl Fn(&Member) -> bool) {
+    let member = |kind, member: &Member, text: &str| {
+        let role = member.tags.get("role").map_or("none", String::as_str);
+        // Tags come from the network.
+        let text = format!("{text}, {}, role {}", member.address, role.escape_default());
+        log.add(kind, member.name.clone(), text, None);
+    };
+    match event {
+        Event::Join(m) if !is_server(m) => member(EventKind::Join, m, "member joined"),
+        Event::Leave(m) => member(EventKind::Leave, m, "member left"),
+        Event::Failed(m) => member(EventKind::Failed, m, "member failed"),
+        Event::Joined { address, members } => log.add(
+            EventKind::Join,
+            "gossip",
+            format!("joined through {address}, which knows {members} members"),
+            None,
+        ),
+        Event::JoinFailed { address, reason } => {
+            tracing::debug!("join through {address} failed: {reason}");
+        }
+        Event::Conflict {
+            name,
+            kept,
+            refused,
+        } => log.add(
+            EventKind::Other,
+            name.clone(),
+            format!("name claimed by {refused}; {kept} keeps it"),
+            None,
+        ),
+        Event::Dropped { from, reason } => {
+            let why = match reason {
+                DropReason::Unauthenticated => "not encrypted with a key of this cluster",
+                other => other.as_str(),
+            };
+            let text = format!("refused what {from} sent: {why}");
+            log.add(EventKind::Other, "gossip", text, None);
+        }
+        Event::KeysChanged { act, by, installed } => {
+            // The name comes from the network.
+            let by = by.escape_default();
+            let text = format!("{act} ordered by {by}: {installed} gossip keys installed");
+            log.add(EventKind::Other, "gossip", text, None);
+        }
+        Event::Renamed { from, to } => log.add(
+            EventKind::Other,
+            "gossip",
+            format!("the name {from} belongs to another member: this node goes on as {to}"),
+            None,
+        ),
+        Event::User { name, payload, .. } => {
+            let bytes = payload.len();
+            let text = format!("user event {}, {bytes} bytes", name.escape_default());
+            log.add(EventKind::Other, "gossip", text, None);
+        }
+        _ => {}
     }
 }

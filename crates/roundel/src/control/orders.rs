@@ -3,7 +3,6 @@
 use std::time::Instant;
 
 use roundel_admin::command::{Command, CommandError, Order, Outcome};
-use roundel_admin::status::EventKind;
 use roundel_model::{Name, Presence, Server, SourceKind};
 
 use super::Control;
@@ -19,44 +18,11 @@ impl Control {
         } = order;
         let who = principal.0;
         let result = match command {
-            Command::Join { addresses } => {
-                let Some(view) = &self.parts.gossip else {
-                    let _ = reply.send(Err(gossip_is_off()));
-                    return;
-                };
-                let handle = view.handle().clone();
-                let log = self.parts.log.clone();
-                tokio::spawn(async move {
-                    let text = format!("join {} ordered by {who}", addresses.join(", "));
-                    log.add(EventKind::Admin, handle.name(), text, None);
-                    let joined = handle.join(addresses).await;
-                    let _ = reply.send(match joined {
-                        Ok(n) => Ok(outcome(format!("joined through {n} of the addresses"))),
-                        Err(error) => Err(CommandError::Failed(error.to_string())),
-                    });
-                });
-                return;
-            }
-            Command::Leave { member: None } => {
-                let Some(view) = &self.parts.gossip else {
-                    let _ = reply.send(Err(gossip_is_off()));
-                    return;
-                };
-                let handle = view.handle().clone();
-                let log = self.parts.log.clone();
-                tokio::spawn(async move {
-                    let text = format!("leave ordered by {who}");
-                    log.add(EventKind::Admin, handle.name(), text, None);
-                    handle.leave().await;
-                    let text = "left the gossip; traffic is still served".to_owned();
-                    let _ = reply.send(Ok(outcome(text)));
-                });
-                return;
-            }
-            Command::Leave { member: Some(_) } => Err(CommandError::Refused(
-                "This version cannot remove a failed member; it is forgotten by itself.".to_owned(),
-            )),
-            Command::Query(_) | Command::UserEvent { .. } | Command::Keys { .. } => {
+            Command::Join { .. }
+            | Command::Leave { .. }
+            | Command::Query(_)
+            | Command::UserEvent { .. }
+            | Command::Keys { .. } => {
                 match &self.parts.gossip {
                     Some(view) => {
                         let log = self.parts.log.clone();

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use roundel_admin::status::EventKind;
+use roundel_model::EventKind;
 
 use super::{Control, director_config};
 use crate::collector::unix_now;
@@ -93,6 +93,7 @@ impl Control {
             };
             let balancer = managed.director().balancer();
             balancer.configure(backend.balance, backend.sticky_key.clone());
+            managed.send_proxy = routes::send_proxy(backend);
             managed.reconfigure(now, director_config(backend, &fresh));
             let before = old.backends.iter().find(|b| b.name == backend.name);
             let same = before.is_some_and(|b| {
@@ -111,6 +112,7 @@ impl Control {
 fn keep_running(old: &Settings, mut fresh: Settings) -> Settings {
     fresh.process = Process {
         drain_timeout: fresh.process.drain_timeout,
+        maxconn: fresh.process.maxconn,
         ..old.process.clone()
     };
     fresh.gossip.clone_from(&old.gossip);
@@ -144,5 +146,6 @@ fn changes(old: &Settings, new: &Settings) -> usize {
     let lost = old.backends.iter();
     let lost = lost.filter(|b| new.backends.iter().all(|n| n.name != b.name));
     let drain = usize::from(old.process.drain_timeout != new.process.drain_timeout);
-    fresh_frontends + gone.count() + fresh_backends + lost.count() + drain
+    let maxconn = usize::from(old.process.maxconn != new.process.maxconn);
+    fresh_frontends + gone.count() + fresh_backends + lost.count() + drain + maxconn
 }

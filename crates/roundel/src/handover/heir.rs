@@ -8,9 +8,11 @@ use std::os::unix::net::UnixListener;
 use std::path::Path;
 
 use listenfd::ListenFd;
+use roundel_gossip_tokio::Estate;
 use rustix::net::AddressFamily;
 use rustix::net::sockopt::socket_domain;
 
+use super::legacy::Legacy;
 use super::{Known, Line, VARIABLE};
 
 /// Listening sockets that another process opened.
@@ -102,23 +104,51 @@ impl Heir {
         }
     }
 
-    /// Says that everything is bound; gives what the old process knows once it has left the
-    /// gossip alone. One that has died has done so too.
-    pub(crate) fn bound(&self) -> Known {
+    /// Says that everything is bound; gives what the old process knows and leaves once its gossip
+    /// holds still, and the member that it was. One that has died leaves nothing.
+    pub(crate) fn bound(&self) -> (Known, Legacy, Estate) {
         let heard = self.line.say("bound", &[]).and_then(|()| self.line.hear());
         match heard {
-            Ok((text, _)) => Known::read(&text),
+            Ok((text, mut files)) => {
+                let sockets = <[OwnedFd; 2]>::try_from(files.split_off(files.len().min(1))).ok();
+                let (known, legacy) = (Known::read(&text), legacy(files));
+                let estate = Estate {
+                    sockets,
+                    members: known.members.clone(),
+                    ..legacy.member.estate()
+                };
+                (known, legacy, estate)
+            }
             Err(error) => {
                 tracing::warn!("the old process is gone: {error}");
-                Known::default()
+                Default::default()
             }
         }
     }
 
-    /// Lets the old process go.
-    pub(crate) fn ready(self) {
+    /// Lets the old process go. Gives what it has counted once its last request has ended, which
+    /// may take long; nothing if it has died.
+    pub(crate) fn ready(self) -> Legacy {
         if let Err(error) = self.line.say("ready", &[]) {
             tracing::warn!("the old process is gone: {error}");
+            return Legacy::default();
+        }
+        loop {
+            match self.line.hear() {
+                Ok((text, files)) if text == "rest" => return legacy(files),
+                Ok(_) => {}
+                // Its last requests may take longer than the line's patience.
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) => {
+                    tracing::warn!("the last counts of the old process are lost: {error}");
+                    return Legacy::default();
+                }
+            }
         }
     }
+}
+
+fn legacy(files: Vec<OwnedFd>) -> Legacy {
+    let first = files.into_iter().next();
+    first.map(Legacy::from_file).unwrap_or_default()
 }

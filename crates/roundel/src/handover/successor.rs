@@ -2,13 +2,14 @@
 
 use std::ffi::OsString;
 use std::io;
-use std::os::fd::BorrowedFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 
 use rustix::net::{AddressFamily, Shutdown, SocketFlags, SocketType, shutdown, socketpair};
 
+use super::legacy::Legacy;
 use super::{Known, Line, SOCKETS, VARIABLE};
 
 /// How this program was called.
@@ -72,9 +73,23 @@ impl Successor {
         self.expect("bound").await
     }
 
-    /// Leaves the gossip to it, and tells what it is to find.
-    pub(crate) fn leave_to_it(&self, known: &Known) -> io::Result<()> {
-        self.line.say(&known.to_string(), &[])
+    /// Leaves the gossip to it with these sockets, and tells what it is to find and what it
+    /// inherits.
+    pub(crate) fn leave_to_it(
+        &self,
+        known: &Known,
+        legacy: &Legacy,
+        gossip: &[OwnedFd],
+    ) -> io::Result<()> {
+        let file = legacy.to_file()?;
+        let attached = std::iter::once(&file).chain(gossip);
+        let attached: Vec<BorrowedFd<'_>> = attached.map(AsFd::as_fd).collect();
+        self.line.say(&known.to_string(), &attached)
+    }
+
+    /// Tells what was counted until the end.
+    pub(crate) fn leave_the_rest(&self, legacy: &Legacy) -> io::Result<()> {
+        self.line.say("rest", &[legacy.to_file()?.as_fd()])
     }
 
     /// Waits until it accepts connections; from then on it lives without us.

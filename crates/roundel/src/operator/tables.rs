@@ -29,7 +29,7 @@ pub(super) fn event(event: &Event) -> String {
     format!(
         "{}  {} {:<13} {}  {}{folded}",
         event.time,
-        event.kind.mark(),
+        event.mark(),
         event.kind.as_str(),
         plain(&event.subject),
         plain(&event.text),
@@ -92,19 +92,19 @@ fn row(server: &Server) -> [String; 10] {
         |check| match (check.code, check.duration_ms) {
             (Some(code), Some(ms)) => format!("{}/{code} in {ms}ms", check.status),
             (None, Some(ms)) => format!("{} in {ms}ms", check.status),
-            _ => check.status.clone(),
+            _ => check.status.to_string(),
         },
     );
     [
-        server.name.clone(),
-        server.address.clone(),
+        server.name.to_string(),
+        server.address.to_string(),
         server.state.to_string(),
         server.weight.to_string(),
         server.in_flight.to_string(),
         server.requests_total.to_string(),
         server.errors_total.to_string(),
         check,
-        server.source.clone(),
+        server.source.to_string(),
         plain(&server.reason),
     ]
 }

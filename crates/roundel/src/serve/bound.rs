@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
 use anyhow::{Context, anyhow};
-use roundel_gossip_tokio::Handle;
+use roundel_gossip_tokio::{ANSWERS, Estate, Handle};
 use tokio::net::{TcpListener, UnixListener};
 
 use crate::config::{Gossip, Settings};
@@ -76,7 +76,7 @@ async fn bind(address: SocketAddr, what: &str, flag: &str) -> anyhow::Result<Tcp
 }
 
 /// Binds the admin socket, readable by its owner only. A socket that nobody answers is removed.
-fn bind_socket(path: &Path) -> anyhow::Result<UnixListener> {
+pub(crate) fn bind_socket(path: &Path) -> anyhow::Result<UnixListener> {
     use std::os::unix::fs::FileTypeExt;
     let is_socket = std::fs::symlink_metadata(path).is_ok_and(|m| m.file_type().is_socket());
     if is_socket && std::os::unix::net::UnixStream::connect(path).is_err() {
@@ -95,21 +95,26 @@ fn bind_socket(path: &Path) -> anyhow::Result<UnixListener> {
 
 /// Starts the gossip node, which talks at once: last, when nothing else can fail any more.
 ///
-/// `more` are further seeds.
-pub(super) async fn start_gossip(gossip: &Gossip, more: Vec<String>) -> anyhow::Result<Handle> {
+/// It goes on from `estate`.
+pub(super) async fn start_gossip(gossip: &Gossip, estate: Estate) -> anyhow::Result<Handle> {
+    let mut tags = gossip.tags.clone();
+    // What this program does is nothing to be configured.
+    let (key, value) = ANSWERS;
+    tags.insert(key.to_owned(), value.to_owned());
     let config = roundel_gossip_tokio::Config {
         name: gossip.node_name.clone(),
         listen: gossip.listen,
         advertise: gossip.advertise,
-        tags: gossip.tags.clone(),
-        join: gossip.join.iter().cloned().chain(more).collect(),
+        tags,
+        join: gossip.join.clone(),
         keys: gossip.keys.clone(),
         keyring: gossip.keyring.clone(),
         snapshot: gossip.snapshot.clone(),
         handlers: gossip.handlers.clone(),
         ..roundel_gossip_tokio::Config::default()
     };
-    roundel_gossip_tokio::start(config).await.map_err(|error| {
+    let started = roundel_gossip_tokio::start_from(config, estate).await;
+    started.map_err(|error| {
         let port = gossip.listen.port();
         let cure = match error {
             roundel_gossip_tokio::StartError::Bind { .. } => {

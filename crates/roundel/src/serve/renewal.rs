@@ -1,13 +1,20 @@
 //! SIGUSR2: the program starts anew and this process hands over to it.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
 
-use roundel_admin::status::{EventKind, Snapshot};
+use roundel_admin::status::Snapshot;
+use roundel_gossip_tokio::Estate;
+use roundel_model::EventKind;
+
+use tokio::sync::oneshot;
 
 use super::Serving;
+use crate::control::{Ask, Wish};
 use crate::handover::Known;
+use crate::handover::legacy::{Legacy, MemberLegacy};
 use crate::handover::successor::Successor;
 
 /// How long a successor looks for the servers that its parent had. First checks take a second
@@ -18,14 +25,20 @@ impl Serving {
     /// Starts the program anew and gives it every listening socket.
     ///
     /// Returns whether it has taken over. If not, the reason is logged and this process serves
-    /// on; only its gossip may have ended, which is logged too.
+    /// on.
     pub(super) async fn hand_over(&mut self) -> bool {
-        if let Err(error) = self.try_hand_over().await {
+        let handed = self.try_hand_over().await;
+        if let Err(error) = &handed {
+            let _ = self.asks.send(Ask::Resume).await;
+            if let Some(gossip) = &self.gossip {
+                gossip.resume().await;
+            }
             let text = format!("the new process did not take over: {error}; this one serves on");
             tracing::error!("{text}");
             self.log.add(EventKind::Listener, "roundel", text, None);
             return false;
         }
+        self.successor = handed.ok();
         // What is asked of the admin side goes to the new process from here on.
         self.doors.abort_all();
         self.door_sockets.clear();
@@ -38,7 +51,7 @@ impl Serving {
         self.door_sockets.is_empty()
     }
 
-    async fn try_hand_over(&self) -> io::Result<()> {
+    async fn try_hand_over(&self) -> io::Result<Successor> {
         let refused = |why| Err(io::Error::other(why));
         let Some(program) = &self.program else {
             return refused(
@@ -55,36 +68,42 @@ impl Serving {
         let mut successor = Successor::start(program, &sockets)?;
         tracing::info!("process {} is to take over", successor.id());
         successor.bound().await?;
-        let known = self.known();
+        let mut legacy = self.legacy().await?;
+        let estate = match &self.gossip {
+            Some(gossip) => gossip.pause().await.unwrap_or_default(),
+            None => Estate::default(),
+        };
+        legacy.member = MemberLegacy::of(&estate);
+        let known = Known {
+            usable: usable(&self.newest.borrow()),
+            members: estate.members,
+        };
+        let sockets = estate.sockets.map(Vec::from).unwrap_or_default();
+        successor.leave_to_it(&known, &legacy, &sockets)?;
+        successor.ready().await?;
         if let Some(gossip) = self.gossip.clone() {
             gossip.shutdown().await;
         }
-        let taken = match successor.leave_to_it(&known) {
-            Ok(()) => successor.ready().await,
-            Err(error) => Err(error),
-        };
-        if taken.is_err() && self.gossip.is_some() {
-            tracing::error!(
-                "gossip had ended for the new process: servers are no longer found by it; \
-                 send SIGUSR2 again when the cause is mended"
-            );
-        }
-        taken
+        Ok(successor)
     }
 
-    fn known(&self) -> Known {
-        let own = self
-            .gossip
-            .as_ref()
-            .map(|g| (g.name().to_owned(), g.members()));
-        let members = own.map_or_else(Vec::new, |(own, members)| {
-            let members = members.borrow();
-            let others = members.iter().filter(|m| m.name != own);
-            others.map(|m| m.address.to_string()).take(64).collect()
-        });
-        Known {
-            usable: usable(&self.newest.borrow()),
-            members,
+    /// What the control task leaves to a successor.
+    async fn legacy(&self) -> io::Result<Legacy> {
+        let (reply, legacy) = oneshot::channel();
+        let _ = self.asks.send(Ask::Bequeath(reply)).await;
+        let ended = |_| io::Error::other("the control task ended");
+        legacy.await.map_err(ended)
+    }
+
+    /// Tells the process that took over what was counted here since.
+    pub(super) async fn leave_the_rest(&self) {
+        let Some(successor) = &self.successor else {
+            return;
+        };
+        if let Ok(legacy) = self.legacy().await
+            && let Err(error) = successor.leave_the_rest(&legacy)
+        {
+            tracing::warn!("the last counts could not be passed on: {error}");
         }
     }
 
@@ -92,20 +111,12 @@ impl Serving {
     ///
     /// Errors: one of its backends has none here. With fewer than it had, we go on.
     pub(super) async fn find_servers(&self, known: &Known) -> anyhow::Result<()> {
-        let mut newest = self.newest.clone();
-        let has = |snapshot: &Snapshot, enough: fn(usize) -> usize| {
-            let found = usable(snapshot);
-            let mut wanted = known.usable.iter();
-            // A backend that the configuration does not have any more is not waited for.
-            wanted.all(|(name, n)| found.get(name).is_none_or(|found| *found >= enough(*n)))
-        };
-        let all = newest.wait_for(|snapshot| has(snapshot, |n| n));
-        if tokio::time::timeout(FIND_SERVERS, all).await.is_ok() {
+        if self.finds(known.usable.clone(), FIND_SERVERS).await {
             return Ok(());
         }
-        let some = has(&self.newest.borrow(), |n| n.min(1));
+        let one_each = known.usable.iter().map(|(b, n)| (b.clone(), (*n).min(1)));
         anyhow::ensure!(
-            some,
+            self.finds(one_each.collect(), Duration::from_secs(1)).await,
             "a backend has no usable server, but has in the old process"
         );
         tracing::warn!("not all servers of the old process are usable; taking over in any case");
@@ -113,7 +124,15 @@ impl Serving {
     }
 }
 
-fn usable(snapshot: &Snapshot) -> std::collections::BTreeMap<String, usize> {
+impl Serving {
+    async fn finds(&self, usable: BTreeMap<String, usize>, limit: Duration) -> bool {
+        let (done, found) = oneshot::channel();
+        let _ = self.asks.send(Ask::Tell(Wish::Usable(usable), done)).await;
+        tokio::time::timeout(limit, found).await.is_ok()
+    }
+}
+
+fn usable(snapshot: &Snapshot) -> BTreeMap<String, usize> {
     let backends = snapshot.backends.iter();
     let count = |b: &roundel_admin::status::Backend| {
         let servers = b.servers.iter();

@@ -96,7 +96,7 @@ async fn a_reload_swaps_servers_and_keeps_counters() {
     write(&path, "threads = 2", &[("b", b)]);
     serving.asks.send(Ask::Reload("a test")).await.unwrap();
     let after = until(&serving, |s| {
-        s.config.reloads_ok_total > 0 && s.backends[0].servers[0].name == "b"
+        s.config.reloads_ok_total > 0 && &*s.backends[0].servers[0].name == "b"
     })
     .await;
     assert!(

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::net::{SocketAddr, TcpListener};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use roundel_testkit::{
     Process, Signal, descendants, external, free_address, poll, send_signal, skip, wait_for,
@@ -192,4 +192,46 @@ fn a_taken_name_is_given_a_suffix() {
     let states = balancer.states();
     let twins = states.iter().filter(|(name, _)| name.starts_with("twin"));
     assert_eq!(twins.count(), 2, "{states:?}");
+}
+
+#[test]
+fn an_agent_that_loses_the_vote_about_its_name_goes_on_under_another() {
+    let _turn = beside_others();
+    let Some(serf) = external("serf", "serf") else {
+        return;
+    };
+    let started = Instant::now();
+    let places: [SocketAddr; 5] = std::array::from_fn(|_| free_address());
+    let [front, stats, gossip, twin, other] = places;
+    // It has had its name for long when it meets the other one.
+    let mut agent = Agent::start("twin", gossip);
+    let stock = |name: &str, at: SocketAddr, seed: SocketAddr| {
+        let mut command = std::process::Command::new(&serf);
+        command
+            .args(["agent", &format!("-node={name}"), &format!("-bind={at}")])
+            .arg(format!("-rpc-addr={}", free_address()))
+            .args([&format!("-retry-join={seed}"), "-retry-interval=1s"]);
+        Process::spawn(&mut command)
+    };
+    let holder = stock("twin", twin, gossip);
+    let voter = stock("other", other, twin);
+    let old_enough = Duration::from_secs(11);
+    wait_for("the name to be old", old_enough * 2, || {
+        (started.elapsed() > old_enough).then_some(())
+    });
+    // The seed of all comes last, and knows the stock agent's claim by then or votes for none.
+    let seed = twin.to_string();
+    let balancer = Balancer::start_at(&["serve"], &["--join", &seed], [front, stats, gossip]);
+    let balancer = balancer.ready();
+    agent
+        .process
+        .wait_line("the vote about our name is lost", SOON);
+    balancer.wait_up(1, SOON);
+    let (name, _) = balancer.states().remove(0);
+    assert!(name.starts_with("twin-") && name.len() == 11, "{name}");
+    balancer.wait_member("twin", "alive", SOON);
+    assert!(balancer.get("/").text().contains("twin"));
+    assert!(agent.process.try_exit().is_none(), "the app was ended");
+    drop((holder, voter));
+    agent.stop();
 }

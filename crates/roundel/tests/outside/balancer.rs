@@ -158,6 +158,15 @@ impl Balancer {
         });
     }
 
+    /// Where a member gossips.
+    pub(crate) fn member_address(&self, name: &str) -> String {
+        let snapshot = self.snapshot();
+        let members = snapshot["members"].as_array().cloned().unwrap_or_default();
+        let member = members.iter().find(|m| m["name"] == name);
+        let address = member.and_then(|m| m["address"].as_str());
+        address.expect("a member").to_owned()
+    }
+
     /// Requests answered by the first backend's servers, by name.
     pub(crate) fn requests(&self) -> Vec<(String, u64)> {
         let snapshot = self.snapshot();

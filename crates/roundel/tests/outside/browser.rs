@@ -50,6 +50,13 @@ fn the_page_shows_three_servers_and_moves_without_reload() {
     browser.open(&page(&demo));
     assert_eq!(rows(&browser).len(), 3, "{:?}", rows(&browser));
     browser.script("window.sameDocument = true");
+    let fits = "const members = document.querySelector('[aria-label=Members]'); \
+                return members.scrollWidth <= members.clientWidth";
+    assert_eq!(
+        browser.script(fits),
+        true,
+        "the members' table scrolls sideways"
+    );
 
     let before = rows(&browser);
     let load = Load::start(demo.front, 4, Reuse::KeepAlive);
@@ -58,6 +65,18 @@ fn the_page_shows_three_servers_and_moves_without_reload() {
     assert!(moved.is_some(), "the counts stand still: {before:?}");
     keep_picture(&browser, &load);
     load.stop().assert_clean();
+
+    for (direction, first) in [("ascending", "webapp-1"), ("descending", "webapp-3")] {
+        let click = "[...document.querySelectorAll('table.servers thead a')] \
+                     .find(a => a.innerText.trim() === 'Server').click()";
+        browser.script(click);
+        let sorted = poll(SOON, || {
+            let rows = rows(&browser);
+            let head = "return document.querySelector('th[aria-sort]')?.ariaSort";
+            (rows[0].contains(first) && browser.script(head) == direction).then_some(())
+        });
+        assert!(sorted.is_some(), "{first} first: {:?}", rows(&browser));
+    }
 
     assert_eq!(browser.script("return window.sameDocument === true"), true);
     assert_eq!(

@@ -12,7 +12,7 @@ use crate::balancer::{Balancer, SOON, roundel};
 use crate::turns::{alone, beside_others};
 
 /// Runs a program to its end and gives whether it succeeded and what it printed.
-fn run(command: &mut Command) -> (bool, String) {
+pub(crate) fn run(command: &mut Command) -> (bool, String) {
     let output = command.output().expect("the program runs");
     let text = [output.stdout, output.stderr].concat();
     (
@@ -22,7 +22,7 @@ fn run(command: &mut Command) -> (bool, String) {
 }
 
 /// Runs a verb of ours against a balancer; panics unless it succeeds.
-fn verb(balancer: &Balancer, flags: &[&str], words: &[&str]) -> String {
+pub(crate) fn verb(balancer: &Balancer, flags: &[&str], words: &[&str]) -> String {
     let stats = format!("http://{}", balancer.stats);
     let mut command = roundel(words);
     let (done, text) = run(command.args(["--stats", &stats]).args(flags));
@@ -30,14 +30,14 @@ fn verb(balancer: &Balancer, flags: &[&str], words: &[&str]) -> String {
     text
 }
 
-fn new_key() -> String {
+pub(crate) fn new_key() -> String {
     let (done, text) = run(&mut roundel(&["keygen"]));
     assert!(done, "{text}");
     text.trim().to_owned()
 }
 
 /// Waits until the timeline of a balancer holds a text.
-fn wait_told(balancer: &Balancer, needle: &str) {
+pub(crate) fn wait_told(balancer: &Balancer, needle: &str) {
     wait_for(needle, SOON, || {
         let snapshot = balancer.snapshot();
         let events = snapshot["events"].as_array()?;
@@ -324,4 +324,61 @@ fn an_encrypted_cluster_of_stock_agents_our_agents_and_balancers() {
     ];
     agents.push((at, ours("ours-0", at, stocks[3].gossip, &flags)));
     wait_all(&[&one, &two], &stocks, 12);
+}
+
+#[test]
+fn an_agent_without_a_page_is_asked_through_its_socket() {
+    let _turn = beside_others();
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("agent.sock").display().to_string();
+    let demo = Balancer::demo(2, &[]);
+    let ip = loopback();
+    let at = SocketAddr::from((ip, free_port(ip)));
+    let agent = ours("lonely", at, at, &["--cli-socket", &path]);
+    let ask = |words: &[&str]| run(roundel(words).args(["--cli-socket", &path]));
+    let wait_text = |words: &[&str], needle: &str| {
+        wait_for(needle, SOON, || {
+            let (done, text) = ask(words);
+            (done && text.contains(needle)).then_some(())
+        });
+    };
+    wait_text(&["members"], "lonely");
+    let seed = demo.gossip.to_string();
+    let (done, text) = ask(&["join", &seed]);
+    assert!(done && text.contains("joined through 1"), "{text}\n{agent}");
+    wait_text(&["members", "--status", "alive"], "webapp-2");
+    let (done, text) = ask(&["query", "load", "a b; c \\ d", "--timeout", "1s"]);
+    assert!(done && text.contains("Total Acks: 4"), "{text}");
+    let (done, text) = ask(&["event", "deploy", "v 2; now"]);
+    assert!(
+        done && text.contains("Event 'deploy' dispatched!"),
+        "{text}"
+    );
+    wait_told(&demo, "user event deploy, 8 bytes");
+    wait_text(&["events"], "user event deploy, 8 bytes");
+    let (done, text) = ask(&["keys", "list"]);
+    assert!(!done && text.contains("members did not"), "no keys: {text}");
+    let (done, text) = ask(&["query", "_serf_ping"]);
+    assert!(!done && text.contains("between nodes"), "{text}");
+    let (done, text) = ask(&["drain", "nodes/webapp-1"]);
+    assert!(!done && text.contains("No such backend"), "{text}");
+    let (done, text) = ask(&["leave"]);
+    assert!(done && text.contains("left the gossip"), "{text}");
+    demo.wait_member("lonely", "left", SOON);
+    assert!(
+        agent.stdout().is_empty() || !agent.stdout().contains("ended"),
+        "{agent}"
+    );
+    let (done, text) =
+        run(roundel(&["members", "--cli-socket", "/nonexistent.sock"]).arg("--json"));
+    assert!(
+        !done && text.contains("cannot reach /nonexistent.sock"),
+        "{text}"
+    );
+    // A balancer's socket knows the same lines.
+    let path = folder.path().join("serve.sock").display().to_string();
+    let balancer = Balancer::serve(&["--cli-socket", &path, "--join", &seed]);
+    let (done, text) = run(&mut roundel(&["event", "x", "--cli-socket", &path]));
+    assert!(done, "{text}\n{}", balancer.process);
+    wait_told(&balancer, "user event x, 0 bytes");
 }

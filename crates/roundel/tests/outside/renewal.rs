@@ -1,23 +1,29 @@
 //! A new process in place of the old one, while clients see nothing of it.
 
+use std::collections::BTreeMap;
 use std::fs;
-use std::net::SocketAddr;
+use std::io::{ErrorKind, Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::os::unix::net::UnixStream;
+use std::path::Path;
 use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 use std::time::Duration;
 
 use roundel_testkit::{
-    Load, Origin, Process, Reuse, Signal, external, free_port, get, loopback, poll, send_signal,
-    wait_for, wait_gone,
+    Dice, Load, Origin, Process, Reply, Reuse, Signal, external, free_port, get, hash, loopback,
+    poll, send_signal, wait_for, wait_gone,
 };
 use serde_json::Value;
 
 use crate::balancer::{Balancer, SOON};
-use crate::servers::Agent;
+use crate::servers::{Agent, SerfServer, Toy};
 use crate::turns::{alone, beside_others};
 
 /// The process that took over; ended with the test.
-struct Successor(u32);
+pub(crate) struct Successor(u32);
 
 impl Drop for Successor {
     fn drop(&mut self) {
@@ -31,13 +37,22 @@ fn pid_of(stats: SocketAddr) -> Option<u64> {
     snapshot["process"]["pid"].as_u64()
 }
 
-/// Asks for a renewal and waits until the old process has ended.
-fn renew(balancer: &mut Balancer) -> Successor {
+/// Asks for a renewal and waits until the new process answers for the old one.
+pub(crate) fn begin_renewal(balancer: &Balancer) -> Successor {
     balancer.process.signal(Signal::USR2);
     let line = balancer.process.wait_line("is to take over", SOON);
     let words: Vec<&str> = line.split_whitespace().collect();
     let at = words.iter().position(|w| *w == "process").unwrap();
     let successor = Successor(words[at + 1].parse().unwrap());
+    wait_for("the new process to answer", SOON, || {
+        pid_of(balancer.stats).filter(|pid| *pid == u64::from(successor.0))
+    });
+    successor
+}
+
+/// Asks for a renewal and waits until the old process has ended.
+fn renew(balancer: &mut Balancer) -> Successor {
+    let successor = begin_renewal(balancer);
     let status = balancer.process.wait_exit(SOON);
     assert_eq!(status.code(), Some(0), "{}", balancer.process);
     successor
@@ -91,6 +106,241 @@ fn a_renewal_under_load_loses_no_request_and_keeps_the_gossip() {
     send_signal(successor.0, Signal::TERM);
     wait_gone(successor.0, SOON);
     assert!(!socket.exists());
+}
+
+/// Says one line to the runtime API and gives what it answers.
+fn say(socket: &Path, line: &str) -> String {
+    let mut stream = UnixStream::connect(socket).unwrap();
+    stream.write_all(format!("{line}\n").as_bytes()).unwrap();
+    stream.shutdown(Shutdown::Write).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    answer
+}
+
+/// Every number of the page's snapshot that may never go back, by a name of its own.
+fn totals(snapshot: &Value) -> BTreeMap<String, u64> {
+    fn walk(path: &str, value: &Value, out: &mut BTreeMap<String, u64>) {
+        match value {
+            Value::Object(fields) => fields.iter().for_each(|(key, value)| {
+                walk(&format!("{path}.{key}"), value, out);
+            }),
+            Value::Array(list) => list.iter().enumerate().for_each(|(i, value)| {
+                let name = value["name"].as_str().map(str::to_owned);
+                walk(
+                    &format!("{path}.{}", name.unwrap_or(i.to_string())),
+                    value,
+                    out,
+                );
+            }),
+            Value::Number(n) if path.contains("_total") => {
+                out.extend(n.as_u64().map(|n| (path.to_owned(), n)));
+            }
+            _ => {}
+        }
+    }
+    let mut out = BTreeMap::new();
+    walk("frontends", &snapshot["frontends"], &mut out);
+    walk("backends", &snapshot["backends"], &mut out);
+    out
+}
+
+#[test]
+fn orders_verdicts_and_totals_pass_to_the_successor() {
+    let _turn = alone();
+    let folder = tempfile::tempdir().unwrap();
+    let socket = folder.path().join("roundel.sock");
+    let flags = [
+        "--access-log",
+        "off",
+        "--cli-socket",
+        socket.to_str().unwrap(),
+    ];
+    let mut balancer = Balancer::serve(&flags);
+    let seed = balancer.gossip;
+    let agents: Vec<_> = (1..=4)
+        .map(|i| Agent::start(&format!("s{i}"), seed))
+        .collect();
+    balancer.wait_up(4, SOON);
+    let witness = Balancer::serve(&["--join", &seed.to_string(), "--node-name", "witness"]);
+    let own = balancer.snapshot()["node"].as_str().unwrap().to_owned();
+    witness.wait_member(&own, "alive", SOON);
+    for order in [
+        "set server nodes/s1 state drain",
+        "set server nodes/s2 state maint",
+        "set weight nodes/s3 50%",
+    ] {
+        let answer = say(&socket, order);
+        assert!(answer.trim().is_empty(), "{order}: {answer}");
+    }
+    wait_for("the page to show the orders", SOON, || {
+        let states = balancer.states();
+        let shows = |name: &str, state: &str| states.contains(&(name.into(), state.into()));
+        (shows("s1", "draining") && shows("s2", "maint")).then_some(())
+    });
+    let load = Load::start(balancer.front, 4, Reuse::KeepAlive);
+    load.wait_more(200, SOON);
+
+    // Looks on from outside all the while.
+    let done = Arc::new(AtomicBool::new(false));
+    let watcher = {
+        let (done, stats, peer, own) = (done.clone(), balancer.stats, witness.stats, own.clone());
+        thread::spawn(move || {
+            let (mut last, mut looks) = (BTreeMap::<String, u64>::new(), 0);
+            while !done.load(Ordering::SeqCst) {
+                let read = |at| {
+                    let answer = get(at, "/api/v1/snapshot").unwrap();
+                    serde_json::from_str::<Value>(&answer.text()).unwrap()
+                };
+                let snapshot = read(stats);
+                let now = totals(&snapshot);
+                for (name, n) in &now {
+                    let before = last.get(name).copied().unwrap_or_default();
+                    assert!(*n >= before, "{name} went from {before} to {n}");
+                }
+                last.extend(now);
+                for server in snapshot["backends"][0]["servers"].as_array().unwrap() {
+                    let (name, state) = (&server["name"], &server["state"]);
+                    let expected = match name.as_str().unwrap() {
+                        "s1" => "draining",
+                        "s2" => "maint",
+                        _ => "up",
+                    };
+                    assert_eq!(state, expected, "{name}");
+                }
+                let members = read(peer)["members"].as_array().unwrap().clone();
+                let named: Vec<_> = members
+                    .iter()
+                    .filter(|m| m["name"] == own.as_str())
+                    .collect();
+                assert_eq!(named.len(), 1, "{members:?}");
+                assert_eq!(named[0]["status"], "alive", "{members:?}");
+                looks += 1;
+            }
+            (last, looks)
+        })
+    };
+    let successor = renew(&mut balancer);
+    load.wait_more(200, SOON);
+    let weight = || {
+        let snapshot = balancer.snapshot();
+        let servers = snapshot["backends"][0]["servers"]
+            .as_array()
+            .unwrap()
+            .clone();
+        let s3 = servers.iter().find(|s| s["name"] == "s3").unwrap().clone();
+        say(&socket, "get weight nodes/s3") + &s3["requests_total"].to_string()
+    };
+    let told = weight();
+    assert!(told.contains("initial 1"), "{told}");
+    let report = load.stop();
+    report.assert_clean();
+    // What the old process counted at its very end is there too.
+    wait_for("all requests to be counted", SOON, || {
+        let all = balancer.snapshot()["frontends"][0]["requests_total"].as_u64()?;
+        (all >= report.ok).then_some(())
+    });
+    let all = balancer.snapshot()["frontends"][0]["requests_total"].as_u64();
+    assert_eq!(all, Some(report.ok));
+    done.store(true, Ordering::SeqCst);
+    let (last, looks) = watcher.join().unwrap();
+    assert!(
+        looks > 2 && last["frontends.localnodes.requests_total"] > 200,
+        "{last:?}"
+    );
+    assert!(
+        !witness.process.stderr().contains(&format!("failed {own}")),
+        "{}",
+        witness.process
+    );
+    let ready = say(&socket, "set server nodes/s1 state ready");
+    assert!(ready.trim().is_empty(), "{ready}");
+    drop((agents, successor));
+}
+
+#[test]
+fn a_renewal_is_nothing_to_the_cluster() {
+    let Some(serf) = external("serf", "serf") else {
+        return;
+    };
+    let _turn = beside_others();
+    let mut balancer = Balancer::serve(&["--node-name", "lb"]);
+    let at = balancer.gossip;
+    let server = SerfServer::start(&serf, "s1", Toy::start("s1"), at);
+    balancer.wait_up(1, SOON);
+    // Nobody else can have the port at any moment.
+    let done = Arc::new(AtomicBool::new(false));
+    let thief = {
+        let done = done.clone();
+        thread::spawn(move || {
+            while !done.load(Ordering::SeqCst) {
+                let udp = UdpSocket::bind(at).err().map(|error| error.kind());
+                let tcp = TcpListener::bind(at).err().map(|error| error.kind());
+                assert_eq!([udp, tcp], [Some(ErrorKind::AddrInUse); 2]);
+            }
+        })
+    };
+    let first = renew(&mut balancer);
+    send_signal(first.0, Signal::USR2);
+    let second = wait_for("the second successor", SOON, || {
+        pid_of(balancer.stats).filter(|pid| *pid != u64::from(first.0))
+    });
+    let second = Successor(second.try_into().unwrap());
+    wait_gone(first.0, SOON);
+    done.store(true, Ordering::SeqCst);
+    thief.join().unwrap();
+
+    let rpc = format!("-rpc-addr={}", server.rpc);
+    let query = Command::new(&serf)
+        .args(["query", &rpc, "-timeout=1s", "load"])
+        .output();
+    let text = String::from_utf8_lossy(&query.unwrap().stdout).into_owned();
+    assert!(text.contains("Total Acks: 2"), "{text}");
+    let log = server.serf.stdout() + &server.serf.stderr();
+    assert!(log.contains("EventMemberJoin: lb"), "{log}");
+    for event in ["Failed", "Leave", "Reap", "Update"] {
+        assert!(!log.contains(&format!("EventMember{event}: lb")), "{log}");
+    }
+    assert!(!log.contains("Suspect lb"), "{log}");
+    drop(second);
+}
+
+#[test]
+fn a_large_body_on_its_way_outlives_the_renewal() {
+    const SIZE: usize = 24 << 20;
+    let _turn = beside_others();
+    let body = Dice::new(1).bytes(SIZE);
+    let wanted = hash(&body);
+    let origin = Origin::start(move |_| Reply {
+        status: 200,
+        headers: Vec::new(),
+        body: body.clone(),
+    });
+    let server = format!("s1={}", origin.address());
+    let mut balancer = Balancer::serve(&["--static", &server]);
+    balancer.wait_up(1, SOON);
+    let mut client = TcpStream::connect(balancer.front).unwrap();
+    client
+        .write_all(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+        .unwrap();
+    let mut got = vec![0; 1024];
+    client.read_exact(&mut got).unwrap();
+    balancer.process.signal(Signal::USR2);
+    let successor = wait_for("the successor", SOON, || {
+        pid_of(balancer.stats).filter(|pid| *pid != u64::from(balancer.process.id()))
+    });
+    let successor = Successor(successor.try_into().unwrap());
+    assert!(
+        balancer.process.try_exit().is_none(),
+        "{}",
+        balancer.process
+    );
+    client.read_to_end(&mut got).unwrap();
+    let head = got.windows(4).position(|w| w == b"\r\n\r\n").unwrap() + 4;
+    assert_eq!((got.len() - head, hash(&got[head..])), (SIZE, wanted));
+    let status = balancer.process.wait_exit(SOON);
+    assert_eq!(status.code(), Some(0), "{}", balancer.process);
+    drop(successor);
 }
 
 #[test]

@@ -3,9 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
-use roundel_testkit::{Load, Process, Reuse, Signal, external, poll};
+use roundel_testkit::{Load, Process, Reuse, Signal, external, poll, wait_for};
 
 use crate::balancer::{Balancer, SOON, roundel};
+use crate::cluster::wait_told;
 use crate::servers::{SerfServer, Toy};
 use crate::turns::{alone, beside_others};
 
@@ -49,6 +50,43 @@ fn a_serf_agent_joins_is_served_and_leaves() {
     balancer.wait_member("s1", "left", SOON);
     balancer.wait_up(0, SOON);
     assert_eq!(balancer.get("/").status, 503);
+}
+
+#[test]
+fn a_balancer_that_comes_back_elsewhere_takes_another_name() {
+    let Some(serf) = external("serf", "serf") else {
+        return;
+    };
+    let _turn = beside_others();
+    let mut before = Balancer::serve(&["--node-name", "lb"]);
+    let server = SerfServer::start(&serf, "s1", Toy::start("s1"), before.gossip);
+    before.wait_up(1, SOON);
+    let seed = before.member_address("s1");
+    before.process.kill();
+
+    // The cluster holds the old one for alive, then for failed: it keeps the name either way.
+    let after = Balancer::serve(&["--node-name", "lb", "--join", &seed]);
+    after.wait_up(1, SOON);
+    assert!(after.get("/").text().contains("s1"));
+    let told = "the name lb belongs to another member: this node goes on as lb-";
+    wait_told(&after, told);
+    let page = after.page("/");
+    assert!(
+        page.contains("<code>lb</code> belongs to another member"),
+        "{page}"
+    );
+    wait_for("the agent to see both", SOON, || {
+        let theirs = server.members(&serf);
+        let lines: Vec<&str> = theirs.lines().filter(|l| l.starts_with("lb")).collect();
+        let at = |line: &&str, gossip: std::net::SocketAddr| line.contains(&gossip.to_string());
+        let old = lines
+            .iter()
+            .any(|l| l.starts_with("lb ") && at(l, before.gossip));
+        let new = lines
+            .iter()
+            .any(|l| l.starts_with("lb-") && at(l, after.gossip));
+        (old && new && lines.len() == 2).then_some(())
+    });
 }
 
 /// Counters that were seen once are never lower afterwards, whatever happens to their servers.

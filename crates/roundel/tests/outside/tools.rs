@@ -1,11 +1,15 @@
 //! Other people's programs against a running balancer.
 
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::{Read, Write};
 use std::net::SocketAddr;
+use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use roundel_testkit::{Process, external, free_address, get, poll};
+use roundel_testkit::{Process, external, free_address, get, poll, wait_for};
+use serde_json::Value;
 
 use crate::balancer::{Balancer, SOON};
 use crate::turns::{alone, beside_others};
@@ -34,7 +38,7 @@ fn promtool_accepts_the_metrics() {
         .unwrap();
     let metrics = demo.page("/metrics");
     let mut input = child.stdin.take().unwrap();
-    std::io::Write::write_all(&mut input, metrics.as_bytes()).unwrap();
+    input.write_all(metrics.as_bytes()).unwrap();
     drop(input);
     let verdict = child.wait_with_output().unwrap();
     let told = String::from_utf8_lossy(&verdict.stderr).into_owned();
@@ -140,4 +144,58 @@ fn hatop_shows_the_servers_of_the_runtime_api() {
         names.iter().all(|name| shown.contains(name)).then_some(())
     });
     assert!(all.is_some(), "{hatop}");
+}
+
+/// What each value of `show stat json` is, by its name: tags and type.
+fn meanings(rows: &Value) -> BTreeMap<String, BTreeSet<String>> {
+    let mut all: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for value in rows
+        .as_array()
+        .unwrap()
+        .iter()
+        .flat_map(|row| row.as_array().unwrap())
+    {
+        let (tags, kind) = (&value["tags"], &value["value"]["type"]);
+        let meaning = format!("{tags} {kind}");
+        let name = value["field"]["name"].as_str().unwrap().to_owned();
+        all.entry(name).or_default().insert(meaning);
+    }
+    all
+}
+
+#[test]
+fn the_json_of_haproxy_means_the_same() {
+    let Some(haproxy) = external("haproxy", "haproxy") else {
+        return;
+    };
+    let _turn = beside_others();
+    let folder = tempfile::tempdir().unwrap();
+    let socket = folder.path().join("haproxy.sock");
+    let file = folder.path().join("haproxy.cfg");
+    let text = format!(
+        "global\n  stats socket {}\ndefaults\n  mode http\n  timeout connect 1s\n  timeout client 1s\n  \
+         timeout server 1s\nlisten web\n  bind {}\n  server a 127.0.0.1:9 check cookie x\n",
+        socket.display(),
+        free_address()
+    );
+    std::fs::write(&file, text).unwrap();
+    let _theirs = Process::spawn(Command::new(haproxy).arg("-db").arg("-f").arg(&file));
+    let theirs: Value = wait_for("HAProxy's statistics", SOON, || {
+        let mut stream = UnixStream::connect(&socket).ok()?;
+        stream.write_all(b"show stat json\n").ok()?;
+        let mut text = String::new();
+        stream.read_to_string(&mut text).ok()?;
+        serde_json::from_str(&text).ok()
+    });
+    let demo = Balancer::demo(2, &[]);
+    let ours: Value = serde_json::from_str(&demo.page("/;json")).unwrap();
+    let [theirs, ours] = [theirs, ours].map(|rows| meanings(&rows));
+    let mut shared = 0;
+    for (name, ours) in ours {
+        if let Some(theirs) = theirs.get(&name) {
+            assert!(ours.is_subset(theirs), "{name}: {ours:?} but {theirs:?}");
+            shared += 1;
+        }
+    }
+    assert!(shared > 70, "{shared}");
 }

@@ -1,10 +1,13 @@
 //! Mutated bytes on both sides, from a seed: what servers saw is what was answered.
 
-use std::time::Instant;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
+use roundel_testkit::Dice;
 use roundel_testkit::wire::message::{Parsed, find, response, text};
 use roundel_testkit::wire::{Act, DEADLINE, Link, Slot, echo};
 
+use crate::frames;
 use crate::stage::Proxy;
 
 /// Requests that are mutated: each is whole and right.
@@ -65,70 +68,67 @@ const PIECES: &[&str] = &[
     "\r\n ",
 ];
 
-/// A small generator of its own, so that a seed means the same for ever. Source: xorshift64*.
-struct Dice(u64);
-
-impl Dice {
-    fn roll(&mut self, sides: usize) -> usize {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        let mixed = self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 33;
-        usize::try_from(mixed).unwrap_or(0) % sides.max(1)
-    }
-
-    fn mutate(&mut self, bytes: &mut Vec<u8>) {
-        let at = self.roll(bytes.len());
-        match self.roll(6) {
-            0 => drop(bytes.remove(at)),
-            1 => bytes[at] = u8::try_from(self.roll(256)).unwrap_or(0),
-            2 | 3 => {
-                let piece = PIECES[self.roll(PIECES.len())];
-                bytes.splice(at..at, piece.bytes());
-            }
-            4 => {
-                let end = (at + 1 + self.roll(12)).min(bytes.len());
-                let piece = bytes[at..end].to_vec();
-                bytes.splice(at..at, piece);
-            }
-            _ => bytes.truncate(at.max(1)),
+fn mutate(dice: &mut Dice, bytes: &mut Vec<u8>) {
+    let at = dice.roll(bytes.len());
+    match dice.roll(6) {
+        0 => drop(bytes.remove(at)),
+        1 => bytes[at] = u8::try_from(dice.roll(256)).unwrap_or(0),
+        2 | 3 => {
+            let piece = PIECES[dice.roll(PIECES.len())];
+            bytes.splice(at..at, piece.bytes());
         }
-    }
-
-    /// Some of the seeds one after the other, most of them mutated.
-    fn mixed(&mut self, seeds: &[&str], most: usize) -> Vec<u8> {
-        let count = 1 + self.roll(most);
-        let mut bytes = Vec::new();
-        for _ in 0..count {
-            let mut one = seeds[self.roll(seeds.len())].as_bytes().to_vec();
-            for _ in 0..self.roll(4) {
-                if !one.is_empty() {
-                    self.mutate(&mut one);
-                }
-            }
-            bytes.extend(one);
+        4 => {
+            let end = (at + 1 + dice.roll(12)).min(bytes.len());
+            let piece = bytes[at..end].to_vec();
+            bytes.splice(at..at, piece);
         }
-        bytes
+        _ => bytes.truncate(at.max(1)),
     }
+}
+
+/// Some of the seeds one after the other, most of them mutated.
+fn mixed(dice: &mut Dice, seeds: &[&str], most: usize) -> Vec<u8> {
+    let count = 1 + dice.roll(most);
+    let mut bytes = Vec::new();
+    for _ in 0..count {
+        let mut one = seeds[dice.roll(seeds.len())].as_bytes().to_vec();
+        for _ in 0..dice.roll(4) {
+            if !one.is_empty() {
+                mutate(dice, &mut one);
+            }
+        }
+        bytes.extend(one);
+    }
+    bytes
 }
 
 fn shown(bytes: &[u8]) -> String {
     format!("{:?}", text(bytes))
 }
 
+/// A number from the environment.
+fn told(name: &str) -> Option<u64> {
+    std::env::var(name).ok()?.parse().ok()
+}
+
 /// Plays `rounds` rounds per slot and panics with every finding.
+///
+/// `WIRE_SEED` plays others, `WIRE_SECONDS` as many as fit into that time.
 fn fuzz(rounds: u64, round: impl Fn(&Slot, &mut Dice) -> Result<(), String> + Sync) {
-    // WIRE_ROUNDS=50 plays fifty times as many, from other seeds too.
-    let more = std::env::var("WIRE_ROUNDS").ok();
-    let rounds = rounds * more.and_then(|n| n.parse().ok()).unwrap_or(1);
+    let first = told("WIRE_SEED").unwrap_or(1).wrapping_mul(1_000_000_007);
+    let until = told("WIRE_SECONDS").map(|s| Instant::now() + Duration::from_secs(s));
     let proxy = Proxy::start();
+    let played = AtomicU64::new(0);
     let findings: Vec<String> = std::thread::scope(|scope| {
-        let round = &round;
+        let (round, played) = (&round, &played);
         let tasks = proxy.stage.slots().iter().enumerate().map(|(i, slot)| {
             scope.spawn(move || {
-                let seeds = (0..rounds).map(|n| (i as u64 + 1) * 1_000_003 + n * 7919);
+                let goes_on = |n: u64| until.map_or(n < rounds, |until| Instant::now() < until);
+                let seeds = (0..).take_while(|n| goes_on(*n));
+                let seeds = seeds.map(|n| first + (i as u64 + 1) * 1_000_003 + n * 7919);
                 let play = |seed: u64| {
-                    let found = round(slot, &mut Dice(seed)).err()?;
+                    played.fetch_add(1, Ordering::Relaxed);
+                    let found = round(slot, &mut Dice::new(seed)).err()?;
                     Some(format!("seed {seed}: {found}"))
                 };
                 seeds.filter_map(play).collect::<Vec<_>>()
@@ -137,6 +137,7 @@ fn fuzz(rounds: u64, round: impl Fn(&Slot, &mut Dice) -> Result<(), String> + Sy
         let tasks: Vec<_> = tasks.collect();
         tasks.into_iter().flat_map(|t| t.join().unwrap()).collect()
     });
+    println!("{} rounds", played.into_inner());
     assert!(
         findings.is_empty(),
         "{} findings:\n{}",
@@ -147,7 +148,7 @@ fn fuzz(rounds: u64, round: impl Fn(&Slot, &mut Dice) -> Result<(), String> + Sy
 
 /// What servers saw whole is what was answered with their echo, in the same order.
 fn request_round(slot: &Slot, dice: &mut Dice) -> Result<(), String> {
-    let bytes = dice.mixed(REQUESTS, 3);
+    let bytes = mixed(dice, REQUESTS, 3);
     let played = slot.exchange(&[], |address| {
         let mut link = Link::open(address, Instant::now() + DEADLINE).map_err(|e| e.to_string())?;
         link.send(&bytes);
@@ -193,7 +194,7 @@ fn request_round(slot: &Slot, dice: &mut Dice) -> Result<(), String> {
 
 /// A mutated answer reaches its own client or nobody, and well-formed.
 fn answer_round(slot: &Slot, dice: &mut Dice) -> Result<(), String> {
-    let bytes = dice.mixed(ANSWERS, 2);
+    let bytes = mixed(dice, ANSWERS, 2);
     let acts = vec![Act::Body, Act::Send(bytes.clone()), Act::Close];
     let get = b"GET /first HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
     let next = b"GET /second HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
@@ -217,6 +218,44 @@ fn answer_round(slot: &Slot, dice: &mut Dice) -> Result<(), String> {
             shown(&received)
         )),
     }
+}
+
+/// Mutated frames: whatever a client of HTTP/2 sends, servers see well-formed requests only, the
+/// connection ends when the client has ended it, and the next client is served.
+fn frames_round(slot: &Slot, dice: &mut Dice) -> Result<(), String> {
+    let mut bytes = frames::opening();
+    let rows = frames::bytes();
+    for _ in 0..=dice.roll(3) {
+        let mut one = rows[dice.roll(rows.len())].clone();
+        for _ in 0..dice.roll(4) {
+            if !one.is_empty() {
+                mutate(dice, &mut one);
+            }
+        }
+        bytes.extend(one);
+    }
+    let next = b"GET /second HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
+    let played = slot.exchange(&[], |address| {
+        let open = || Link::open(address, Instant::now() + DEADLINE).map_err(|e| e.to_string());
+        let mut first = open()?;
+        first.send(&bytes);
+        first.half_close();
+        first.drain()?;
+        let mut second = open()?;
+        second.send(next);
+        second.end()?;
+        Ok(second.received)
+    });
+    let (received, _) = played.map_err(|why| format!("{why} for {}", shown(&bytes)))?;
+    match response(&received, "GET", true) {
+        Parsed::Whole(answer, _) if answer.body.starts_with(b"GET /second ") => Ok(()),
+        _ => Err(format!("the next client got {}", shown(&received))),
+    }
+}
+
+#[test]
+fn mutated_frames() {
+    fuzz(100, frames_round);
 }
 
 #[test]

@@ -8,6 +8,7 @@
 
 #[path = "cases/all.rs"]
 mod cases;
+mod frames;
 mod fuzz;
 mod http2;
 mod stage;

@@ -95,3 +95,17 @@ fn a_connect_still_unanswered_brings_the_checks_forward() {
     bench.run(700 * MS);
     assert_eq!(bench.state(1), ServerState::Down, "three at a fast pace do");
 }
+
+#[test]
+fn a_host_of_which_nothing_is_heard_is_down_at_once_unless_it_is_the_last() {
+    let mut bench = Bench::serving(2);
+    bench.run(500 * MS);
+    bench.verdicts.insert(name("s1"), CheckStatus::L4Tout);
+    bench.verdicts.insert(name("s2"), CheckStatus::L4Tout);
+    bench.evidence(1, EvidenceKind::Unheard);
+    assert_eq!(bench.state(1), ServerState::Down);
+    let reason = bench.status(1).reason.clone();
+    assert!(reason.contains("gossip silent"), "{reason}");
+    bench.evidence(2, EvidenceKind::Unheard);
+    assert_eq!(bench.state(2), ServerState::Up, "nobody else is left");
+}

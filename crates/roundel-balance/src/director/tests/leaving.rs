@@ -4,12 +4,13 @@ use super::*;
 fn announced_takes_nothing_more_and_is_gone_when_idle() {
     let mut bench = Bench::serving(2);
     let held = bench.pick();
-    let cookie = bench.status(1).cookie;
-    assert!(matches!(bench.sticky(&cookie), StickyVerdict::Valid(0)));
+    let cookie = bench.status(1).cookie.expect("it is here");
+    let cookie = cookie.as_str();
+    assert!(matches!(bench.sticky(cookie), StickyVerdict::Valid(0)));
     bench.presence(1, Presence::Leaving);
     assert_eq!(bench.state(1), ServerState::Leaving);
     assert!(bench.told(EventKind::Leave)[0].contains("leave announced; 1 in flight"));
-    assert!(matches!(bench.sticky(&cookie), StickyVerdict::Leaving(0)));
+    assert!(matches!(bench.sticky(cookie), StickyVerdict::Leaving(0)));
     assert_eq!(bench.round(3), [2, 2, 2]);
     bench.run(2 * SECOND);
     assert_eq!(bench.state(1), ServerState::Leaving);
@@ -17,7 +18,7 @@ fn announced_takes_nothing_more_and_is_gone_when_idle() {
     bench.run(60 * MS);
     assert_eq!(bench.state(1), ServerState::Left);
     assert!(bench.told(EventKind::Drained)[0].contains("drained in 2.0 s"));
-    assert_eq!(bench.sticky(&cookie), StickyVerdict::Unknown);
+    assert_eq!(bench.sticky(cookie), StickyVerdict::Unknown);
     bench.apply();
     assert_eq!(bench.state(1), ServerState::Left, "still listed as leaving");
 }

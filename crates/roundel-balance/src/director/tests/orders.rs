@@ -3,17 +3,18 @@ use super::*;
 #[test]
 fn a_drained_server_keeps_its_sticky_clients_only() {
     let mut bench = Bench::serving(2);
-    let cookie = bench.status(1).cookie;
+    let cookie = bench.status(1).cookie.expect("it is here");
+    let cookie = cookie.as_str();
     bench
         .command(1, ServerAct::State(AdminState::Drain))
         .unwrap();
     assert_eq!(bench.state(1), ServerState::Draining);
     assert_eq!(bench.round(2), [2, 2]);
-    assert!(matches!(bench.sticky(&cookie), StickyVerdict::Draining(0)));
+    assert!(matches!(bench.sticky(cookie), StickyVerdict::Draining(0)));
     bench
         .command(1, ServerAct::State(AdminState::Maint))
         .unwrap();
-    assert!(matches!(bench.sticky(&cookie), StickyVerdict::Down(0)));
+    assert!(matches!(bench.sticky(cookie), StickyVerdict::Down(0)));
     bench
         .command(1, ServerAct::State(AdminState::Ready))
         .unwrap();

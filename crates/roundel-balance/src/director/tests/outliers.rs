@@ -76,10 +76,11 @@ fn attempts_in_a_row_without_an_answer_put_a_server_out_for_a_while() {
 #[test]
 fn its_cookie_leads_elsewhere_while_it_is_out() {
     let mut bench = bench(2, OutlierSpec::default());
-    let cookie = bench.status(1).cookie;
+    let cookie = bench.status(1).cookie.expect("it is here");
+    let cookie = cookie.as_str();
     fail(&bench, 1, 5);
     bench.run(SECOND);
-    assert_eq!(bench.sticky(&cookie), StickyVerdict::Down(0));
+    assert_eq!(bench.sticky(cookie), StickyVerdict::Down(0));
 }
 
 #[test]

@@ -35,3 +35,23 @@ fn backups_serve_only_while_no_other_does() {
     }
     assert_eq!(bench.round(2), [3, 3]);
 }
+
+#[test]
+fn a_set_in_another_order_keeps_what_is_known_of_each_server() {
+    let mut bench = Bench::serving(6);
+    let ids = |bench: &Bench, order: &[u8]| -> Vec<ServerId> {
+        order.iter().map(|n| bench.status(*n).live.id).collect()
+    };
+    let before = ids(&bench, &[1, 2, 3, 4, 5, 6]);
+    // One is new, one is missing, two have changed places.
+    bench.set = [4, 7, 2, 1, 5, 6].map(server).into();
+    bench.apply();
+    bench.run(MS);
+    assert_eq!(ids(&bench, &[1, 2, 3, 4, 5, 6]), before);
+    let up = |n: u8| bench.status(n).state == ServerState::Up;
+    assert!([1, 2, 4, 5, 6, 7].into_iter().all(up));
+    assert_eq!(bench.status(3).state, ServerState::Leaving);
+    let shown = bench.director.servers(bench.now);
+    let names: Vec<&str> = shown.iter().map(|s| s.name.as_str()).collect();
+    assert_eq!(names, ["s4", "s7", "s2", "s1", "s5", "s6", "s3"]);
+}

@@ -245,8 +245,13 @@ fn a_direct_query_goes_to_the_named_members_only_and_is_not_gossiped() {
     };
     bench.node.query(bench.now, &params).unwrap();
     let out = bench.drain();
-    let to: Vec<_> = out.messages.iter().map(|(to, _)| *to).collect();
-    assert_eq!(to, [at(3), at(4)]);
+    let to = |wanted: fn(&Message) -> bool| -> Vec<_> {
+        let found = out.messages.iter().filter(|(_, m)| wanted(m));
+        found.map(|(to, _)| *to).collect()
+    };
+    assert_eq!(to(|m| matches!(m, Message::User(_))), [at(3), at(4)]);
+    let about_us = to(|m| matches!(m, Message::Alive(own) if own.name() == "me"));
+    assert_eq!(about_us, [at(3), at(4)], "our record goes with it");
     for serf in out.serf() {
         let flags = match serf {
             SerfMessage::Query(query) => query.flags,
@@ -484,6 +489,27 @@ fn a_claim_of_our_name_is_voted_on_and_we_go_on() {
     };
     assert!(out.events.contains(&voted), "{:?}", out.events);
     assert_eq!(bench.status("me"), Some(Status::Alive));
+}
+
+#[test]
+fn our_name_at_the_address_of_a_former_life_is_taken_until_that_is_forgotten() {
+    for (state, taken) in [
+        (RecordState::Dead, true),
+        (RecordState::Suspect, true),
+        (RecordState::Left, false),
+    ] {
+        let mut bench = Bench::with(&["a", "b", "c"]);
+        let former = NodeState {
+            record: record("me", 99, 7),
+            state,
+        };
+        let (out, _) = bench.exchange(vec![former], PushPullState::default());
+        let conflict = |e: &Event| matches!(e, Event::Conflict { name, .. } if name == "me");
+        assert_eq!(out.events.iter().any(conflict), taken, "{state:?}");
+        let asks = |serf: &SerfMessage| matches!(serf, SerfMessage::Query(_));
+        assert_eq!(out.serf().iter().any(asks), taken, "{state:?}");
+        assert_eq!(bench.status("me"), Some(Status::Alive));
+    }
 }
 
 #[test]

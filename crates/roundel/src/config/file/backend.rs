@@ -6,7 +6,10 @@ use std::time::Duration;
 
 use roundel_balance::{CheckKind, Policy};
 use roundel_model::{Name, Weight};
+use roundel_proxy::{HeaderRules, ProxyVersion};
 
+use super::answers::{self, PageFiles};
+use super::headers::{self, Head};
 use super::policy::{PolicyTable, maxconn};
 use super::{Maybe, ServerTimesTable, duration, section};
 use crate::config::reader::{At, Item, Section};
@@ -23,8 +26,13 @@ pub(in crate::config) struct BackendTable {
     pub(in crate::config) sticky: Maybe<Option<StickyTable>>,
     pub(in crate::config) check: Maybe<CheckTable>,
     pub(in crate::config) servers: Vec<At<ServerTable>>,
+    pub(in crate::config) send_proxy: Maybe<Option<ProxyVersion>>,
     pub(in crate::config) retries: Maybe<u64>,
+    pub(in crate::config) abort_on_close: Maybe<bool>,
     pub(in crate::config) timeouts: ServerTimesTable,
+    pub(in crate::config) request_headers: Maybe<HeaderRules>,
+    pub(in crate::config) response_headers: Maybe<HeaderRules>,
+    pub(in crate::config) error_pages: Maybe<PageFiles>,
 }
 
 /// One entry of `discover`.
@@ -65,6 +73,8 @@ pub(in crate::config) struct ServerTable {
     pub(in crate::config) backup: bool,
     /// `None`: the backend's counts.
     pub(in crate::config) maxconn: Option<u64>,
+    /// `None`: as the backend says.
+    pub(in crate::config) send_proxy: Option<Option<ProxyVersion>>,
 }
 
 impl BackendTable {
@@ -81,7 +91,12 @@ impl BackendTable {
             Some(item) => item.list_of(|i| ServerTable::read(i, default_port)),
             None => Vec::new(),
         };
+        let send_proxy = s.get("send_proxy", send_proxy);
         let retries = s.get("retries", |i| i.integer(0..=100));
+        let abort_on_close = s.get("abort_on_close", Item::boolean);
+        let request_headers = s.get("request_headers", |i| headers::rules(i, Head::Request));
+        let response_headers = s.get("response_headers", |i| headers::rules(i, Head::Response));
+        let error_pages = s.get("error_pages", answers::error_pages);
         let timeouts = match section(s, "timeouts", "{ connect = \"5s\" }") {
             Some(times) => {
                 let table = ServerTimesTable::read(&times);
@@ -100,7 +115,12 @@ impl BackendTable {
             sticky,
             check,
             servers,
+            send_proxy,
             retries,
+            request_headers,
+            response_headers,
+            error_pages,
+            abort_on_close,
             timeouts,
         })
     }
@@ -256,6 +276,14 @@ fn check(item: &Item<'_>) -> Option<CheckTable> {
     Some(table)
 }
 
+fn send_proxy(item: &Item<'_>) -> Option<Option<ProxyVersion>> {
+    item.word(&[
+        ("v1", Some(ProxyVersion::V1)),
+        ("v2", Some(ProxyVersion::V2)),
+        ("off", None),
+    ])
+}
+
 /// Reads `METHOD PATH`.
 pub(crate) fn check_kind(text: &str) -> Result<CheckKind, Fault> {
     let fault = || {
@@ -300,6 +328,7 @@ impl ServerTable {
         });
         let backup = s.get("backup", Item::boolean);
         let maxconn = s.get("maxconn", maxconn);
+        let send_proxy = s.get("send_proxy", send_proxy);
         s.finish(&[]);
         Some(Self {
             name: name?,
@@ -307,6 +336,7 @@ impl ServerTable {
             weight: weight.map_or(Weight::ONE, |at| at.value),
             backup: backup.is_some_and(|at| at.value),
             maxconn: maxconn.map(|at| at.value),
+            send_proxy: send_proxy.map(|at| at.value),
         })
     }
 }

@@ -2,7 +2,10 @@
 
 use ipnet::IpNet;
 use roundel_model::Name;
+use roundel_proxy::{HeaderRules, RateLimit, Redirect};
 
+use super::answers::{self, PageFiles};
+use super::headers::{self, Head};
 use super::{ClientTable, LimitsTable, MarksTable, Maybe, listen, networks, section};
 use crate::config::reader::{At, Item, Section};
 use crate::value::Fault;
@@ -14,10 +17,15 @@ pub(in crate::config) struct FrontendTable {
     pub(in crate::config) listen: Vec<At<ListenItem>>,
     pub(in crate::config) default_backend: Maybe<Name>,
     pub(in crate::config) routes: Vec<At<RouteTable>>,
+    pub(in crate::config) maxconn: Maybe<u64>,
     pub(in crate::config) timeouts: ClientTable,
     pub(in crate::config) limits: LimitsTable,
     pub(in crate::config) trusted_proxies: Maybe<Vec<IpNet>>,
     pub(in crate::config) marks: MarksTable,
+    pub(in crate::config) request_headers: Maybe<HeaderRules>,
+    pub(in crate::config) response_headers: Maybe<HeaderRules>,
+    pub(in crate::config) error_pages: Maybe<PageFiles>,
+    pub(in crate::config) rate_limit: Maybe<RateLimit>,
 }
 
 /// One address to listen on.
@@ -25,6 +33,7 @@ pub(in crate::config) struct FrontendTable {
 pub(in crate::config) struct ListenItem {
     pub(in crate::config) address: std::net::SocketAddr,
     pub(in crate::config) h2c: bool,
+    pub(in crate::config) proxy_protocol: bool,
 }
 
 /// One rule of `route`.
@@ -32,7 +41,15 @@ pub(in crate::config) struct ListenItem {
 pub(in crate::config) struct RouteTable {
     pub(in crate::config) host: Option<String>,
     pub(in crate::config) path_prefix: Option<String>,
-    pub(in crate::config) backend: At<Name>,
+    pub(in crate::config) target: TargetItem,
+    pub(in crate::config) rate_limit: Option<RateLimit>,
+}
+
+/// What happens to requests that a route matches.
+#[derive(Debug)]
+pub(in crate::config) enum TargetItem {
+    Backend(At<Name>),
+    Redirect(Redirect),
 }
 
 impl FrontendTable {
@@ -49,7 +66,7 @@ impl FrontendTable {
             .map(|at| at.value);
         let default_backend = s.get("default_backend", Item::name);
         let routes = match s.item("route") {
-            Some(item) => item.list_of(|i| RouteTable::read(&i.section("{ backend = \"api\" }")?)),
+            Some(item) => item.list_of(RouteTable::read),
             None => Vec::new(),
         };
         let timeouts = match section(s, "timeouts", "{ client = \"50s\" }") {
@@ -60,19 +77,29 @@ impl FrontendTable {
             }
             None => ClientTable::default(),
         };
+        let maxconn = s.get("maxconn", super::policy::maxconn);
         let limits = LimitsTable::read(s);
         let trusted_proxies = s.get("trusted_proxies", networks);
         let marks = MarksTable::read(s);
+        let request_headers = s.get("request_headers", |i| headers::rules(i, Head::Request));
+        let response_headers = s.get("response_headers", |i| headers::rules(i, Head::Response));
+        let error_pages = s.get("error_pages", answers::error_pages);
+        let rate_limit = s.get("rate_limit", answers::rate_limit);
         s.finish(&[("tls", "put a TLS terminator in front")]);
         Some(Self {
             name: name?,
             listen: listen?,
             default_backend,
             routes,
+            maxconn,
             timeouts,
             limits,
             trusted_proxies,
             marks,
+            request_headers,
+            response_headers,
+            error_pages,
+            rate_limit,
         })
     }
 }
@@ -80,44 +107,60 @@ impl FrontendTable {
 fn listen_item(item: &Item<'_>) -> Option<ListenItem> {
     if !item.is_table() {
         let address = listen(item)?;
-        return Some(ListenItem { address, h2c: true });
+        return Some(ListenItem {
+            address,
+            h2c: true,
+            proxy_protocol: false,
+        });
     }
     let s = item.section("{ address = \":80\" }")?;
     let address = s.require("address", listen);
     let h2c = s.get("h2c", Item::boolean).is_none_or(|at| at.value);
-    for (key, hint) in [
-        ("tls", "put a TLS terminator in front"),
-        ("proxy_protocol", "trust X-Forwarded-For by trusted_proxies"),
-    ] {
-        if let Some(item) = s.item(key)
-            && item.boolean() == Some(true)
-        {
-            let message = format!("this version cannot do `{key}` on a listener yet");
-            item.fail::<()>(Fault::new(message, hint));
-        }
+    let proxy_protocol = s.get("proxy_protocol", Item::boolean);
+    if let Some(item) = s.item("tls")
+        && item.boolean() == Some(true)
+    {
+        item.fail::<()>(Fault::new(
+            "this version cannot do `tls` on a listener yet",
+            "put a TLS terminator in front",
+        ));
     }
     s.finish(&[]);
     Some(ListenItem {
         address: address?.value,
         h2c,
+        proxy_protocol: proxy_protocol.is_some_and(|at| at.value),
     })
 }
 
 impl RouteTable {
-    fn read(s: &Section<'_>) -> Option<Self> {
+    fn read(item: &Item<'_>) -> Option<Self> {
+        let s = item.section("{ backend = \"api\" }")?;
         let host = s.get("host", |i| i.parse(host));
         let path_prefix = s.get("path_prefix", |i| i.parse(path_prefix));
-        let backend = s.require("backend", Item::name);
+        let backend = s.get("backend", Item::name);
+        let redirect = s.get("redirect", |i| answers::redirect(i, path_prefix.is_some()));
+        let rate_limit = s.get("rate_limit", answers::rate_limit);
+        let is_target = |key: &str| matches!(key, "backend" | "redirect");
+        let targets = s.entries().filter(|(key, _)| is_target(key)).count();
         s.finish(&[]);
+        if targets != 1 {
+            return item.fail(Fault::new(
+                "a route needs either a backend or a redirect",
+                "add backend = \"…\" or redirect = { scheme = \"https\" }",
+            ));
+        }
+        let backend = backend.map(TargetItem::Backend);
         Some(Self {
             host: host.map(|at| at.value),
             path_prefix: path_prefix.map(|at| at.value),
-            backend: backend?,
+            target: backend.or(redirect.map(|at| TargetItem::Redirect(at.value)))?,
+            rate_limit: rate_limit.map(|at| at.value),
         })
     }
 }
 
-fn host(text: &str) -> Result<String, Fault> {
+pub(super) fn host(text: &str) -> Result<String, Fault> {
     let fits =
         |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_' | '[' | ']' | ':');
     let plain = text.strip_prefix("*.").unwrap_or(text);
@@ -130,7 +173,7 @@ fn host(text: &str) -> Result<String, Fault> {
     Ok(text.to_ascii_lowercase())
 }
 
-fn path_prefix(text: &str) -> Result<String, Fault> {
+pub(super) fn path_prefix(text: &str) -> Result<String, Fault> {
     if !text.starts_with('/') || text.contains(['?', '#']) || text.contains(char::is_whitespace) {
         return Err(Fault::new(
             format!("`{text}` is not the start of a path"),

@@ -69,7 +69,7 @@ fn hash_on(item: &Item<'_>) -> Option<HashOn> {
 }
 
 /// Checks the name of a field. Source: RFC 9110 5.6.2, a token.
-fn field_name(text: &str) -> Result<String, Fault> {
+pub(super) fn field_name(text: &str) -> Result<String, Fault> {
     let fits = |c: char| c.is_ascii_alphanumeric() || "!#$%&'*+-.^_`|~".contains(c);
     if text.is_empty() || text.len() > 128 || !text.chars().all(fits) {
         return Err(Fault::new(

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use roundel_balance::{CheckSpec, OutlierSpec, Policy, RetryBudget, StickyKey};
 use roundel_model::{Name, Weight};
-use roundel_proxy::{HashOn, ServerTimeouts, Sticky};
+use roundel_proxy::{HashOn, HeaderRules, ServerTimeouts, Sticky};
 
 use super::Merge;
 use crate::cli::Choice;
@@ -14,7 +14,7 @@ use crate::config::file::{
     BackendTable, CheckTable, DiscoverItem, File, ServerTable, ServerTimesTable, StickyTable,
 };
 use crate::config::reader::At;
-use crate::config::{Backend, Discover, Gossip, Source, StaticServer};
+use crate::config::{Backend, Discover, ErrorPages, Gossip, Source, StaticServer};
 use crate::value::{self, Fault};
 
 /// The port of the classroom's apps.
@@ -94,7 +94,12 @@ impl Merge<'_> {
             sticky: cookie.map(Sticky::new),
             sticky_key: sticky_key(None, gossip),
             check,
+            send_proxy: None,
             retries: self.retries(file, &name, None),
+            abort_on_close: false,
+            request_headers: HeaderRules::new(),
+            response_headers: HeaderRules::new(),
+            error_pages: ErrorPages::new(),
             timeouts: self.server_timeouts(file, &name, &ServerTimesTable::default()),
             name,
         })
@@ -117,6 +122,7 @@ impl Merge<'_> {
                     weight: Weight::ONE,
                     backup: false,
                     maxconn: None,
+                    send_proxy: None,
                 }),
                 Err(fault) => self.complain(fault),
             }
@@ -145,10 +151,18 @@ impl Merge<'_> {
             self.note_file(&path("check"), &at.span);
         }
         let policy = &table.policy;
+        let balance = self.filed(&path("balance"), table.balance.as_ref(), Policy::default());
+        if let Some(on) = policy.hash_on.as_ref().filter(|_| !balance.needs_key()) {
+            let fault = Fault::new(
+                format!("balance = \"{balance}\" does not pick by a key, so hash_on does nothing"),
+                "set balance to \"hash\" or \"maglev\", or leave hash_on out",
+            );
+            self.reader.report(on.span.clone(), fault);
+        }
         let own = table.sticky.as_ref().map(|at| at.value.as_ref());
         let key = own.flatten().and_then(|table| table.key.as_deref());
         Some(Backend {
-            balance: self.filed(&path("balance"), table.balance.as_ref(), Policy::default()),
+            balance,
             hash_on: self.filed(&path("hash_on"), policy.hash_on.as_ref(), HashOn::Source),
             outlier: self.filed(
                 &path("outlier"),
@@ -181,7 +195,16 @@ impl Merge<'_> {
                 .check
                 .as_ref()
                 .map_or_else(CheckSpec::default, |at| check(&at.value)),
+            send_proxy: self.filed(&path("send_proxy"), table.send_proxy.as_ref(), None),
             retries: self.retries(file, &name, table.retries.as_ref()),
+            abort_on_close: self.filed(
+                &path("abort_on_close"),
+                table.abort_on_close.as_ref(),
+                false,
+            ),
+            request_headers: self.headers(&path("request_headers"), &table.request_headers),
+            response_headers: self.headers(&path("response_headers"), &table.response_headers),
+            error_pages: self.pages(&path("error_pages"), &table.error_pages),
             timeouts: self.server_timeouts(file, &name, &table.timeouts),
             name,
         })
@@ -240,7 +263,7 @@ impl Merge<'_> {
     }
 
     /// Paths in a file are relative to its folder.
-    fn relative(&self, path: &Path) -> PathBuf {
+    pub(super) fn relative(&self, path: &Path) -> PathBuf {
         match self.source.and_then(Source::folder) {
             Some(folder) => folder.join(path),
             None => path.to_owned(),
@@ -268,6 +291,7 @@ impl Merge<'_> {
             weight: at.value.weight,
             backup: at.value.backup,
             maxconn: at.value.maxconn.map(small),
+            send_proxy: at.value.send_proxy,
         };
         tables.iter().map(server).collect()
     }
@@ -290,9 +314,19 @@ impl Merge<'_> {
             let path = format!("backend.{name}.timeouts.{key}");
             self.filed(&path, own.as_ref().or(base.as_ref()), default)
         };
+        // What is said closer to the backend wins, however general it is.
+        let first = |t: &ServerTimesTable| t.first_byte.clone().or(t.server.clone());
+        let idle = |t: &ServerTimesTable| t.response_idle.clone().or(t.server.clone());
         ServerTimeouts {
             connect: of("connect", &own.connect, &base.connect, default.connect),
-            server: of("server", &own.server, &base.server, default.server),
+            first_byte: of("first_byte", &first(own), &first(base), default.first_byte),
+            response_idle: of(
+                "response_idle",
+                &idle(own),
+                &idle(base),
+                default.response_idle,
+            ),
+            total: of("total", &own.total, &base.total, default.total),
             queue: of("queue", &own.queue, &base.queue, default.queue),
             upstream_idle: of(
                 "upstream_idle",

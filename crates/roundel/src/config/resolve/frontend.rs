@@ -5,14 +5,15 @@ use std::net::SocketAddr;
 use std::ops::Range;
 
 use roundel_model::Name;
-use roundel_proxy::{ClientTimeouts, Limits, Listen, Marks};
+use roundel_proxy::{ClientTimeouts, HeaderRules, Limits, Listen, Marks};
 
 use super::Merge;
 use crate::config::file::{
-    ClientTable, File, FrontendTable, LimitsTable, MarksTable, Maybe, RouteTable,
+    ClientTable, File, FrontendTable, LimitsTable, ListenItem, MarksTable, Maybe, RouteTable,
+    TargetItem,
 };
 use crate::config::reader::At;
-use crate::config::{Backend, Frontend, Route};
+use crate::config::{Backend, ErrorPages, Frontend, Route, Target};
 use crate::value::{self, Fault, closest};
 
 impl Merge<'_> {
@@ -54,6 +55,7 @@ impl Merge<'_> {
             self.note_given("frontend.localnodes.listen", "listen");
         }
         Some(Frontend {
+            maxconn: 0,
             timeouts: self.client_timeouts(file, &name, &ClientTable::default()),
             limits: self.limits(file, &name, &LimitsTable::default()),
             trusted_proxies: self.filed(
@@ -66,6 +68,10 @@ impl Merge<'_> {
             default_backend: backends.first()?.name.clone(),
             routes: Vec::new(),
             marks: Marks::default(),
+            request_headers: HeaderRules::new(),
+            response_headers: HeaderRules::new(),
+            error_pages: ErrorPages::new(),
+            rate_limit: None,
         })
     }
 
@@ -85,14 +91,23 @@ impl Merge<'_> {
         let mut listen = Vec::new();
         for item in &table.listen {
             self.note_file(&path("listen"), &item.span);
-            let (address, h2c) = (item.value.address, item.value.h2c);
-            listen.push(Listen { address, h2c });
+            listen.push(Listen {
+                address: item.value.address,
+                h2c: item.value.h2c,
+                proxy_protocol: item.value.proxy_protocol,
+            });
         }
         let route = |at: &At<RouteTable>| {
             Some(Route {
                 host: at.value.host.clone(),
                 path_prefix: at.value.path_prefix.clone(),
-                backend: self.known_backend(&at.value.backend, file, backends)?,
+                target: match &at.value.target {
+                    TargetItem::Backend(at) => {
+                        Target::Backend(self.known_backend(at, file, backends)?)
+                    }
+                    TargetItem::Redirect(redirect) => Target::Redirect(redirect.clone()),
+                },
+                rate_limit: at.value.rate_limit,
             })
         };
         let routes = table.routes.iter().filter_map(route).collect();
@@ -100,16 +115,35 @@ impl Merge<'_> {
             .trusted_proxies
             .as_ref()
             .or(file.defaults.trusted_proxies.as_ref());
+        if trusted.is_none_or(|at| at.value.is_empty()) {
+            self.nobody_may_speak(&table.listen);
+        }
         Some(Frontend {
             listen,
             default_backend: default_backend?,
             routes,
+            maxconn: self.filed(&path("maxconn"), table.maxconn.as_ref(), 0),
             timeouts: self.client_timeouts(file, &name, &table.timeouts),
             limits: self.limits(file, &name, &table.limits),
             trusted_proxies: self.filed(&path("trusted_proxies"), trusted, Vec::new()),
             marks: self.marks(&name, &table.marks),
+            request_headers: self.headers(&path("request_headers"), &table.request_headers),
+            response_headers: self.headers(&path("response_headers"), &table.response_headers),
+            error_pages: self.pages(&path("error_pages"), &table.error_pages),
+            rate_limit: self.pick(&path("rate_limit"), ("", None), table.rate_limit.as_ref()),
             name,
         })
+    }
+
+    /// Complains of listeners that would close every connection.
+    fn nobody_may_speak(&self, listen: &[At<ListenItem>]) {
+        for item in listen.iter().filter(|item| item.value.proxy_protocol) {
+            let fault = Fault::new(
+                "nobody is trusted to send the PROXY protocol here",
+                "add trusted_proxies = [\"10.0.0.0/8\"] with the networks of the proxies in front",
+            );
+            self.reader.report(item.span.clone(), fault);
+        }
     }
 
     fn known_backend(&self, at: &At<Name>, file: &File, backends: &[Backend]) -> Option<Name> {
@@ -168,6 +202,8 @@ impl Merge<'_> {
             let path = format!("frontend.{name}.timeouts.{key}");
             self.filed(&path, own.as_ref().or(base.as_ref()), default)
         };
+        // What is said closer to the frontend wins, however general it is.
+        let body = |t: &ClientTable| t.request_body.clone().or(t.client.clone());
         ClientTimeouts {
             http_request: of(
                 "http_request",
@@ -182,8 +218,18 @@ impl Merge<'_> {
                 default.http_keep_alive,
             ),
             client: of("client", &own.client, &base.client, default.client),
+            request_body: of(
+                "request_body",
+                &body(own),
+                &body(base),
+                default.request_body,
+            ),
             tunnel: of("tunnel", &own.tunnel, &base.tunnel, default.tunnel),
         }
+    }
+
+    pub(super) fn headers(&mut self, path: &str, at: &Maybe<HeaderRules>) -> HeaderRules {
+        self.filed(path, at.as_ref(), HeaderRules::new())
     }
 
     fn marks(&mut self, name: &Name, own: &MarksTable) -> Marks {
@@ -201,6 +247,8 @@ impl Merge<'_> {
     fn limits(&mut self, file: &File, name: &Name, own: &LimitsTable) -> Limits {
         let base = &file.defaults.limits;
         let default = Limits::default();
+        let max_body = own.max_body.as_ref().or(base.max_body.as_ref());
+        let max_body = self.filed(&format!("frontend.{name}.limits.max_body"), max_body, 0);
         let mut of = |key: &str, own: &Maybe<u64>, base: &Option<_>, default| {
             let path = format!("frontend.{name}.limits.{key}");
             self.filed(&path, own.as_ref().or(base.as_ref()), default as u64) as usize
@@ -219,6 +267,7 @@ impl Merge<'_> {
                 &base.uri_bytes,
                 default.uri_bytes,
             ),
+            max_body,
         }
     }
 }

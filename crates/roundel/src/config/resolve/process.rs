@@ -4,11 +4,13 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use roundel_proxy::LogFormat;
+
 use super::Merge;
 use crate::cli::Choice;
 use crate::config::file::{ActsWord, File};
 use crate::config::reader::At;
-use crate::config::{Acts, LogFormat, Process};
+use crate::config::{Acts, Process};
 use crate::value::{self, Fault};
 
 /// Compose kills 10 s after SIGTERM; this leaves 2 s.
@@ -23,6 +25,7 @@ impl Merge<'_> {
         let acts = self.acts(file);
         Some(Process {
             threads: self.filed("global.threads", file.threads.as_ref(), 0) as usize,
+            maxconn: self.filed("global.maxconn", file.maxconn.as_ref(), 0),
             drain_timeout: self.filed(
                 "global.drain_timeout",
                 file.drain_timeout.as_ref(),
@@ -50,7 +53,7 @@ impl Merge<'_> {
                 "access_log.format",
                 ("access_log", args.access_log.as_ref()),
                 file.access_log.as_ref(),
-                LogFormat::default(),
+                Some(LogFormat::default()),
             ),
         })
     }

@@ -242,6 +242,16 @@ const FIELDS: &[Refused] = &[
         &[400],
     ),
     (
+        "field-cr-and-nothing-more",
+        "GET / HTTP/1.1\r\nHost: a\r\n\rX",
+        &[400],
+    ),
+    (
+        "field-cr-in-value-and-nothing-more",
+        "GET / HTTP/1.1\r\nHost: a\r\nX: y\rZ",
+        &[400],
+    ),
+    (
         "field-name-space",
         "GET / HTTP/1.1\r\nHost: a\r\nX Y: z\r\n\r\n",
         &[400],

@@ -1,0 +1,86 @@
+//! What a director passes on to the one of a process that follows.
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use roundel_model::{AdminState, Name};
+
+use super::record::{Record, Totals};
+use super::{Director, WeightOrder};
+
+/// What is known about one server and cannot be seen from outside at once.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Heritage {
+    /// The name.
+    pub name: Name,
+    /// Where it was checked; at another address the verdict counts for nothing.
+    pub address: SocketAddr,
+    /// What an operator ordered.
+    pub admin: AdminState,
+    /// The weight that an operator ordered.
+    pub weight: Option<WeightOrder>,
+    /// Whether the checks hold it for up; `None` before the first has passed.
+    pub up: Option<bool>,
+    /// The time it was down, in sum.
+    pub downtime: Duration,
+    /// Failed probes while it was up.
+    pub check_failures: u64,
+    /// Times it went down.
+    pub check_downs: u64,
+    /// Times passive errors put it out, in the order of [`crate::EjectionCause::ALL`].
+    pub ejections: [u64; 3],
+}
+
+impl Director {
+    /// What a director that follows needs to know; servers on their way out are left out.
+    pub fn bequeath(&self, now: Instant) -> Vec<Heritage> {
+        let here = self.records.iter().filter(|r| r.departure.is_none());
+        here.map(|record| record.bequeath(now)).collect()
+    }
+
+    /// Takes what another director knew. Each server gets its part when it is first seen, and
+    /// is checked at once like any other; until then the verdict of before counts.
+    pub fn inherit(&mut self, heritage: Vec<Heritage>) {
+        let named = heritage.into_iter().map(|h| (h.name.clone(), h));
+        self.heritage.extend(named);
+    }
+}
+
+impl Record {
+    fn bequeath(&self, now: Instant) -> Heritage {
+        let totals = self.totals(now);
+        Heritage {
+            name: self.server.name.clone(),
+            address: self.server.address,
+            admin: self.admin,
+            weight: self.weights.ordered,
+            up: (!self.health.is_fresh()).then(|| self.health.is_up()),
+            downtime: totals.downtime,
+            check_failures: totals.check_failures,
+            check_downs: totals.check_downs,
+            ejections: totals.ejections,
+        }
+    }
+
+    pub(super) fn inherit(&mut self, heritage: &Heritage, is_checked: bool) {
+        self.admin = heritage.admin;
+        self.weights.ordered = heritage.weight;
+        self.set_totals(Totals {
+            downtime: heritage.downtime,
+            check_failures: heritage.check_failures,
+            check_downs: heritage.check_downs,
+            ejections: heritage.ejections,
+        });
+        if !is_checked || heritage.address != self.server.address {
+            return;
+        }
+        match heritage.up {
+            Some(true) => self.health.assume_up(),
+            Some(false) => {
+                self.health.assume_down();
+                self.cause = "down before this process took over".into();
+            }
+            None => {}
+        }
+    }
+}

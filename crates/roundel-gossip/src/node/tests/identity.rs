@@ -1,0 +1,122 @@
+//! Who we are: settings, name, address.
+
+use super::*;
+
+#[test]
+fn settings_that_cannot_work_are_refused() {
+    let good = Bench::with(&[]).node.config;
+    let try_with = |change: fn(&mut Config)| {
+        let mut config = good.clone();
+        change(&mut config);
+        Node::new(config, Instant::now()).map(drop)
+    };
+    assert_eq!(
+        try_with(|c| c.name = "a b".to_owned()),
+        Err(ConfigError::Name("a b".to_owned()))
+    );
+    let nowhere: SocketAddr = "0.0.0.0:7946".parse().unwrap();
+    assert_eq!(
+        try_with(|c| c.advertise = "0.0.0.0:7946".parse().unwrap()),
+        Err(ConfigError::Advertise(nowhere))
+    );
+    assert_eq!(
+        try_with(|c| c.keys = vec![vec![0; 15]]),
+        Err(ConfigError::Key(15))
+    );
+    assert!(matches!(
+        try_with(|c| drop(c.tags.insert("x".to_owned(), "y".repeat(600)))),
+        Err(ConfigError::Tags(_))
+    ));
+}
+
+#[test]
+fn a_name_stays_where_it_is_known() {
+    let mut bench = Bench::with(&["a", "b"]);
+    let thief = Message::Alive(record("b", 9, 50));
+    let out = bench.hear(&thief);
+    let conflict = Event::Conflict {
+        name: "b".to_owned(),
+        kept: at(3),
+        refused: at(9),
+    };
+    assert_eq!(out.events, [conflict]);
+    assert!(out.messages.is_empty(), "not passed on");
+    assert!(bench.hear(&thief).events.is_empty(), "told once");
+    let out = bench.hear(&Message::Alive(record("me", 9, 500)));
+    assert!(matches!(&out.events[..], [Event::Conflict { name, .. }] if name == "me"));
+    assert_eq!(bench.status("me"), Some(Status::Alive));
+    // One that has left may come back from elsewhere.
+    bench.hear(&Message::Dead(accuse("b", 1, "b")));
+    bench.hear(&thief);
+    assert_eq!(bench.node.member("b").unwrap().address, at(9));
+}
+
+#[test]
+fn our_address_can_be_corrected_until_somebody_knows_it() {
+    let mut bench = Bench::with(&[]);
+    assert!(bench.node.set_address(bench.now, at(9)));
+    assert_eq!(bench.node.member("me").unwrap().address, at(9));
+    let nowhere: SocketAddr = "0.0.0.0:9".parse().unwrap();
+    assert!(!bench.node.set_address(bench.now, nowhere));
+    bench.hear(&Message::Alive(record("a", 2, 1)));
+    assert!(!bench.node.set_address(bench.now, at(10)));
+    assert_eq!(bench.node.member("me").unwrap().address, at(9));
+}
+
+#[test]
+fn a_node_that_takes_another_name_keeps_all_but_its_acquaintances() {
+    let mut bench = Bench::with(&["a", "b"]);
+    let key = vec![vec![7; 16]];
+    let mut encrypted = Bench::configured(&[], |config| config.keys = key.clone());
+    let refused = bench.node.rename(bench.now, "no name");
+    assert!(matches!(refused, Err(ConfigError::Name(_))), "{refused:?}");
+    assert_eq!(bench.drain().events, []);
+
+    bench.node.watch(bench.now, "a", true);
+    bench.node.join(bench.now, &[at(9)]);
+    let asked = bench
+        .node
+        .query(bench.now, &QueryParams::default())
+        .unwrap();
+    bench.drain();
+    let (before, clocks) = (bench.node.stats(), bench.node.clocks());
+    bench.node.rename(bench.now, "me-2").unwrap();
+    let out = bench.drain();
+    let told = |event: &Event| out.events.contains(event);
+    let (from, to) = ("me".to_owned(), "me-2".to_owned());
+    assert!(told(&Event::Renamed { from, to }), "{:?}", out.events);
+    assert!(told(&Event::QueryEnded { query: asked }));
+    let failed = |e: &Event| matches!(e, Event::JoinFailed { address, .. } if *address == at(9));
+    assert!(out.events.iter().any(failed) && out.closed == 1);
+    let names: Vec<_> = bench.node.members().map(|m| m.name.as_str()).collect();
+    assert_eq!(names, ["me-2"]);
+    let own = bench.node.member("me-2").unwrap();
+    assert_eq!((own.address, own.incarnation), (at(1), 101));
+    assert_eq!(own.tags["role"], "balancer");
+    assert_eq!(bench.node.clocks(), clocks);
+    assert!(bench.node.stats().datagrams_in >= before.datagrams_in);
+    // Nobody heard our question, so the next one of others has the same time.
+    let next = queries::query("load", 9, |query| query.ltime = clocks.query);
+    let out = bench.hear(&next);
+    let asked = |e: &Event| matches!(e, Event::Query(question) if question.name == "load");
+    assert!(out.events.iter().any(asked), "{:?}", out.events);
+    // Whom we watched is watched when it is met again.
+    bench.hear(&Message::Alive(record("a", 2, 1)));
+    let out = bench.pass(Duration::from_millis(300));
+    let watches = |m: &&Message| matches!(m, Message::Ping(ping) if ping.node == "a");
+    assert!(out.to(2).iter().any(watches), "{:?}", out.messages);
+
+    // What it says is sealed as before: nothing is said in plain.
+    encrypted.node.rename(encrypted.now, "me-2").unwrap();
+    encrypted.node.join(encrypted.now, &[at(9)]);
+    let mut sealed = false;
+    while let Some(output) = encrypted.node.poll_output() {
+        if let Output::Open { id, .. } = output {
+            encrypted.node.handle_stream_opened(encrypted.now, id);
+        }
+        if let Output::Write { bytes, .. } = output {
+            sealed = bytes.first() == Some(&10);
+        }
+    }
+    assert!(sealed, "an exchange that is encrypted");
+}

@@ -1,0 +1,42 @@
+//! What an exchange keeps while it waits.
+
+use roundel_balance::{Pick, ServerId};
+use roundel_http1::Edits;
+
+use super::replay::Replay;
+use crate::connect::Search;
+use crate::upstream::H1Server;
+
+/// Everything of one exchange that outlives a step of it.
+///
+/// Pooled per worker, apart from the future that uses it: a future of this size would be allocated
+/// and copied with every request.
+#[derive(Debug, Default)]
+pub(crate) struct State {
+    pub(super) search: Search,
+    /// The server that the client's cookie names and that serves.
+    pub(super) cookie: Option<ServerId>,
+    pub(super) edits: Edits,
+    pub(super) replay: Replay,
+    /// A connection of this server was stale; it is asked again on a fresh one.
+    pub(super) again: Option<Pick>,
+    pub(super) stale_seen: bool,
+    /// The server that is asked; at the end, the one that was asked last.
+    pub(super) pick: Option<Pick>,
+    /// The connection to it.
+    pub(super) server: Option<H1Server>,
+}
+
+impl State {
+    /// Lets go of everything but storage.
+    pub(crate) fn clear(&mut self) {
+        self.search = Search::default();
+        self.cookie = None;
+        self.edits.clear();
+        self.replay = Replay::default();
+        self.again = None;
+        self.stale_seen = false;
+        self.pick = None;
+        self.server = None;
+    }
+}

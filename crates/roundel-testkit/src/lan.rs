@@ -1,0 +1,247 @@
+//! A small network of hosts on this machine: a network namespace each, on one bridge, so that
+//! every host has an address of its own, can get another one, and can be cut off.
+//!
+//! Needs root and Debian's `iproute2` and `iptables`.
+
+use std::net::Ipv4Addr;
+use std::process::Command;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use rustix::process::geteuid;
+
+use crate::{external, skip};
+
+/// The network; it goes when this is dropped.
+///
+/// Shape: the hosts have the addresses 1, 2, … of 198.18.N.0/24, which is set apart for such work
+/// (RFC 2544), N from the process id; this machine has 254 there and reaches all of them.
+#[derive(Debug)]
+pub struct Lan {
+    prefix: [u8; 3],
+    tag: String,
+    hosts: Vec<Host>,
+}
+
+/// One host: what is started there sees only its own interfaces.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Host {
+    namespace: String,
+    /// Its address.
+    pub ip: Ipv4Addr,
+}
+
+impl Lan {
+    /// Makes a network of so many hosts, at most 99; or says loudly that the test is skipped, and
+    /// panics under `ROUNDEL_REQUIRE_EXTERNALS=1` like [`external`].
+    pub fn new(hosts: u8) -> Option<Self> {
+        external("ip", "iproute2")?;
+        external("iptables", "iptables")?;
+        if !geteuid().is_root() {
+            skip("needs root to make network namespaces");
+            return None;
+        }
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let (pid, count) = (std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+        let mut lan = Self {
+            prefix: [198, 18, ((pid + count * 83) % 250) as u8],
+            tag: format!("rdl{}x{count}", pid % 100_000),
+            hosts: Vec::new(),
+        };
+        // What a run that was killed may have left behind.
+        lan.remove(hosts);
+        match lan.build(hosts) {
+            Ok(()) => Some(lan),
+            Err(why) => {
+                lan.remove(hosts);
+                skip(&format!("no network namespaces here: {why}"));
+                None
+            }
+        }
+    }
+
+    fn build(&mut self, hosts: u8) -> Result<(), String> {
+        let (hub, root) = (self.hub(), self.link("r"));
+        let [a, b, c] = self.prefix;
+        run(&format!("ip netns add {hub}"))?;
+        run(&format!("ip -n {hub} link add bridge type bridge"))?;
+        run(&format!("ip -n {hub} link set bridge up"))?;
+        run(&format!(
+            "ip link add {root} type veth peer name here netns {hub}"
+        ))?;
+        run(&format!("ip -n {hub} link set here master bridge up"))?;
+        run(&format!("ip addr add {a}.{b}.{c}.254/24 dev {root}"))?;
+        run(&format!("ip link set {root} up"))?;
+        for number in 1..=hosts {
+            let host = self.named(number);
+            let inside = &host.namespace;
+            run(&format!("ip netns add {inside}"))?;
+            run(&format!("ip -n {inside} link set lo up"))?;
+            let port = format!("port{number}");
+            run(&format!(
+                "ip -n {inside} link add eth0 type veth peer name {port} netns {hub}"
+            ))?;
+            run(&format!("ip -n {hub} link set {port} master bridge up"))?;
+            run(&format!("ip -n {inside} addr add {}/24 dev eth0", host.ip))?;
+            run(&format!("ip -n {inside} link set eth0 up"))?;
+            self.hosts.push(host);
+        }
+        Ok(())
+    }
+
+    /// The hosts.
+    pub fn hosts(&self) -> &[Host] {
+        &self.hosts
+    }
+
+    /// This machine's own address in the network.
+    pub fn here(&self) -> Ipv4Addr {
+        let [a, b, c] = self.prefix;
+        Ipv4Addr::new(a, b, c, 254)
+    }
+
+    /// Gives a host another address, 100 above the one it was made with; connections to the old
+    /// one die.
+    pub fn move_host(&mut self, index: usize) {
+        let host = &mut self.hosts[index];
+        let [a, b, c, d] = host.ip.octets();
+        let fresh = Ipv4Addr::new(a, b, c, d + 100);
+        let inside = &host.namespace;
+        must(&format!("ip -n {inside} addr del {}/24 dev eth0", host.ip));
+        must(&format!("ip -n {inside} addr add {fresh}/24 dev eth0"));
+        host.ip = fresh;
+    }
+
+    fn hub(&self) -> String {
+        format!("{}-hub", self.tag)
+    }
+
+    fn link(&self, end: &str) -> String {
+        format!("{}{end}", self.tag)
+    }
+
+    fn named(&self, number: u8) -> Host {
+        let [a, b, c] = self.prefix;
+        Host {
+            namespace: format!("{}-{number}", self.tag),
+            ip: Ipv4Addr::new(a, b, c, number),
+        }
+    }
+
+    /// Removes all there may be. What still runs in a namespace keeps it alive, unnamed.
+    fn remove(&self, hosts: u8) {
+        let _ = run(&format!("ip link del {}", self.link("r")));
+        for number in 1..=hosts {
+            let _ = run(&format!("ip netns del {}", self.named(number).namespace));
+        }
+        let _ = run(&format!("ip netns del {}", self.hub()));
+    }
+}
+
+impl Drop for Lan {
+    fn drop(&mut self) {
+        self.remove(self.hosts.len() as u8);
+    }
+}
+
+impl Host {
+    /// Has a command run on this host; its process id is that of the command itself.
+    pub fn on(&self, command: &Command) -> Command {
+        let mut inside = Command::new("ip");
+        inside.args(["netns", "exec", &self.namespace]);
+        inside.arg(command.get_program()).args(command.get_args());
+        for (key, value) in command.get_envs() {
+            match value {
+                Some(value) => inside.env(key, value),
+                None => inside.env_remove(key),
+            };
+        }
+        inside
+    }
+
+    /// Drops every packet from and to these hosts; with `port` only those that belong to it at
+    /// either end, over UDP and TCP.
+    pub fn cut_off(&self, others: &[Host], port: Option<u16>) {
+        let ips: Vec<String> = others.iter().map(|host| host.ip.to_string()).collect();
+        let ips = ips.join(",");
+        let whats = match port {
+            None => vec![String::new()],
+            Some(port) => ["udp", "tcp"]
+                .iter()
+                .flat_map(|l4| ["dport", "sport"].map(|end| format!("-p {l4} --{end} {port}")))
+                .collect(),
+        };
+        for what in whats {
+            self.filter(&format!("-A INPUT -s {ips} {what} -j DROP"));
+            self.filter(&format!("-A OUTPUT -d {ips} {what} -j DROP"));
+        }
+    }
+
+    /// Drops a share, 0 to 1, of the UDP packets that come in.
+    pub fn lose(&self, share: f64) {
+        let which = format!("-m statistic --mode random --probability {share}");
+        self.filter(&format!("-A INPUT -p udp {which} -j DROP"));
+    }
+
+    /// Ends every [`Host::cut_off`] and [`Host::lose`] of this host.
+    pub fn heal(&self) {
+        self.filter("-F");
+    }
+
+    fn filter(&self, rule: &str) {
+        must(&format!(
+            "ip netns exec {} iptables -w {rule}",
+            self.namespace
+        ));
+    }
+}
+
+fn must(words: &str) {
+    run(words).unwrap_or_else(|why| panic!("{why}"));
+}
+
+/// Runs one command whose words hold no spaces.
+fn run(words: &str) -> Result<(), String> {
+    let mut split = words.split_ascii_whitespace();
+    let program = split.next().expect("a program");
+    let output = Command::new(program).args(split).output();
+    let output = output.map_err(|error| format!("{program}: {error}"))?;
+    if output.status.success() {
+        return Ok(());
+    }
+    let why = String::from_utf8_lossy(&output.stderr);
+    Err(format!("`{words}`: {}", why.trim()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    use crate::poll;
+
+    #[test]
+    fn hosts_reach_each_other_until_they_are_cut_off() {
+        let Some(mut lan) = Lan::new(2) else {
+            return;
+        };
+        let reaches = |from: &Host, to: Ipv4Addr| {
+            // A port that nobody listens on is refused at once by a host that is reached.
+            let script = format!("exec 3<>/dev/tcp/{to}/9");
+            let mut bash = Command::new("timeout");
+            bash.args(["0.5", "bash", "-c", &script]);
+            from.on(&bash).status().is_ok_and(|s| s.code() == Some(1))
+        };
+        let [a, b] = lan.hosts() else { panic!() };
+        let (a, b) = (a.clone(), b.clone());
+        let soon = Duration::from_secs(5);
+        poll(soon, || reaches(&a, b.ip).then_some(())).expect("a reaches b");
+        a.cut_off(std::slice::from_ref(&b), None);
+        assert!(!reaches(&a, b.ip) && !reaches(&b, a.ip));
+        a.heal();
+        poll(soon, || reaches(&b, a.ip).then_some(())).expect("b reaches a again");
+        lan.move_host(1);
+        let moved = lan.hosts()[1].ip;
+        assert_ne!(moved, b.ip);
+        poll(soon, || reaches(&a, moved).then_some(())).expect("a reaches b where it is now");
+    }
+}

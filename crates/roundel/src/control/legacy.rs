@@ -1,0 +1,88 @@
+//! What the control task leaves to the one of a process that follows, and takes from the one before.
+
+use std::time::Instant;
+
+use roundel_model::Name;
+
+use super::Control;
+use crate::handover::legacy::Legacy;
+
+impl Control {
+    /// Everything that a successor goes on from. From here on no snapshot is published, so that
+    /// nothing shown here is more than what the successor shows.
+    pub(super) fn bequeath(&mut self) -> Legacy {
+        self.frozen = true;
+        let now = Instant::now();
+        let frontends = self.parts.proxy.frontends().into_iter().map(|status| {
+            let mut totals = status.counters.totals();
+            // Those still open end here, and are none of the successor's.
+            let begun = totals.get("connections").copied().unwrap_or_default();
+            totals.insert("connections_closed".to_owned(), begun);
+            (status.name.to_string(), totals)
+        });
+        let collector = &self.parts.collector;
+        let backends = self.backends.iter().map(|(name, managed)| {
+            let mut legacy = managed.bequeath(now);
+            legacy.retired = collector.retired(name, &managed.director().servers(now));
+            (name.to_string(), legacy)
+        });
+        Legacy {
+            frontends: frontends.collect(),
+            backends: backends.collect(),
+            reloads: (
+                self.config.reloads_ok_total,
+                self.config.reloads_failed_total,
+            ),
+            ..Legacy::default()
+        }
+    }
+
+    /// Goes on from what another process left, before its own sources have spoken.
+    pub(super) fn inherit(&mut self, legacy: &Legacy) {
+        let now = Instant::now();
+        (
+            self.config.reloads_ok_total,
+            self.config.reloads_failed_total,
+        ) = legacy.reloads;
+        for (name, legacy) in &legacy.backends {
+            let Some((name, managed)) = find(&mut self.backends, name) else {
+                continue;
+            };
+            managed.inherit(now, legacy);
+            self.parts
+                .collector
+                .inherit_retired(name, legacy.retired.clone());
+        }
+        self.inherit_counts(legacy);
+    }
+
+    /// Goes on from other totals: those of the other process's very end.
+    pub(super) fn inherit_counts(&mut self, legacy: &Legacy) {
+        for status in self.parts.proxy.frontends() {
+            if let Some(totals) = legacy.frontends.get(status.name.as_str()) {
+                status.counters.inherit(totals);
+            }
+        }
+        for (name, legacy) in &legacy.backends {
+            let Some((_, managed)) = find(&mut self.backends, name) else {
+                continue;
+            };
+            let balancer = managed.director().balancer();
+            balancer.counters().inherit(&legacy.totals);
+            for (name, server) in &legacy.servers {
+                if let Ok(name) = Name::new(name.as_str()) {
+                    balancer.live(&name).workers.inherit(&server.totals);
+                }
+            }
+        }
+    }
+}
+
+fn find<'a>(
+    backends: &'a mut std::collections::BTreeMap<Name, crate::managed::Managed>,
+    name: &str,
+) -> Option<(&'a Name, &'a mut crate::managed::Managed)> {
+    backends
+        .iter_mut()
+        .find(|(known, _)| known.as_str() == name)
+}

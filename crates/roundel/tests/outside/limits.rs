@@ -1,0 +1,9 @@
+//! What bounds a request: its client's patience, time, places, descriptors.
+
+mod aborts;
+mod descriptors;
+mod full;
+mod reload;
+mod slow;
+mod stage;
+mod timeouts;

@@ -1,0 +1,9 @@
+//! What a configuration has Roundel do to messages, or answer by itself: seen by clients of both
+//! protocols, and by servers.
+
+mod bodies;
+mod headers;
+mod pages;
+mod rates;
+mod redirects;
+mod stage;
