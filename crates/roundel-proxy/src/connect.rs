@@ -28,7 +28,7 @@ const NEXT_AFTER: Duration = Duration::from_millis(200);
 
 /// Silence of which the control side is told, so that it asks the server by other ways while
 /// there is still time.
-const TELL_AFTER: Duration = Duration::from_millis(100);
+const TELL_AFTER: Duration = Duration::from_millis(80);
 
 /// A connection to a picked server.
 pub(crate) struct Link {
