@@ -4,11 +4,13 @@
 //! may tell nothing at all. So any news from the folder, and a look every two seconds, lead to
 //! the same question: are the bytes others than before?
 
+use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use notify::{RecommendedWatcher, RecursiveMode, Watcher};
+use notify::event::ModifyKind;
+use notify::{Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout_at};
 
@@ -60,15 +62,16 @@ pub(crate) async fn follow(path: PathBuf, asks: mpsc::Sender<Ask>) {
     }
 }
 
-/// Waits until the news has stopped.
+/// Waits until the news has stopped, but not for ever: others may use the folder all the time.
 async fn settle(news: &mut mpsc::Receiver<()>) {
-    while let Ok(Some(())) = timeout_at(Instant::now() + QUIET, news.recv()).await {}
+    let end = Instant::now() + POLL;
+    while let Ok(Some(())) = timeout_at(end.min(Instant::now() + QUIET), news.recv()).await {}
 }
 
 fn watch(path: &Path, tell: mpsc::Sender<()>) -> notify::Result<RecommendedWatcher> {
+    let name = path.file_name().map(OsStr::to_owned);
     let mut watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
-        // Reading the file is an event too.
-        if event.is_ok_and(|e| !e.kind.is_access()) {
+        if event.is_ok_and(|event| concerns(&event, name.as_deref())) {
             // One waiting news is as good as two.
             let _ = tell.try_send(());
         }
@@ -81,8 +84,22 @@ fn watch(path: &Path, tell: mpsc::Sender<()>) -> notify::Result<RecommendedWatch
     Ok(watcher)
 }
 
+/// Whether the bytes behind a file of this name may be others after an event in its folder: it may
+/// be a link to whatever comes and goes there, but what is written into another file is no news.
+fn concerns(event: &Event, name: Option<&OsStr>) -> bool {
+    match event.kind {
+        // Reading the file is an event too.
+        EventKind::Access(_) => false,
+        EventKind::Modify(ModifyKind::Data(_) | ModifyKind::Metadata(_)) => {
+            event.paths.iter().any(|path| path.file_name() == name)
+        }
+        _ => true,
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use notify::event::{DataChange, RenameMode};
     use tokio::time::timeout;
 
     use super::*;
@@ -112,5 +129,16 @@ mod tests {
             () = follower => panic!("the follower never ends while somebody listens"),
             () = script => {}
         }
+    }
+
+    #[test]
+    fn what_is_written_beside_the_file_is_no_news() {
+        let event = |kind, name| Event::new(kind).add_path(Path::new("/etc").join(name));
+        let is_news = |event| concerns(&event, Some(OsStr::new("roundel.toml")));
+        let written = EventKind::Modify(ModifyKind::Data(DataChange::Any));
+        let renamed = EventKind::Modify(ModifyKind::Name(RenameMode::To));
+        assert!(is_news(event(written, "roundel.toml")));
+        assert!(!is_news(event(written, "access.log")));
+        assert!(is_news(event(renamed, "..data")));
     }
 }
