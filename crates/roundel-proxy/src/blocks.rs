@@ -1,7 +1,7 @@
 //! A worker's store of buffers: taken while a request lives, given back when it ends.
 //!
-//! What was not needed between two sweeps is let go by halves, so that a burst costs no memory
-//! for long and steady load no allocation.
+//! What was not needed between two sweeps, a second apart, is let go by halves, so that a burst
+//! costs no memory for long and steady load no allocation.
 
 use std::cell::{Cell, RefCell};
 

@@ -1,13 +1,14 @@
 //! HTTP/1 bodies on a socket: read by their framing, written by their framing.
 
-use std::io;
+use std::io::{self, IoSlice};
+use std::num::NonZero;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use roundel_http1::{
     Block, ChunkDecoder, Decoded, Framing, Limits, Reason, Remaining, Trailers, chunk,
 };
-use rustix::net::SendFlags;
+use rustix::net::{SendAncillaryBuffer, SendFlags};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
@@ -272,10 +273,13 @@ impl Writer {
         if self.pipe.is_some() || self.out.len() + chunk_overhead(self.coding) >= WAITING {
             ready!(self.poll_flush(stream, cx))?;
         }
-        let n = if self.out.is_empty() && data.len() >= DIRECT && self.coding != Coding::Chunked {
+        let direct = data.len() >= DIRECT && self.coding != Coding::Chunked;
+        let n = if direct && self.out.is_empty() {
             ready!(Pin::new(stream).poll_write(cx, data))
                 .and_then(not_zero)
                 .inspect(|n| self.written += *n as u64)?
+        } else if let Some(n) = direct.then(|| self.send_with(stream, data)).flatten() {
+            n.get()
         } else {
             let room = WAITING - self.out.len() - chunk_overhead(self.coding);
             let n = data.len().min(room);
@@ -289,6 +293,21 @@ impl Writer {
             *left -= n as u64;
         }
         Poll::Ready(Ok(n))
+    }
+
+    /// Sends the head of a message and what is there of its body in one call, the body from where
+    /// it was read. `None` when no byte of the body has left; what went wrong is found again.
+    fn send_with(&mut self, stream: &TcpStream, data: &[u8]) -> Option<NonZero<usize>> {
+        if self.written > 0 {
+            return None;
+        }
+        let parts = [IoSlice::new(self.out.filled()), IoSlice::new(data)];
+        let mut control = SendAncillaryBuffer::default();
+        let sent = rustix::net::sendmsg(stream, &parts, &mut control, SendFlags::NOSIGNAL).ok()?;
+        self.written += sent as u64;
+        let head = sent.min(self.out.len());
+        self.out.consume(head);
+        NonZero::new(sent - head)
     }
 
     /// As [`crate::sides::Sink::room`].

@@ -24,6 +24,9 @@ const OWN: usize = 2;
 const RESTED: Duration = Duration::from_millis(100);
 /// Idle time from which on a connection is looked at before use: shorter ones were just used.
 const FRESH: Duration = Duration::from_millis(1);
+/// The same before a request that cannot be sent twice: an end that came since would as likely
+/// still be on its way, and a look is a call to the kernel.
+const CAREFUL: Duration = Duration::from_micros(200);
 /// How long ago the loop may have looked at all sockets for that look to count. A request that
 /// can be sent twice is saved by a retry if the end came since; others are `careful`.
 const SEEN: Duration = Duration::from_millis(5);
@@ -58,8 +61,8 @@ impl Pool {
 
     /// Takes the connection of this owner to `address` that was used last, if one is fit for use.
     ///
-    /// With `careful` even one used a moment ago is looked at: for requests that cannot be
-    /// sent twice.
+    /// With `careful` all but those used a moment ago are looked at: for requests that cannot
+    /// be sent twice.
     pub(crate) fn take(
         &self,
         key: PoolKey,
@@ -70,9 +73,11 @@ impl Pool {
     ) -> Option<TcpStream> {
         if let Some(list) = self.idle.borrow_mut().get_mut(&key) {
             while let Some(idle) = last_of(list, owner) {
-                let look = careful
-                    || (now.saturating_duration_since(idle.since) >= FRESH
-                        && self.shared.since_turn(self.worker, now) >= SEEN);
+                let rested = now.saturating_duration_since(idle.since);
+                let look = match careful {
+                    true => rested >= CAREFUL,
+                    false => rested >= FRESH && self.shared.since_turn(self.worker, now) >= SEEN,
+                };
                 if idle.owner == owner
                     && idle.address == address
                     && idle.until > now

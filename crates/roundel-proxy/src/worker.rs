@@ -201,9 +201,12 @@ impl Worker {
     fn sweep(&self) {
         let now = self.clock().now();
         self.shared.sweep(self.index, now);
+        let second = self.unix_second();
         self.wall.set((now, unix_now()));
+        if self.unix_second() != second {
+            self.blocks.sweep();
+        }
         self.deadlines.sweep();
-        self.blocks.sweep();
         self.pipes.sweep(self.shared.is_short(now));
         let silences = self.silences();
         if self.closes_idle() || self.silences.replace(silences) != silences {
