@@ -107,9 +107,11 @@ pub struct Timings {
     pub reconnect_interval: Duration,
     /// Longest wait for each half of our own leave to spread. Default 1 s.
     pub leave_timeout: Duration,
-    /// Watched members are pinged this often; two pings missed make one silent. Default 250 ms,
-    /// so that silence is known within 750 ms.
+    /// Watched members are pinged this often; two pings missed make one silent. Default 250 ms.
     pub watch_interval: Duration,
+    /// The second of them is waited for no longer than this. Default 150 ms, so that silence is known
+    /// within 650 ms.
+    pub watch_again: Duration,
     /// A direct answer younger than this makes a watch ping needless. Less than the interval;
     /// default 200 ms.
     pub watch_fresh: Duration,
@@ -139,6 +141,7 @@ impl Timings {
             reconnect_interval: Duration::from_secs(30),
             leave_timeout: Duration::from_secs(1),
             watch_interval: Duration::from_millis(250),
+            watch_again: Duration::from_millis(150),
             watch_fresh: Duration::from_millis(200),
         }
     }

@@ -249,6 +249,7 @@ impl Node {
                 Timer::Reap => self.reap_tick(now),
                 Timer::Reconnect => self.reconnect_tick(now),
                 Timer::Watch => self.watch_tick(now),
+                Timer::WatchAgain(name) => self.watch_again(&name),
                 Timer::Leave => self.leave_tick(now),
                 Timer::QueryEnd(id) => self.query_ended(id),
             }

@@ -32,6 +32,8 @@ pub(super) enum Timer {
     Reconnect,
     /// Ping watched members.
     Watch,
+    /// See whether a watched member that missed a ping answers the next.
+    WatchAgain(Arc<str>),
     /// Say again or go on with our own leave.
     Leave,
     /// The time for answers to our query is over.

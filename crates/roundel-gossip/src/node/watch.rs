@@ -115,19 +115,39 @@ impl Node {
             return;
         };
         if let Some(seq) = unanswered {
-            watch.missed += 1;
-            let silent = watch.missed >= MISSED && !watch.silent;
-            watch.silent |= silent;
             self.forget_ping(seq);
-            if silent {
-                self.event(Event::Silent {
-                    name: name.to_string(),
-                });
+            if self.watch_missed(name) == 1 {
+                let again = now + self.config.timings.watch_again;
+                self.timers.set(again, Timer::WatchAgain(name.clone()));
             }
         }
         let seq = self.ping_to_watch(now, name, to);
         if let Some(watch) = self.watches.by_name.get_mut(name) {
             watch.ping = Some(seq);
+        }
+    }
+
+    /// Counts a ping that was not answered and tells of a member that is silent by now; returns
+    /// how many it missed in a row.
+    fn watch_missed(&mut self, name: &str) -> u32 {
+        let Some(watch) = self.watches.by_name.get_mut(name) else {
+            return 0;
+        };
+        watch.missed += 1;
+        let missed = watch.missed;
+        if missed >= MISSED && !std::mem::replace(&mut watch.silent, true) {
+            self.event(Event::Silent {
+                name: name.to_owned(),
+            });
+        }
+        missed
+    }
+
+    /// Judges the ping that followed a missed one; its answer may still come.
+    pub(super) fn watch_again(&mut self, name: &str) {
+        let watch = self.watches.by_name.get(name);
+        if watch.is_some_and(|watch| watch.ping.is_some() && watch.missed == 1) {
+            self.watch_missed(name);
         }
     }
 
