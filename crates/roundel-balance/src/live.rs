@@ -180,7 +180,7 @@ impl ServerLive {
     /// Records the time from sending a request to the head of its answer; feeds `p2c`.
     ///
     /// Time: `now` comes from one monotonic clock; an earlier `now` counts as no time passed.
-    pub fn record_latency(&self, now: Instant, latency: Duration) {
+    pub(crate) fn record_latency(&self, now: Instant, latency: Duration) {
         self.latency.record(now, latency);
     }
 
@@ -257,7 +257,7 @@ const DECAY_MS: f32 = 10_000.0;
 impl Latency {
     fn record(&self, now: Instant, latency: Duration) {
         let stamp = self.stamp(now);
-        let sample = latency.as_micros() as f32;
+        let sample = latency.as_micros() as u64 as f32;
         let old = self.packed.load(Relaxed);
         let value = match unpack(old) {
             Some((value, then)) if sample < value => {

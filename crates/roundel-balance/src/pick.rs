@@ -1,7 +1,7 @@
 //! One choice of a server for one attempt.
 
 use std::net::SocketAddr;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::{Current, ServerCounters, ServerId, ServerLive};
 
@@ -105,6 +105,16 @@ impl Pick {
     /// The value of the sticky cookie that leads to this server.
     pub fn cookie_value(&self) -> &str {
         self.current.cookie_value(self.index)
+    }
+
+    /// Records the time from sending the request to the head of its answer, for the policy that
+    /// weighs it. Nothing is written under the others: all workers share that line of memory.
+    ///
+    /// Time: `now` comes from one monotonic clock; an earlier `now` counts as no time passed.
+    pub fn record_latency(&self, now: Instant, latency: Duration) {
+        if self.current.weighs_latency() {
+            self.server().record_latency(now, latency);
+        }
     }
 
     /// The snapshot it was picked from.

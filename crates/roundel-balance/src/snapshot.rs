@@ -186,6 +186,11 @@ impl Snapshot {
         &self.flights
     }
 
+    /// Whether the policy reads the servers' latency.
+    pub(crate) fn weighs_latency(&self) -> bool {
+        matches!(self.rotation, Rotation::P2c)
+    }
+
     /// How many servers take new requests: the active ones, or the backups when none is.
     pub fn usable(&self) -> usize {
         self.usable.len()
