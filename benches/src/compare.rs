@@ -35,7 +35,7 @@ pub(crate) struct Options {
     /// The rows to run, by name (see `--list`); all when not given.
     #[arg(long, value_delimiter = ',')]
     rows: Vec<String>,
-    /// Paired rounds per row; as many as there is time for, 5 to 9, when not given.
+    /// Paired rounds per row; as many as there is time for, 5 to 21, when not given.
     #[arg(long)]
     rounds: Option<usize>,
     /// The whole time, building included; samples get shorter to keep to it.

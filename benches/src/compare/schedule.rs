@@ -18,11 +18,13 @@ const FILLING: Duration = Duration::from_secs(7);
 /// Starting, stopping, writing.
 const FRAME: Duration = Duration::from_secs(10);
 
-const LONGEST: Duration = Duration::from_secs(1);
+/// Beyond this more rounds serve better: what the neighbours of a machine take changes from second
+/// to second, and only those samples that are close in time meet the same.
+const LONGEST: Duration = Duration::from_millis(400);
 /// Below this the kernel's own ticks show.
 const SHORTEST: Duration = Duration::from_millis(300);
 const FEWEST_ROUNDS: usize = 5;
-const MOST_ROUNDS: usize = 9;
+const MOST_ROUNDS: usize = 21;
 
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Schedule {
@@ -129,9 +131,11 @@ mod tests {
 
     #[test]
     fn more_time_means_more_rounds_and_little_means_short_samples() {
-        assert_eq!((fit(590, None).rounds, fit(590, None).sample), (9, LONGEST));
-        assert_eq!(fit(250, None).rounds, 5);
-        assert!(fit(250, None).sample < LONGEST);
+        assert_eq!(fit(900, None).rounds, MOST_ROUNDS);
+        assert_eq!(fit(900, None).sample, LONGEST);
+        assert!((15..MOST_ROUNDS).contains(&fit(590, None).rounds));
+        assert_eq!(fit(160, None).rounds, FEWEST_ROUNDS);
+        assert!(fit(160, None).sample < LONGEST);
         assert_eq!((fit(0, None).rounds, fit(0, None).sample), (5, SHORTEST));
         assert_eq!(fit(0, Some(3)).rounds, 3);
     }
