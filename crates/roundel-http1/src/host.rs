@@ -2,12 +2,15 @@
 
 use std::net::Ipv6Addr;
 
-use crate::syntax;
+use crate::{syntax, tokens};
 
 /// Says whether `value` is `uri-host [":" port]` (RFC 9110, 7.2), as a proxy can trust it.
 ///
 /// Shape: the empty host is valid; user info, commas, IPvFuture, zones and ports above 65535 are not.
 pub fn is_valid_host(value: &[u8]) -> bool {
+    if tokens::is_usual(value) {
+        return true;
+    }
     if value.first() == Some(&b'[') {
         return is_valid_literal(value);
     }

@@ -147,7 +147,7 @@ fn controls(word: u64) -> u64 {
     (word.wrapping_sub(ONES * 0x20) | word.wrapping_add(ONES)) & !word & HIGHS
 }
 
-/// Says whether every byte of a word is a letter, a digit or `-`.
+/// Says whether every byte of a word is a letter, a digit, `-` or `.`.
 #[inline]
 fn is_plain(word: u64) -> bool {
     // Below 0x80 the sums stay within their bytes.
@@ -156,20 +156,25 @@ fn is_plain(word: u64) -> bool {
     let letter = at_least(lower, b'a') & !at_least(lower, b'z' + 1);
     let digit = at_least(word, b'0') & !at_least(word, b'9' + 1);
     let dash = !at_least(word ^ (ONES * u64::from(b'-')), 1);
-    (letter | digit | dash) & !word & HIGHS == HIGHS
+    let dot = !at_least(word ^ (ONES * u64::from(b'.')), 1);
+    (letter | digit | dash | dot) & !word & HIGHS == HIGHS
 }
 
-/// Says whether `name` is a token, as `syntax::is_token` does; eight bytes at a time where it is of
-/// the usual letters, digits and `-`.
+/// Says whether `text` is at least eight bytes of the usual letters, digits, `-` and `.`; a shorter
+/// or richer one is for others to judge.
+#[inline]
+pub(crate) fn is_usual(text: &[u8]) -> bool {
+    let Some(last) = text.last_chunk() else {
+        return false;
+    };
+    let mut words = text.chunks_exact(8);
+    words.all(|chunk| word(chunk, 0).is_some_and(is_plain)) && is_plain(u64::from_le_bytes(*last))
+}
+
+/// Says whether `name` is a token, as `syntax::is_token` does, eight bytes at a time where it can.
 #[inline]
 fn is_token(name: &[u8]) -> bool {
-    let Some(last) = name.last_chunk() else {
-        return syntax::is_token(name);
-    };
-    let mut words = name.chunks_exact(8);
-    let is_usual = words.all(|chunk| word(chunk, 0).is_some_and(is_plain))
-        && is_plain(u64::from_le_bytes(*last));
-    is_usual || syntax::is_token(name)
+    is_usual(name) || syntax::is_token(name)
 }
 
 #[inline]
@@ -241,6 +246,8 @@ mod tests {
                     syntax::is_token(&text),
                     "{byte} at {place}"
                 );
+                let usual = |byte: &u8| byte.is_ascii_alphanumeric() || b"-.".contains(byte);
+                assert_eq!(is_usual(&text), text.iter().all(usual), "{byte} at {place}");
                 let expected = text.iter().position(|&byte| byte == b':');
                 assert_eq!(colon(&text, 0), expected, "{byte} at {place}");
             }

@@ -233,7 +233,7 @@ pub(crate) fn serve(
                 return;
             };
             let connection = Connection::new(open, stream, peer, canonical(local), door);
-            tokio::task::spawn_local(connection::run(connection));
+            tokio::task::spawn_local(connection::run(Box::new(connection)));
         }
         Err(error) => {
             slot.counters(worker.index).connections_rejected.add(1);

@@ -1,13 +1,18 @@
-//! A worker's store of buffers: taken while a request lives, given back when it ends.
+//! A worker's store of buffers: taken when something is read or written, given back when it is gone.
+//!
+//! A request that waits for its server holds its own bytes only. The buffers that come and go are the
+//! same few again and again, which the processor's caches have.
 //!
 //! What was not needed between two sweeps, a second apart, is let go by halves, so that a burst
 //! costs no memory for long and steady load no allocation.
 
 use std::cell::{Cell, RefCell};
+use std::mem::take;
 
 use roundel_http1::{Block, RequestHead, ResponseHead};
 
 use crate::exchange::State;
+use crate::live::Live;
 
 /// Bytes of a block: a browser's head and a small body fit, as does one read of a large body.
 pub(crate) const BLOCK: usize = 16 * 1024;
@@ -21,6 +26,7 @@ pub(crate) struct Blocks {
     requests: Store<Box<RequestHead>>,
     responses: Store<Box<ResponseHead>>,
     states: Store<Box<State>>,
+    lives: Store<Live>,
 }
 
 /// Free ones of one kind.
@@ -101,21 +107,16 @@ impl Blocks {
         }
     }
 
-    /// Takes an empty head whose block has [`BLOCK`] bytes.
+    /// Takes an empty head whose block has no storage yet: nothing is read before a server answers.
     pub(crate) fn take_response(&self) -> Box<ResponseHead> {
-        self.responses.take().unwrap_or_else(|| {
-            let mut head = Box::new(ResponseHead::new());
-            head.block = Block::with_capacity(BLOCK);
-            head
-        })
+        self.responses.take().unwrap_or_default()
     }
 
-    /// Gives a head back; what is left in its block is forgotten.
+    /// Gives a head and its block back; what is left in the block is forgotten.
     pub(crate) fn give_response(&self, mut head: Box<ResponseHead>) {
         head.reset();
-        if tidy(&mut head.block) {
-            self.responses.give(head);
-        }
+        self.give(take(&mut head.block));
+        self.responses.give(head);
     }
 
     /// Takes an empty state of an exchange.
@@ -129,12 +130,23 @@ impl Blocks {
         self.states.give(state);
     }
 
+    /// Takes a place to answer a request in.
+    pub(crate) fn take_live(&self) -> Live {
+        self.lives.take().unwrap_or_default()
+    }
+
+    /// Gives the place back.
+    pub(crate) fn give_live(&self, live: Live) {
+        self.lives.give(live);
+    }
+
     /// Lets half of what was not needed since the last sweep go.
     pub(crate) fn sweep(&self) {
         self.blocks.sweep();
         self.requests.sweep();
         self.responses.sweep();
         self.states.sweep();
+        self.lives.sweep();
     }
 }
 

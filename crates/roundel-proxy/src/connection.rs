@@ -1,4 +1,4 @@
-//! One client connection: idle without a buffer, one boxed future per request.
+//! One client connection: idle without a buffer, in a pooled future while it has a request.
 
 use std::cell::Cell;
 use std::future::poll_fn;
@@ -115,7 +115,7 @@ impl Connection {
 }
 
 /// What follows a request on its connection.
-enum Next {
+pub(crate) enum Next {
     /// Another request; its first bytes may be there already.
     Request(Option<Box<RequestHead>>),
     /// Nothing.
@@ -129,9 +129,9 @@ enum Next {
 }
 
 /// Serves a connection to its end.
-pub(crate) async fn run(mut connection: Connection) {
+pub(crate) async fn run(mut connection: Box<Connection>) {
     let worker = connection.peer.worker.clone();
-    let deadline = worker.deadlines.register();
+    let mut deadline = worker.deadlines.register();
     let mut begun = None;
     let mut first = true;
     if connection.proxied {
@@ -151,7 +151,11 @@ pub(crate) async fn run(mut connection: Connection) {
         };
         connection.h2c &= first;
         first = false;
-        match Box::pin(request(&mut connection, &deadline, head)).await {
+        let mut live = worker.blocks.take_live();
+        let next;
+        ((connection, deadline), next) = live.request((connection, deadline), head).await;
+        worker.blocks.give_live(live);
+        match next {
             Next::Request(next) => {
                 if next.is_some() {
                     // A pipeline of requests that are answered at once keeps no other client waiting.
@@ -162,9 +166,9 @@ pub(crate) async fn run(mut connection: Connection) {
             Next::Close => return,
             Next::Linger => return Box::pin(linger(connection.stream, &deadline)).await,
             Next::Tunnel(tunnel) => {
-                return Box::pin(tunnel::run(connection, &deadline, tunnel)).await;
+                return Box::pin(tunnel::run(*connection, &deadline, tunnel)).await;
             }
-            Next::Http2(head) => return Box::pin(h2::run(connection, deadline, head)).await,
+            Next::Http2(head) => return Box::pin(h2::run(*connection, deadline, head)).await,
         }
     }
 }
@@ -181,7 +185,7 @@ async fn wait(
     match first {
         true => deadline.start(timeouts.http_request),
         // The clock was read when the request before ended.
-        false => deadline.set(timeouts.http_keep_alive),
+        false => deadline.rest(timeouts.http_keep_alive),
     }
     let limit = head_limit(&rules);
     drop(rules);
@@ -215,7 +219,7 @@ fn head_limit(rules: &Rules) -> usize {
 }
 
 /// Reads one request and has it answered.
-async fn request(
+pub(crate) async fn request(
     connection: &mut Connection,
     deadline: &Deadline,
     mut head: Box<RequestHead>,
@@ -359,8 +363,7 @@ async fn answer(
     };
     let in_flight = worker.enter();
     let mut story = Story::new(started, head_at);
-    let writer = Writer::new(worker.blocks.take());
-    let mut client = H1Client::new(stream, head, writer, &rules.limits);
+    let mut client = H1Client::new(stream, head, &rules.limits, &worker.blocks);
     let outcome = exchange(scene, &mut client, deadline, &mut story).await;
     let done = client.is_request_done();
     let H1Client {

@@ -125,6 +125,12 @@ impl Deadline {
         });
     }
 
+    /// As [`Self::set`], for a task that rests: what [`Self::look_again`] asked for is over.
+    pub(crate) fn rest(&self, after: Duration) {
+        self.entry.look_again.set(false);
+        self.set(after);
+    }
+
     /// Fires `after` the present time.
     pub(crate) fn start(&self, after: Duration) {
         self.clock.now();

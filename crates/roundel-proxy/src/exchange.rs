@@ -207,7 +207,7 @@ impl<'x> Course<'x> {
         }
         let sets_cookie = *cookie != Some(pick.id());
         story.cookie_set = sets_cookie && slot.cookie.is_some();
-        let cookie = sets_cookie.then(|| pick.cookie_value());
+        let cookie = story.cookie_set.then(|| pick.cookie_value());
         answer_edits(
             scene,
             slot,

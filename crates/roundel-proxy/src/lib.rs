@@ -33,6 +33,7 @@ mod handle;
 mod headers;
 mod key;
 mod listener;
+mod live;
 mod log;
 mod pages;
 mod pool;

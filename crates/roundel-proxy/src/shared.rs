@@ -80,8 +80,8 @@ pub(crate) type PoolKey = (usize, u32);
 pub(crate) struct WorkerCell {
     /// Open client connections, counted when accepted or handed over.
     pub(crate) connections: AtomicU32,
-    /// Requests being answered.
-    pub(crate) in_flight: AtomicU32,
+    /// Requests being answered; only the worker itself writes it.
+    in_flight: AtomicU32,
     /// Pipes on loan.
     pub(crate) pipes_used: AtomicU32,
     /// Bytes that went through pipes.
@@ -114,6 +114,18 @@ pub(crate) struct Shared {
     /// How many `spares` holds, so that looking costs no lock while it is empty.
     pub(crate) spare_count: AtomicU32,
     started: Instant,
+}
+
+impl WorkerCell {
+    pub(crate) fn request_begins(&self) {
+        self.in_flight
+            .store(self.in_flight.load(Relaxed) + 1, Relaxed);
+    }
+
+    pub(crate) fn request_ends(&self) {
+        self.in_flight
+            .store(self.in_flight.load(Relaxed) - 1, Relaxed);
+    }
 }
 
 impl Shared {

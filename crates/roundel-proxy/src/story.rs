@@ -123,24 +123,25 @@ pub(crate) fn conclude(
     let now = ended_at.unwrap_or_else(|| scene.worker.clock().now());
     let total = now.saturating_duration_since(story.started);
     let first = story.first();
-    count_frontend(scene, head, story, total);
+    let (total_us, first_us) = (micros(total), first.map(micros));
+    count_frontend(scene, head, story, total_us);
     if let Some(slot) = slot {
-        count_backend(scene, slot, story, first, total);
+        count_backend(scene, slot, story, first_us, total_us);
     }
     if let Some(pick) = pick {
-        count_server(scene, pick, story, first, total);
+        count_server(scene, pick, story, first, total_us);
     }
     if scene.worker.log.borrow().is_on() {
         write_line(scene, slot, pick, head, story, total);
     }
 }
 
-fn count_frontend(scene: Scene<'_>, head: &RequestHead, story: &Story, total: Duration) {
+fn count_frontend(scene: Scene<'_>, head: &RequestHead, story: &Story, total_us: u64) {
     let counters = scene.peer.slot.counters(scene.worker.index);
     counters.response(method_index(head.method_name()), story.status);
     counters.bytes_in.add(story.request_bytes);
     counters.bytes_out.add(story.response_bytes);
-    counters.duration.record_us(micros(total));
+    counters.duration.record_us(total_us);
     if story.intercepted {
         counters.intercepted.add(1);
     }
@@ -155,17 +156,17 @@ fn count_backend(
     scene: Scene<'_>,
     slot: &BackendSlot,
     story: &Story,
-    first: Option<Duration>,
-    total: Duration,
+    first_us: Option<u64>,
+    total_us: u64,
 ) {
     let counters = &slot.backend.balancer.counters()[scene.worker.index];
     counters.bytes_in.add(story.request_bytes);
     counters.bytes_out.add(story.response_bytes);
     counters.responses[class(story.status)].add(1);
     counters.sticky[story.sticky].add(1);
-    counters.total.record_us(micros(total));
-    if let Some(first) = first {
-        counters.response.record_us(micros(first));
+    counters.total.record_us(total_us);
+    if let Some(first_us) = first_us {
+        counters.response.record_us(first_us);
     }
     if let Some(connect) = story.connect.filter(|c| !c.is_zero()) {
         counters.connect.record_us(micros(connect));
@@ -182,7 +183,7 @@ fn count_server(
     pick: &Pick,
     story: &Story,
     first: Option<Duration>,
-    total: Duration,
+    total_us: u64,
 ) {
     let counters = pick.counters();
     counters.bytes_in.add(story.request_bytes);
@@ -204,17 +205,18 @@ fn count_server(
     let first = first.unwrap_or_default();
     counters.responses[class(story.status)].add(1);
     counters.timed.add(1);
-    counters.queue_us.add(micros(story.queue));
-    counters.queue_us_max.raise(micros(story.queue));
-    let connect = micros(story.connect.unwrap_or_default());
-    counters.connect_us.add(connect);
-    counters.connect_us_max.raise(connect);
-    counters.response_us.add(micros(first));
-    counters.response_us_max.raise(micros(first));
-    counters.total_us.add(micros(total));
-    counters.total_us_max.raise(micros(total));
+    let (queue_us, first_us) = (micros(story.queue), micros(first));
+    counters.queue_us.add(queue_us);
+    counters.queue_us_max.raise(queue_us);
+    let connect_us = micros(story.connect.unwrap_or_default());
+    counters.connect_us.add(connect_us);
+    counters.connect_us_max.raise(connect_us);
+    counters.response_us.add(first_us);
+    counters.response_us_max.raise(first_us);
+    counters.total_us.add(total_us);
+    counters.total_us_max.raise(total_us);
     counters.last_request.set(scene.worker.unix_second());
-    pick.server().record_latency(answered_at, first);
+    pick.record_latency(answered_at, first);
 }
 
 /// The index of a status in the counters of servers and backends: 1xx to 5xx, then anything else.

@@ -1,6 +1,7 @@
 //! The server's side of one attempt: an HTTP/1 connection and the answer read from it.
 
 use std::io;
+use std::mem::{replace, take};
 use std::task::{Context, Poll, ready};
 
 use roundel_http1::{Limits, Method, Progress, Reason, ResponseHead, Trailers};
@@ -22,6 +23,8 @@ pub(crate) struct H1Server {
     pub(crate) read: u64,
     /// The connection had carried a request before.
     pub(crate) reused: bool,
+    /// The answer was waited for once already.
+    waited: bool,
 }
 
 /// Why no head of an answer can be read.
@@ -44,6 +47,7 @@ impl H1Server {
             body: BodyReader::default(),
             read: 0,
             reused,
+            waited: false,
         }
     }
 
@@ -54,6 +58,27 @@ impl H1Server {
 
     /// Reads until a head is complete, interim or final; after a final one the body may be read.
     pub(crate) fn poll_head(
+        &mut self,
+        method: Method,
+        limits: &Limits,
+        blocks: &Blocks,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<(), HeadError>> {
+        if self.head.block.capacity() == 0 {
+            // Right behind the request there is no answer; once woken there nearly always is.
+            if !replace(&mut self.waited, true) {
+                let _ = ready!(self.stream.poll_read_ready(cx));
+            }
+            self.head.block = blocks.take();
+        }
+        let read = self.poll_read_head(method, limits, cx);
+        if read.is_pending() && self.read == 0 {
+            blocks.give(take(&mut self.head.block));
+        }
+        read
+    }
+
+    fn poll_read_head(
         &mut self,
         method: Method,
         limits: &Limits,
@@ -88,6 +113,13 @@ impl H1Server {
             && self.body.is_done()
             && self.head.keep_alive()
             && self.head.block.is_empty()
+    }
+
+    /// Gives the buffer back from which the request went out, once it is sent.
+    pub(crate) fn rest_writer(&mut self, blocks: &Blocks) {
+        if self.writer.is_empty() {
+            blocks.give(take(&mut self.writer.out));
+        }
     }
 
     /// Gives the buffers back and keeps the connection.

@@ -57,7 +57,7 @@ pub(crate) struct InFlight(Rc<Worker>);
 
 impl Drop for InFlight {
     fn drop(&mut self) {
-        self.0.cell().in_flight.fetch_sub(1, Relaxed);
+        self.0.cell().request_ends();
     }
 }
 
@@ -153,7 +153,7 @@ impl Worker {
 
     /// Counts a request as being answered until the guard is dropped.
     pub(crate) fn enter(self: &Rc<Self>) -> InFlight {
-        self.cell().in_flight.fetch_add(1, Relaxed);
+        self.cell().request_begins();
         InFlight(self.clone())
     }
 

@@ -4,12 +4,12 @@ use std::io;
 use std::task::{Context, Poll};
 
 use roundel_http1::{
-    Edits, Framing, Limits, Persist, RequestHead, ResponseHead, ResponsePlan, Trailers, Version,
-    write_response,
+    Block, Edits, Framing, Limits, Persist, RequestHead, ResponseHead, ResponsePlan, Trailers,
+    Version, write_response,
 };
 use tokio::net::TcpStream;
 
-use crate::blocks::BLOCK;
+use crate::blocks::{BLOCK, Blocks};
 use crate::body::{BodyReader, Writer, poll_fill};
 use crate::sides::{Downstream, Presence, Sink, Source, SourceError};
 use crate::splice::Pipe;
@@ -18,7 +18,9 @@ use crate::splice::Pipe;
 pub(crate) struct H1Client<'c> {
     pub(crate) stream: &'c mut TcpStream,
     pub(crate) head: Box<RequestHead>,
+    /// Has storage from the first head of an answer on.
     pub(crate) writer: Writer,
+    blocks: &'c Blocks,
     body: BodyReader,
     /// Body bytes read from the socket since the head.
     pub(crate) read: u64,
@@ -36,14 +38,15 @@ impl<'c> H1Client<'c> {
     pub(crate) fn new(
         stream: &'c mut TcpStream,
         head: Box<RequestHead>,
-        writer: Writer,
         limits: &Limits,
+        blocks: &'c Blocks,
     ) -> Self {
         Self {
             body: BodyReader::new(head.framing(), limits),
             stream,
             head,
-            writer,
+            writer: Writer::new(Block::new()),
+            blocks,
             read: 0,
             finished_sending: false,
             committed: false,
@@ -55,6 +58,15 @@ impl<'c> H1Client<'c> {
     /// Whether the whole request was read, so that what follows is another one.
     pub(crate) fn is_request_done(&self) -> bool {
         self.body.is_done()
+    }
+
+    /// The buffer of what goes to the client.
+    fn out(&mut self) -> &mut Block {
+        let out = &mut self.writer.out;
+        if out.capacity() == 0 {
+            *out = self.blocks.take();
+        }
+        out
     }
 
     fn plan(&self, head: &ResponseHead, last: bool) -> ResponsePlan {
@@ -157,13 +169,13 @@ impl Downstream for H1Client<'_> {
                 framing: Framing::Empty,
                 persist: Persist::Silent,
             };
-            write_response(head, &plan, edits, &mut self.writer.out);
+            write_response(head, &plan, edits, self.out());
         }
     }
 
     fn commit(&mut self, head: &ResponseHead, edits: &Edits, last: bool) {
         let plan = self.plan(head, last);
-        let framing = write_response(head, &plan, edits, &mut self.writer.out);
+        let framing = write_response(head, &plan, edits, self.out());
         self.writer.begin(framing);
         self.committed = true;
         self.last = !matches!(plan.persist, Persist::Silent | Persist::KeepAlive);

@@ -73,6 +73,8 @@ pub(super) struct Pump<'x, D> {
     interim: bool,
     silence: Silence<'x>,
     watch: Watch<'x>,
+    /// The answer was waited for once already.
+    waited: bool,
 }
 
 impl<'x, D: Downstream> Pump<'x, D> {
@@ -102,6 +104,7 @@ impl<'x, D: Downstream> Pump<'x, D> {
             sent: false,
             deaf: false,
             interim: false,
+            waited: false,
         }
     }
 
@@ -146,10 +149,11 @@ impl<'x, D: Downstream> Pump<'x, D> {
         if let Some(error) = self.poll_request(cx) {
             return Poll::Ready(HeadEnd::Client(error));
         }
+        let blocks = &self.scene.worker.blocks;
         loop {
             match self
                 .server
-                .poll_head(self.method, &self.scene.rules.limits, cx)
+                .poll_head(self.method, &self.scene.rules.limits, blocks, cx)
             {
                 Poll::Ready(Err(error)) => return Poll::Ready(HeadEnd::Failed(error)),
                 Poll::Ready(Ok(())) if self.server.head.is_interim() => self.pass_interim(),
@@ -164,7 +168,11 @@ impl<'x, D: Downstream> Pump<'x, D> {
                 Poll::Pending => {}
             }
         }
-        if self.has_left(cx) {
+        // Most answers come long before the next sweep, and to listen to the client costs as much as
+        // to read from it; so the sweep has it looked after from the second time on.
+        if !std::mem::replace(&mut self.waited, true) {
+            self.silence.deadline.look_again();
+        } else if self.has_left(cx) {
             return Poll::Ready(HeadEnd::ClientGone);
         }
         if leaves && live.is_silent() && self.server.read == 0 && self.is_repeatable() {
@@ -219,7 +227,10 @@ impl<'x, D: Downstream> Pump<'x, D> {
             replay: self.replay,
         };
         match self.sending.poll(&mut body, self.server, cx) {
-            Poll::Ready(Ok(())) => self.sent = true,
+            Poll::Ready(Ok(())) => {
+                self.sent = true;
+                self.server.rest_writer(&self.scene.worker.blocks);
+            }
             // A server may answer and close before it has read everything (RFC 9112 9.5).
             Poll::Ready(Err(RelayError::Sink)) => self.deaf = true,
             Poll::Ready(Err(RelayError::Source(error))) => return Some(error),

@@ -1,0 +1,69 @@
+//! The future that answers requests, lent to connections.
+//!
+//! It is large, and a connection needs it only while it has a request. Boxing a new one with each
+//! request would cost an allocation of that size and a copy of it, so a worker keeps those that are
+//! free and a connection moves into one of them for the time of a request.
+
+use std::cell::Cell;
+use std::convert::Infallible;
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::Poll;
+
+use roundel_http1::RequestHead;
+
+use crate::connection::{Connection, Next, request};
+use crate::deadline::Deadline;
+
+/// A place where one request at a time is answered.
+pub(crate) struct Live {
+    door: Rc<Door>,
+    future: Pin<Box<dyn Future<Output = Infallible>>>,
+}
+
+/// A connection and its deadline.
+type Guest = (Box<Connection>, Deadline);
+
+/// Who goes in, and who comes out with what follows.
+#[derive(Default)]
+struct Door {
+    asked: Cell<Option<(Guest, Box<RequestHead>)>>,
+    answered: Cell<Option<(Guest, Next)>>,
+}
+
+impl Default for Live {
+    fn default() -> Self {
+        let door = Rc::new(Door::default());
+        let future = Box::pin(serve(door.clone()));
+        Self { door, future }
+    }
+}
+
+impl std::fmt::Debug for Live {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Live").finish_non_exhaustive()
+    }
+}
+
+impl Live {
+    /// Reads the request that begins in `head` and has it answered.
+    pub(crate) async fn request(&mut self, guest: Guest, head: Box<RequestHead>) -> (Guest, Next) {
+        self.door.asked.set(Some((guest, head)));
+        poll_fn(|cx| {
+            // It never ends, it only waits for the next one to come in.
+            let _ = self.future.as_mut().poll(cx);
+            self.door.answered.take().map_or(Poll::Pending, Poll::Ready)
+        })
+        .await
+    }
+}
+
+async fn serve(door: Rc<Door>) -> Infallible {
+    loop {
+        let came_in = poll_fn(|_| door.asked.take().map_or(Poll::Pending, Poll::Ready));
+        let ((mut connection, deadline), head) = came_in.await;
+        let next = request(&mut connection, &deadline, head).await;
+        door.answered.set(Some(((connection, deadline), next)));
+    }
+}
