@@ -142,6 +142,7 @@ impl Canned {
         let worker = scene.worker;
         let rendered = worker.with_date(|date| answer::render(reply, accept, page, date));
         let mut head = worker.blocks.take_response();
+        head.block = worker.blocks.take();
         head.block.put(&rendered.head);
         let parsed = head.parse(&roundel_http1::Limits::default(), method);
         debug_assert_eq!(parsed, Ok(Progress::Complete));
