@@ -131,11 +131,13 @@ mod tests {
 
     #[test]
     fn more_time_means_more_rounds_and_little_means_short_samples() {
-        assert_eq!(fit(900, None).rounds, MOST_ROUNDS);
-        assert_eq!(fit(900, None).sample, LONGEST);
-        assert!((15..MOST_ROUNDS).contains(&fit(590, None).rounds));
-        assert_eq!(fit(160, None).rounds, FEWEST_ROUNDS);
-        assert!(fit(160, None).sample < LONGEST);
+        assert_eq!(
+            (fit(590, None).rounds, fit(590, None).sample),
+            (MOST_ROUNDS, LONGEST)
+        );
+        assert_eq!(fit(400, None).rounds, 15);
+        assert_eq!(fit(140, None).rounds, FEWEST_ROUNDS);
+        assert!(fit(140, None).sample < LONGEST);
         assert_eq!((fit(0, None).rounds, fit(0, None).sample), (5, SHORTEST));
         assert_eq!(fit(0, Some(3)).rounds, 3);
     }
