@@ -313,23 +313,35 @@ fn a_malformed_chunk_from_the_server_breaks_the_answer_off() {
 
 #[test]
 fn a_client_that_resets_cancels_the_servers_work() {
-    let (tell, told) = mpsc::channel();
-    let server = Server::new(move |_, peer| {
-        peer.request().unwrap();
-        // Ends only when the proxy gives the connection up.
-        let mut byte = [0];
-        let _ = tell.send(matches!(peer.client.stream.read(&mut byte), Ok(0) | Err(_)));
-    });
-    let stage = Stage::new(&[server.address]);
-    let mut client = stage.client();
-    client.send(GET);
-    server.head();
-    let linger = socket2::SockRef::from(&client.stream);
-    linger.set_linger(Some(Duration::ZERO)).unwrap();
-    drop(client);
-    assert!(told.recv_timeout(Duration::from_secs(10)).unwrap());
-    let line = stage.log_line(0);
-    assert!(line.contains("\"term\":\"client_abort\""), "{line}");
+    // On a used connection nothing but the reset itself, or the sweep, wakes whoever waits.
+    for before in [0, 2] {
+        let (tell, told) = mpsc::channel();
+        let server = Server::new(move |_, peer| {
+            for _ in 0..before {
+                peer.request().unwrap();
+                peer.client.send(HELLO);
+            }
+            peer.request().unwrap();
+            // Ends only when the proxy gives the connection up.
+            let mut byte = [0];
+            let _ = tell.send(matches!(peer.client.stream.read(&mut byte), Ok(0) | Err(_)));
+        });
+        let stage = Stage::new(&[server.address]);
+        let mut client = stage.client();
+        for _ in 0..before {
+            client.send(GET);
+            client.read_answer();
+            server.head();
+        }
+        client.send(GET);
+        server.head();
+        let linger = socket2::SockRef::from(&client.stream);
+        linger.set_linger(Some(Duration::ZERO)).unwrap();
+        drop(client);
+        assert!(told.recv_timeout(Duration::from_secs(10)).unwrap());
+        let line = stage.log_line(before);
+        assert!(line.contains("\"term\":\"client_abort\""), "{line}");
+    }
 }
 
 #[test]
