@@ -36,10 +36,8 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// With more members than this they are published less often: each time costs a copy of all.
 const MANY: usize = 256;
 
-/// Pause between two publications of many members, and of few. The first news after a quiet time is
-/// published at once.
+/// Pause between two publications of many members.
 const MANY_PAUSE: Duration = Duration::from_millis(50);
-const FEW_PAUSE: Duration = Duration::from_millis(5);
 
 /// Longest wait for the last lines of the snapshot at the end.
 const LAST_LINES: Duration = Duration::from_secs(2);
@@ -88,15 +86,6 @@ pub(crate) struct Publish {
     pub(crate) revision: u64,
     pub(crate) members_at: Instant,
     pub(crate) stats_at: Instant,
-}
-
-impl Publish {
-    fn pause(&self) -> Duration {
-        match self.members.borrow().len() > MANY {
-            true => MANY_PAUSE,
-            false => FEW_PAUSE,
-        }
-    }
 }
 
 /// What woke the task.
@@ -208,7 +197,7 @@ impl Task {
     fn next_deadline(&self) -> Option<Instant> {
         let publish = &self.publish;
         let waiting = publish.revision != self.node.revision();
-        let news = waiting.then(|| publish.members_at + publish.pause());
+        let news = waiting.then(|| publish.members_at + MANY_PAUSE);
         self.node.poll_timeout().into_iter().chain(news).min()
     }
 
@@ -372,8 +361,9 @@ impl Task {
 
     fn publish_changes(&mut self, now: Instant) {
         let publish = &mut self.publish;
-        let rested = now.saturating_duration_since(publish.members_at) >= publish.pause();
-        if publish.revision != self.node.revision() && rested {
+        let many = publish.members.borrow().len() > MANY;
+        let rested = now.saturating_duration_since(publish.members_at) >= MANY_PAUSE;
+        if publish.revision != self.node.revision() && (rested || !many) {
             publish.revision = self.node.revision();
             publish.members_at = now;
             let members = self.node.members().cloned().collect();
