@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::thread;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use proptest::prelude::*;
 use roundel_balance::{
@@ -82,6 +82,30 @@ fn pick_in_parallel(balancer: &Arc<Balancer>, threads: usize, each: usize) -> BT
         }
     }
     counts
+}
+
+#[test]
+fn latency_is_told_through_picks_where_the_policy_weighs_it_only() {
+    for (policy, told) in [(Policy::P2c, true), (Policy::RoundRobin, false)] {
+        let balancer = balancer(policy, 1);
+        publish(&balancer, &[100, 100]);
+        let (mut view, mut rng) = (
+            View::new(Arc::clone(&balancer)),
+            fastrand::Rng::with_seed(1),
+        );
+        let now = Instant::now();
+        for (index, millis) in [(0, 500), (1, 1)] {
+            let pick = view.current().take(index, 0).expect("a server serves");
+            pick.record_latency(now, Duration::from_millis(millis));
+            assert_eq!(pick.server().latency_us(now).is_some(), told, "{policy:?}");
+        }
+        let picked: Vec<u8> = (0..20).map(|_| pick(&mut view, 0, &mut rng)).collect();
+        assert_eq!(
+            picked.iter().all(|n| *n == 2),
+            told,
+            "{policy:?}: {picked:?}"
+        );
+    }
 }
 
 #[test]
