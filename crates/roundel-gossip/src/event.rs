@@ -142,7 +142,7 @@ pub enum DropReason {
     Label,
     /// A member's name is not allowed.
     Name,
-    /// A member record lacks valid protocol versions: passing it on would harm other members.
+    /// A member record lacks valid protocol versions, and is not passed on.
     Versions,
     /// A member record has an unusable address.
     Address,

@@ -65,7 +65,7 @@ use crate::event::{DropReason, Event};
 use crate::member::{Member, Status, is_valid_name};
 use crate::query::{QueryId, QueryParams, SayError};
 use crate::stats::Stats;
-use crate::wire::{Versions, tags};
+use crate::wire::{Versions, canonical, tags};
 
 /// Most peers and names that are remembered as having been complained about.
 const COMPLAINTS: usize = 1024;
@@ -492,11 +492,6 @@ fn own_member(config: &Config, now: Instant) -> Member {
         versions: *Versions::SERF.as_bytes(),
         since: now,
     }
-}
-
-/// IPv4 that came through an IPv6 socket is IPv4.
-fn canonical(address: SocketAddr) -> SocketAddr {
-    SocketAddr::new(address.ip().to_canonical(), address.port())
 }
 
 #[cfg(test)]

@@ -10,8 +10,8 @@
 //! Invariants:
 //!
 //! - Bytes from outside never cause a panic, and never an allocation over the figures in [`limits`].
-//! - A [`NodeRecord`] that exists is one every agent can digest, so nothing built here can crash or
-//!   poison a peer: records of six version bytes in consistent ranges, a name, a usable address.
+//! - A [`NodeRecord`] that exists is one that every agent gets along with: versions in their one
+//!   form, a name, a usable address.
 //! - One bad part spoils only itself: the other parts of a compound, and the other records of a
 //!   push/pull, are still delivered; the bad one is reported as a [`Rejected`].
 //! - What is written uses only the markers of the old msgpack spec, keys in order.
@@ -38,8 +38,8 @@ pub use lzw::UnpackError;
 pub use message::{Accusation, Ack, IndirectPing, Message, Nack, Ping, Source};
 pub use msgpack::ReadError;
 pub use packet::{Packet, PacketError, PacketWriter, decode_packet};
-pub(crate) use record::StateRef;
 pub use record::{BadRecord, NodeRecord, NodeState, RecordState, Versions};
+pub(crate) use record::{StateRef, canonical};
 pub use serf::{
     BufferedEvent, EventGroup, Filter, JoinIntent, KeyRequest, KeyResponse, LeaveIntent,
     MemberRecord, PushPullState, Query, QueryResponse, Relay, SerfError, SerfMessage, UserEvent,
@@ -65,7 +65,7 @@ pub enum Reason {
     /// The part is not the map that its type byte announced.
     #[error("malformed: {0}")]
     Malformed(#[from] ReadError),
-    /// The part is well-formed, but passing it on would harm peers.
+    /// The part is well-formed, but no record that agents write.
     #[error("refused: {0}")]
     Record(#[from] BadRecord),
     /// The type byte is none that may stand at this place.

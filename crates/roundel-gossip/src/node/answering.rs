@@ -12,7 +12,7 @@ use super::queue::Tier;
 use super::record::Swim;
 use crate::event::{DropReason, Event};
 use crate::query::{EXTENSION, INTERNAL, MAX_QUERY, QueryId, Question, SayError};
-use crate::wire::{Filter, Message, Query, QueryResponse, Relay, SerfMessage};
+use crate::wire::{Filter, Message, Query, QueryResponse, Relay, SerfMessage, canonical};
 
 /// Most queries that wait for the application's answer. Further ones replace the oldest.
 const QUESTIONS: usize = 512;
@@ -85,12 +85,12 @@ impl Node {
         if !self.is_meant(&query.filters) {
             return;
         }
-        let unusable = query.from.ip().is_unspecified() || query.from.ip().is_multicast();
-        if unusable || query.from.port() == 0 {
+        let to = canonical(query.from);
+        if to.ip().is_unspecified() || to.ip().is_multicast() || to.port() == 0 {
             return;
         }
         let asker = Asker {
-            to: super::canonical(query.from),
+            to,
             node: query.source_node.clone(),
             relay_factor: query.relay_factor,
             until: now + query.timeout.min(LONGEST),
@@ -224,21 +224,22 @@ impl Node {
 
     /// Passes a message on to a member, and to nobody else.
     pub(super) fn relay_heard(&mut self, from: SocketAddr, relay: &Relay) {
-        if relay.to == self.own().member.address {
+        let to = canonical(relay.to);
+        if to == self.own().member.address {
             // Somebody relays to us what is for us.
             if let Ok(SerfMessage::QueryResponse(response)) = SerfMessage::decode(&relay.message) {
                 self.answer_heard(from, response);
             }
             return;
         }
-        let known = self.members.values().any(|r| r.member.address == relay.to);
+        let known = self.members.values().any(|r| r.member.address == to);
         if !known {
             self.refuse(from, DropReason::Address);
             return;
         }
         let message = Message::User(relay.message.clone()).encode();
         if message.len() <= self.longest_message() {
-            self.send_alone(relay.to, &message);
+            self.send_alone(to, &message);
         } else {
             self.refuse(from, DropReason::Limit);
         }

@@ -4,13 +4,13 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::Node;
 use super::record::{Record, Swim};
 use super::rotation::Rotation;
 use super::streams::Role;
-use super::{Node, canonical};
 use crate::event::Event;
 use crate::member::Status;
-use crate::wire::PushPull;
+use crate::wire::{PushPull, canonical};
 
 /// Strangers are asked for their state at most this often.
 const STRANGERS: Duration = Duration::from_secs(1);

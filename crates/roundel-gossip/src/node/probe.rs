@@ -11,7 +11,7 @@ use std::time::Instant;
 use super::record::{Record, Swim};
 use super::timers::{Timer, TimerKey};
 use super::{Node, StreamId};
-use crate::wire::{self, Accusation, Ack, IndirectPing, Message, Nack, Source};
+use crate::wire::{self, Accusation, Ack, IndirectPing, Message, Nack, Source, canonical};
 
 /// The most pings that wait for an answer on behalf of others.
 const FORWARDS: usize = 4096;
@@ -258,7 +258,7 @@ impl Node {
         if !ping.node.is_empty() && *ping.node != *self.name {
             return;
         }
-        let to = ping.source.address.unwrap_or(from);
+        let to = ping.source.address.map_or(from, canonical);
         if !ping.node.is_empty() {
             self.pinged_by(now, &ping.source.node, to);
         }
@@ -282,14 +282,14 @@ impl Node {
             return;
         }
         let purpose = Purpose::Forward {
-            to: ping.source.address.unwrap_or(from),
+            to: ping.source.address.map_or(from, canonical),
             seq: ping.seq,
             nack: ping.nack,
         };
         let seq = self.pings.insert(purpose, now);
         let timeout = now + self.config.timings.probe_timeout;
         self.timers.set(timeout, Timer::PingTimeout(seq));
-        let mut target = ping.target;
+        let mut target = canonical(ping.target);
         if target.port() == 0 {
             target.set_port(self.own().member.address.port());
         }

@@ -1,5 +1,6 @@
 //! What is held of one member, on both levels of the protocol.
 
+use std::net::SocketAddr;
 use std::time::Instant;
 
 use super::suspicion::Suspicion;
@@ -31,6 +32,9 @@ pub(super) struct Record {
     pub(super) swim: Swim,
     /// When `swim` last changed between living and dead.
     pub(super) changed: Instant,
+    /// Whether the member writes its IPv4 address in 16 bytes. Whoever reads it in the other form
+    /// takes it for another address.
+    pub(super) mapped: bool,
     pub(super) meta: Vec<u8>,
     pub(super) suspicion: Option<(Suspicion, TimerKey)>,
     /// Lamport time of the newest intent about it; 0 if there was none.
@@ -48,6 +52,7 @@ impl Record {
             member,
             swim: Swim::Alive,
             changed: now,
+            mapped: false,
             meta,
             suspicion: None,
             status_time: 0,
@@ -66,6 +71,14 @@ impl Record {
         self.member.versions[1]
     }
 
+    /// The address in the form in which the member writes it.
+    pub(super) fn written_address(&self) -> SocketAddr {
+        match self.member.address {
+            SocketAddr::V4(v4) if self.mapped => (v4.ip().to_ipv6_mapped(), v4.port()).into(),
+            address => address,
+        }
+    }
+
     /// The record as an alive message carries it.
     pub(super) fn to_wire(&self) -> NodeRecord {
         let member = &self.member;
@@ -73,7 +86,7 @@ impl Record {
             Versions::from_wire(&member.versions).expect("only valid versions are stored");
         NodeRecord::new(
             member.name.clone(),
-            member.address,
+            self.written_address(),
             self.meta.clone(),
             member.incarnation,
             versions,
@@ -93,7 +106,7 @@ impl Record {
         let member = &self.member;
         Some(StateRef {
             name: &member.name,
-            address: member.address,
+            address: self.written_address(),
             meta: &self.meta,
             incarnation: member.incarnation,
             versions: &member.versions,

@@ -117,7 +117,8 @@ impl Node {
             versions: *wire.versions().as_bytes(),
             since: now,
         };
-        let record = Record::new(member, wire.meta().to_vec(), now);
+        let mut record = Record::new(member, wire.meta().to_vec(), now);
+        record.mapped = is_mapped(&wire);
         self.members.insert(name.clone(), record);
         self.enlist(name.clone());
         self.say_about(name.clone(), &Message::Alive(wire));
@@ -136,6 +137,7 @@ impl Node {
             record.meta = wire.meta().to_vec();
         }
         record.member.address = wire.address();
+        record.mapped = is_mapped(&wire);
         record.member.incarnation = wire.incarnation();
         record.member.versions = *wire.versions().as_bytes();
         self.set_swim(now, &name, Swim::Alive);
@@ -384,13 +386,15 @@ impl Node {
     }
 }
 
-/// Names the reason for refusing a record that the codec found to be harmful.
+/// Whether a member writes its IPv4 address in 16 bytes.
+fn is_mapped(wire: &NodeRecord) -> bool {
+    wire.written_address() != wire.address()
+}
+
+/// Names the reason for refusing a record that the codec does not take.
 pub(super) fn reason_of(bad: BadRecord) -> DropReason {
     match bad {
-        BadRecord::NoVersions
-        | BadRecord::VersionLength(_)
-        | BadRecord::VersionRange(_)
-        | BadRecord::Incompatible(_) => DropReason::Versions,
+        BadRecord::VersionForm | BadRecord::Incompatible(_) => DropReason::Versions,
         BadRecord::EmptyName | BadRecord::NameTooLong(_) => DropReason::Name,
         BadRecord::AddressLength(_) | BadRecord::UnusableAddress(_) => DropReason::Address,
         BadRecord::MetaTooLong(_) => DropReason::Meta,

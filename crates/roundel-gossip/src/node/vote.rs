@@ -10,7 +10,7 @@ use super::asking::Purpose;
 use crate::event::Event;
 use crate::member::Status;
 use crate::query::QueryParams;
-use crate::wire::{MemberRecord, SerfMessage};
+use crate::wire::{MemberRecord, SerfMessage, canonical};
 
 /// Votes are at least this far apart.
 const APART: Duration = Duration::from_secs(30);
@@ -50,7 +50,7 @@ impl Node {
             return;
         };
         self.vote.answers += 1;
-        if super::canonical(known.address) == self.own().member.address {
+        if canonical(known.address) == self.own().member.address {
             self.vote.votes += 1;
         }
     }
@@ -76,7 +76,7 @@ impl Node {
             let [min, max, current, dmin, dmax, dcurrent] = member.versions;
             MemberRecord {
                 name: member.name.clone(),
-                address: member.address,
+                address: record.written_address(),
                 tags: member.tags.clone(),
                 status: match member.status {
                     Status::Alive => 1,

@@ -131,7 +131,7 @@ impl Message {
 
     /// Decodes one message, type byte first; bytes behind the value are ignored.
     ///
-    /// Errors: unknown types, malformed bodies, and records that would harm peers.
+    /// Errors: unknown types, malformed bodies, and what [`BadRecord`] says.
     pub fn decode(bytes: &[u8]) -> Result<Self, Rejected> {
         let Some((&kind, body)) = bytes.split_first() else {
             return Err(Rejected::new(&[], Reason::Empty));

@@ -8,9 +8,8 @@ use super::{Reason, Rejected};
 
 /// The protocol versions a node speaks: lowest, highest and spoken one, of memberlist and of Serf.
 ///
-/// Invariant: `1 <= min <= current <= max` for memberlist, `min <= current <= max` for Serf. A
-/// record that breaks it makes agents refuse every push/pull in the whole cluster.
-/// Source: memberlist `state.go`, `verifyProtocol`, and memberlist issue 180.
+/// Invariant: `1 <= min <= current <= max` for memberlist, `min <= current <= max` for Serf.
+/// Source: memberlist `state.go`, `verifyProtocol`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Versions {
     bytes: [u8; 6],
@@ -24,20 +23,15 @@ impl Versions {
 
     /// Checks six version bytes: memberlist min, max, current, then Serf min, max, current.
     ///
-    /// Errors: none, fewer or more than six bytes, or ranges that contradict themselves.
+    /// Errors: not of this form, or ranges that contradict themselves.
     pub fn from_wire(bytes: &[u8]) -> Result<Self, BadRecord> {
-        let bytes: [u8; 6] = match bytes.len() {
-            0 => return Err(BadRecord::NoVersions),
-            len => bytes
-                .try_into()
-                .map_err(|_| BadRecord::VersionLength(len))?,
-        };
+        let bytes: [u8; 6] = bytes.try_into().map_err(|_| BadRecord::VersionForm)?;
         let [pmin, pmax, pcur, dmin, dmax, dcur] = bytes;
         let consistent = pmin >= 1 && pmin <= pcur && pcur <= pmax && dmin <= dcur && dcur <= dmax;
         if consistent {
             Ok(Self { bytes })
         } else {
-            Err(BadRecord::VersionRange(bytes))
+            Err(BadRecord::VersionForm)
         }
     }
 
@@ -90,16 +84,10 @@ impl Versions {
 /// Why a record about a node is not accepted, nor ever passed on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum BadRecord {
-    /// No version bytes: accepted by agents, and then every push/pull in the cluster fails.
-    #[error("no protocol versions")]
-    NoVersions,
-    /// Some version bytes, but not six: agents crash.
-    #[error("{0} version bytes instead of 6")]
-    VersionLength(usize),
-    /// Versions that contradict themselves: no push/pull could succeed with them.
-    #[error("contradictory protocol versions {0:?}")]
-    VersionRange([u8; 6]),
-    /// Versions that no Serf agent understands: no push/pull could succeed with them either.
+    /// Protocol versions that do not have the form of [`Versions`].
+    #[error("malformed protocol versions")]
+    VersionForm,
+    /// Versions that no Serf agent understands.
     #[error("protocol versions {0:?} are incompatible with Serf's")]
     Incompatible([u8; 6]),
     /// A node without a name.
@@ -126,6 +114,10 @@ pub enum BadRecord {
 ///
 /// Invariant: name of 1..=255 bytes, address of one host, metadata of at most 512 bytes, versions
 /// that every Serf agent gets along with. The port may be 0, which means the configured one.
+///
+/// An agent that binds to all addresses writes its IPv4 address in 16 bytes, one that is given an
+/// address in 4. Peers compare the bytes, so each record is passed on in the form in which it came.
+/// Source: memberlist `state.go`, `aliveNode`; `default-bind-debian-0.9.4.jsonl` of the vectors.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NodeRecord {
     name: String,
@@ -138,7 +130,7 @@ pub struct NodeRecord {
 impl NodeRecord {
     /// Builds a record that agents accept.
     ///
-    /// Shape: an IPv4 address in its IPv6-mapped form is turned into plain IPv4.
+    /// Shape: an IPv4 address in its IPv6-mapped form is written so, and read as plain IPv4.
     /// Errors: what [`BadRecord`] says about names, addresses, metadata and incompatible versions.
     pub fn new(
         name: String,
@@ -166,7 +158,7 @@ impl NodeRecord {
         }
         Ok(Self {
             name,
-            address: SocketAddr::new(ip, address.port()),
+            address,
             meta,
             incarnation,
             versions,
@@ -180,6 +172,11 @@ impl NodeRecord {
 
     /// Where the node listens, UDP and TCP. Port 0 stands for the configured port.
     pub fn address(&self) -> SocketAddr {
+        canonical(self.address)
+    }
+
+    /// The same in the form in which it is written: IPv4 may be mapped to IPv6.
+    pub fn written_address(&self) -> SocketAddr {
         self.address
     }
 
@@ -212,7 +209,7 @@ impl NodeRecord {
         self
     }
 
-    /// Takes the record apart: name, address, metadata, incarnation, versions.
+    /// Takes the record apart: name, written address, metadata, incarnation, versions.
     pub fn into_parts(self) -> (String, SocketAddr, Vec<u8>, u32, Versions) {
         (
             self.name,
@@ -404,13 +401,19 @@ impl<'a> RawRecord<'a> {
     }
 }
 
-/// Reads an address of 4 or 16 bytes; the mapped form of IPv4 becomes plain IPv4.
+/// Reads an address of 4 or 16 bytes; the mapped form of IPv4 stays as it is, so that it can be
+/// written back.
 pub(super) fn read_ip(bytes: &[u8]) -> Option<IpAddr> {
     if let Ok(v4) = <[u8; 4]>::try_from(bytes) {
         return Some(IpAddr::V4(Ipv4Addr::from(v4)));
     }
     let v6 = <[u8; 16]>::try_from(bytes).ok()?;
-    Some(IpAddr::V6(Ipv6Addr::from(v6)).to_canonical())
+    Some(IpAddr::V6(Ipv6Addr::from(v6)))
+}
+
+/// IPv4 that is mapped to IPv6 is IPv4.
+pub(crate) fn canonical(address: SocketAddr) -> SocketAddr {
+    SocketAddr::new(address.ip().to_canonical(), address.port())
 }
 
 /// Writes an address as 4 or 16 bytes.

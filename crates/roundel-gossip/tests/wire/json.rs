@@ -147,7 +147,7 @@ fn accused(accusation: &Accusation) -> Value {
 
 fn record(node: &NodeRecord, name_key: &str) -> Value {
     let mut body = json!({
-        "Addr": ip(node.address().ip()), "Incarnation": node.incarnation(),
+        "Addr": ip(node.written_address().ip()), "Incarnation": node.incarnation(),
         "Meta": {"hex": hex(node.meta())}, "Port": node.address().port(),
         "Vsn": {"hex": hex(node.versions().as_bytes())},
     });
@@ -324,7 +324,7 @@ fn maybe_bytes(bytes: &Option<Vec<u8>>) -> Value {
     }
 }
 
-fn ip(ip: IpAddr) -> Value {
+pub(crate) fn ip(ip: IpAddr) -> Value {
     match ip {
         IpAddr::V4(v4) => json!({"hex": hex(&v4.octets())}),
         IpAddr::V6(v6) => json!({"hex": hex(&v6.octets())}),

@@ -102,6 +102,25 @@ fn serf_messages_encode_to_the_same_bytes() {
     assert!(same > 400, "only {same} the same, {newer} in a newer form");
 }
 
+/// An agent on its default bind writes its IPv4 address in 16 bytes; so it is written back.
+#[test]
+fn an_address_of_sixteen_bytes_keeps_its_form() {
+    let vector = &load("default-bind-debian-0.9.4.jsonl")[0];
+    let answer = feed(&bytes(&vector["reply_hex"]), &Envelope::default());
+    let recorded = &vector["reply_decoded"]["message"]["inner"];
+    assert_eq!(
+        hex(&answer.encode()),
+        vector["reply_decoded"]["message"]["inner_hex"]
+    );
+    let StreamMessage::PushPull(state) = answer else {
+        panic!("{answer:?}");
+    };
+    let record = &state.nodes[0].record;
+    assert_eq!(record.address(), "10.99.0.1:7946".parse().unwrap());
+    let written = record.written_address().ip();
+    assert_eq!(json::ip(written), recorded["nodes"][0]["Addr"]);
+}
+
 /// A stream that comes byte by byte yields the same as one that comes at once.
 #[test]
 fn streams_decode_in_any_pieces() {

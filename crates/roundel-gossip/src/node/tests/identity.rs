@@ -1,5 +1,7 @@
 //! Who we are: settings, name, address.
 
+use std::net::Ipv4Addr;
+
 use super::*;
 
 #[test]
@@ -49,6 +51,51 @@ fn a_name_stays_where_it_is_known() {
     bench.hear(&Message::Dead(accuse("b", 1, "b")));
     bench.hear(&thief);
     assert_eq!(bench.node.member("b").unwrap().address, at(9));
+}
+
+/// An agent on its default bind writes its IPv4 address in 16 bytes and takes the form of 4 for
+/// another address.
+#[test]
+fn an_address_is_passed_on_in_the_form_in_which_its_owner_writes_it() {
+    let mapped = |name: &str, port, incarnation| {
+        let (name, _, meta, _, versions) = record(name, port, 1).into_parts();
+        let address = (Ipv4Addr::new(10, 0, 0, 1).to_ipv6_mapped(), port).into();
+        NodeRecord::new(name, address, meta, incarnation, versions).unwrap()
+    };
+    let mut bench = Bench::with(&["a", "b"]);
+    // By gossip.
+    let alive = Message::Alive(mapped("c", 4, 1));
+    let out = bench.hear(&alive);
+    assert!(out.messages.iter().any(|(_, message)| *message == alive));
+    assert_eq!(bench.node.member("c").unwrap().address, at(4));
+    // By a state exchange, both ways.
+    let state = |record| NodeState {
+        record,
+        state: RecordState::Alive,
+    };
+    let (_, said) = bench.exchange(vec![state(mapped("d", 5, 1))], PushPullState::default());
+    assert!(said.nodes.contains(&state(mapped("c", 4, 1))), "{said:?}");
+    let (_, said) = bench.exchange(Vec::new(), PushPullState::default());
+    assert!(said.nodes.contains(&state(mapped("d", 5, 1))), "{said:?}");
+    // In a vote.
+    let ask = queries::query("_serf_conflict", 1, |q| q.payload = Some(b"d".to_vec()));
+    let answers = queries::responses(&bench.hear(&ask), 2);
+    let answer = SerfMessage::decode(answers[0].payload.as_deref().unwrap());
+    let Ok(SerfMessage::ConflictResponse(Some(known))) = answer else {
+        panic!("{answer:?}");
+    };
+    assert_eq!(known.address, mapped("d", 5, 1).written_address());
+    // Both forms are one address, also of ourselves; the newest record gives the form.
+    let renewed = Message::Alive(record("c", 4, 2));
+    let out = bench.hear(&renewed);
+    assert!(out.events.is_empty(), "{:?}", out.events);
+    let out = bench.pass(Duration::from_millis(400));
+    assert!(out.messages.iter().any(|(_, message)| *message == renewed));
+    let out = bench.hear(&Message::Alive(mapped("me", 1, 1)));
+    assert!(out.events.is_empty(), "{:?}", out.events);
+    // Another address is another address in either form.
+    let out = bench.hear(&Message::Alive(mapped("d", 9, 7)));
+    assert!(matches!(&out.events[..], [Event::Conflict { name, .. }] if name == "d"));
 }
 
 #[test]

@@ -378,7 +378,7 @@ fn a_restarted_node_repeats_nothing() {
 }
 
 #[test]
-fn a_poisoned_exchange_spoils_nothing() {
+fn an_exchange_of_absurd_times_spoils_nothing() {
     let mut bench = Bench::with(&["a", "b"]);
     for state in [
         PushPullState {

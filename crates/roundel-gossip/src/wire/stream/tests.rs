@@ -35,23 +35,25 @@ fn header(nodes: u64, state_len: u64) -> Vec<u8> {
     out
 }
 
-/// Appends a record whose versions have `len` bytes.
-fn bad_record(out: &mut Vec<u8>, name: &str, len: usize) {
+/// Appends a record in a state that there is not.
+fn bad_record(out: &mut Vec<u8>, name: &str) {
     let mut w = Writer::new(out);
-    w.map(3);
+    w.map(4);
     w.key("Addr");
     w.raw(&[10, 0, 0, 2]);
     w.key("Name");
     w.raw(name.as_bytes());
+    w.key("State");
+    w.uint(9);
     w.key("Vsn");
-    w.raw(&vec![1; len]);
+    w.raw(Versions::SERF.as_bytes());
 }
 
 #[test]
 fn a_bad_record_spoils_only_itself() {
     let mut bytes = header(102, 3);
     node("first").as_ref().write(&mut Writer::new(&mut bytes));
-    (0..100).for_each(|_| bad_record(&mut bytes, "bad", 3));
+    (0..100).for_each(|_| bad_record(&mut bytes, "bad"));
     node("last").as_ref().write(&mut Writer::new(&mut bytes));
     bytes.extend_from_slice(b"abc");
     let Ok(Progress::Message(StreamMessage::PushPull(state))) = feed(&bytes) else {
@@ -62,7 +64,7 @@ fn a_bad_record_spoils_only_itself() {
     assert_eq!(state.rejected_count, 100);
     assert_eq!(state.rejected.len(), limits::REJECTED);
     assert_eq!(state.rejected[0].name, "bad");
-    let reason = Reason::Record(BadRecord::VersionLength(3));
+    let reason = Reason::Record(BadRecord::UnknownState(9));
     assert_eq!(state.rejected[0].reason, reason);
 }
 

@@ -1,7 +1,7 @@
 //! Any value of each message type.
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use proptest::collection::{btree_map, vec};
@@ -28,15 +28,14 @@ fn payload() -> impl Strategy<Value = Option<Vec<u8>>> {
     option::of(prop_oneof![4 => vec(any::<u8>(), 0..60), 1 => long])
 }
 
-/// Addresses that a node can have; mapped IPv4 would come back as plain IPv4.
+/// Addresses that a node can have, IPv4 in both forms.
 fn address() -> impl Strategy<Value = SocketAddr> {
     let usable = |ip: &IpAddr| {
-        !ip.is_unspecified()
-            && !ip.is_multicast()
-            && ip.to_string() != "255.255.255.255"
-            && ip.to_canonical() == *ip
+        let ip = ip.to_canonical();
+        !ip.is_unspecified() && !ip.is_multicast() && ip.to_string() != "255.255.255.255"
     };
-    let ip = any::<IpAddr>().prop_filter("usable", usable);
+    let mapped = any::<Ipv4Addr>().prop_map(|v4| IpAddr::V6(v4.to_ipv6_mapped()));
+    let ip = prop_oneof![2 => any::<IpAddr>(), 1 => mapped].prop_filter("usable", usable);
     (ip, 1_u16..).prop_map(|(ip, port)| SocketAddr::new(ip, port))
 }
 
