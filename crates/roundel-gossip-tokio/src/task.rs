@@ -62,6 +62,8 @@ pub(crate) struct Task {
     resolved: (mpsc::Sender<Resolved>, mpsc::Receiver<Resolved>),
     joins: Joins,
     leavers: Vec<oneshot::Sender<()>>,
+    /// Where somebody claims our name.
+    claimed_at: Option<SocketAddr>,
     /// Another node may be using the sockets.
     paused: bool,
     desk: Desk,
@@ -123,6 +125,7 @@ impl Task {
             resolved: mpsc::channel(16),
             joins: Joins::default(),
             leavers: Vec::new(),
+            claimed_at: None,
             paused: false,
             desk: Desk::default(),
             files,
@@ -340,9 +343,7 @@ impl Task {
             // It may be a seed, and its name may stand for another address by now.
             Event::Failed(_) | Event::Leave(_) => self.seeds_soon(),
             Event::JoinFailed { address, reason } => self.joins.ended(*address, Some(reason)),
-            Event::Renamed { to, .. } => {
-                self.publish.name.send_replace(to.as_str().into());
-            }
+            Event::Renamed { to, .. } => self.renamed(to),
             Event::Departed => {
                 for reply in self.leavers.drain(..) {
                     let _ = reply.send(());
@@ -351,6 +352,7 @@ impl Task {
             _ => {}
         }
         crate::log::event(&event);
+        self.note_claim(&event);
         let loses_name = self.loses_name(&event);
         // Nobody may be listening.
         let _ = self.publish.events.send(Arc::new(event));

@@ -15,12 +15,17 @@ const NEWCOMER: Duration = Duration::from_secs(10);
 /// Most members of before by whom we come back.
 const COMRADES: usize = 64;
 
+/// Most of them, the one that claims our name too, whom we meet at once.
+const FIRST: usize = 3;
+
 impl Task {
     /// Whether this says that our name is not ours.
     pub(super) fn loses_name(&self, event: &Event) -> bool {
         match event {
+            // Alone with the other there is nobody to vote, and an agent without a vote ends itself.
             Event::Conflict { name, .. } => {
-                *name == self.node.name() && self.started.elapsed() < NEWCOMER
+                let young = self.started.elapsed() < NEWCOMER;
+                *name == self.node.name() && (young || self.is_alone())
             }
             // With no answer there is nobody who could see us under the other's name.
             Event::Voted { kept, answers, .. } => !kept && *answers > 0,
@@ -28,7 +33,17 @@ impl Task {
         }
     }
 
-    /// Takes a name with a suffix and joins again, unless we are leaving.
+    /// Keeps in mind where our name is claimed: by that address we come back under another name.
+    pub(super) fn note_claim(&mut self, event: &Event) {
+        if let Event::Conflict { name, refused, .. } = event
+            && *name == self.node.name()
+        {
+            self.claimed_at = Some(*refused);
+        }
+    }
+
+    /// Takes a name with a suffix and joins again, unless we are leaving. The other is met at once,
+    /// so that it knows us before its own vote ends.
     pub(super) fn take_another_name(&mut self, now: Instant) {
         let own = self.node.member(self.node.name());
         if own.is_none_or(|own| own.status != Status::Alive) {
@@ -43,8 +58,16 @@ impl Task {
             tracing::error!(name, %error, "cannot take another name");
             return;
         }
+        self.seeding.cached.extend(&comrades);
+        let first = self.claimed_at.take().into_iter();
+        let first: Vec<SocketAddr> = first.chain(comrades).take(FIRST).collect();
+        self.node.join(now, &first);
+    }
+
+    /// Whoever answered did so to the name of before.
+    pub(super) fn renamed(&mut self, name: &str) {
+        self.publish.name.send_replace(name.into());
         self.seeding.answered.clear();
-        self.seeding.cached.extend(comrades);
         self.seeding.next = Some(tokio::time::Instant::now());
     }
 }

@@ -142,7 +142,7 @@ impl Task {
     }
 
     /// Whether we know no other living member.
-    fn is_alone(&self) -> bool {
+    pub(super) fn is_alone(&self) -> bool {
         let living = |m: &&Member| matches!(m.status, Status::Alive | Status::Leaving);
         self.node.members().filter(living).count() <= 1
     }
