@@ -122,6 +122,11 @@ fn text(headers: &HeaderMap, name: header::HeaderName) -> Option<&str> {
 }
 
 /// Browsers name the page that sends a request; programs do not.
+///
+/// No script can set `Sec-Fetch-Site`, and a page without an origin of its own (a sandboxed
+/// frame, a `data:` URL) is `cross-site` to everything. `same-origin` therefore vouches for an
+/// `Origin: null`, which is all that a browser or a front proxy with a strict referrer policy
+/// tells.
 fn is_same_site(headers: &HeaderMap) -> bool {
     let site = headers.get("sec-fetch-site").map(HeaderValue::as_bytes);
     if site.is_some_and(|s| s != b"same-origin" && s != b"none") {
@@ -130,6 +135,9 @@ fn is_same_site(headers: &HeaderMap) -> bool {
     let Some(origin) = text(headers, header::ORIGIN) else {
         return true;
     };
+    if origin == "null" {
+        return site == Some(b"same-origin");
+    }
     let host = text(headers, header::HOST).unwrap_or_default();
     let authority = origin
         .strip_prefix("http://")

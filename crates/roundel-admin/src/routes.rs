@@ -154,7 +154,9 @@ async fn not_allowed() -> Response {
 async fn harden(mut response: Response) -> Result<Response, Infallible> {
     const ALWAYS: [(HeaderName, &str); 3] = [
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
-        (header::REFERRER_POLICY, "no-referrer"),
+        // Under `no-referrer` browsers send the page's own forms with `Origin: null` (Fetch
+        // standard, "append a request Origin header"), which looks like another site's.
+        (header::REFERRER_POLICY, "same-origin"),
         (header::CACHE_CONTROL, "no-store"),
     ];
     const RESOURCE_POLICY: HeaderName = HeaderName::from_static("cross-origin-resource-policy");

@@ -77,6 +77,32 @@ fn other_sites_pages_are_refused() {
 }
 
 #[test]
+fn an_unnamed_origin_needs_a_browser_that_vouches_for_it() {
+    let null = ("origin", "null");
+    for (site, fits) in [
+        ("same-origin", true),
+        ("none", false),
+        ("same-site", false),
+        ("cross-site", false),
+        ("", false),
+    ] {
+        let answer = ask(
+            Acts::Loopback,
+            NEAR,
+            &[HOST, null, ("sec-fetch-site", site)],
+        );
+        assert_eq!(answer.is_ok(), fits, "{site:?}");
+    }
+    let twice = [
+        HOST,
+        null,
+        ("sec-fetch-site", "cross-site"),
+        ("sec-fetch-site", "same-origin"),
+    ];
+    assert!(ask(Acts::Loopback, NEAR, &twice).is_err());
+}
+
+#[test]
 fn a_rebound_name_is_refused() {
     for host in [
         "evil.example:1936",

@@ -187,7 +187,7 @@ async fn every_answer_is_hardened() {
     for path in ["/", "/metrics", "/;csv", "/nowhere", "/api/v1/members"] {
         let answer = get_from(&rig, path).await;
         assert_eq!(answer.header("x-content-type-options"), "nosniff", "{path}");
-        assert_eq!(answer.header("referrer-policy"), "no-referrer", "{path}");
+        assert_eq!(answer.header("referrer-policy"), "same-origin", "{path}");
         assert_eq!(answer.header("cross-origin-resource-policy"), "same-origin");
         assert!(answer.header("access-control-allow-origin").is_empty());
     }

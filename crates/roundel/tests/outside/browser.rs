@@ -1,10 +1,11 @@
 //! The page in a real Chromium.
 
 use std::fs;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use roundel_testkit::{Load, Reuse, external, poll};
+use roundel_testkit::{Load, Origin, Reply, Reuse, external, free_port, poll};
 use serde_json::Value;
 
 use crate::balancer::{Balancer, SOON};
@@ -116,6 +117,102 @@ fn without_scripts_the_page_has_all_rows() {
     assert_eq!(browser.script(refresh), true);
     assert_eq!(rows(&browser).len(), 3);
     assert_eq!(browser.complaints(), Vec::<String>::new());
+}
+
+/// The state of one server as its row says it.
+fn state(browser: &Browser, server: &str) -> String {
+    let rows = rows(browser);
+    let row = rows.iter().find(|row| row.contains(server));
+    row.and_then(|row| row.split_whitespace().next())
+        .unwrap_or_default()
+        .to_owned()
+}
+
+fn wait_state(browser: &Browser, server: &str, wanted: &str) {
+    let seen = poll(SOON, || (state(browser, server) == wanted).then_some(()));
+    assert!(seen.is_some(), "{server} not {wanted}: {:?}", rows(browser));
+}
+
+/// Presses a button of `webapp-2` and answers its question, if it asks one.
+fn press(browser: &Browser, word: &str, answer: Option<bool>) {
+    browser.click(&format!("button[aria-label='{word} webapp-2']"));
+    if let Some(yes) = answer {
+        let question = browser.answer_dialog(yes);
+        assert!(question.contains("webapp-2"), "{question}");
+    }
+}
+
+/// Goes through every button of a server's row as a hand does.
+fn play_buttons(browser: &Browser, url: &str) {
+    browser.open(url);
+    press(browser, "Drain", Some(false));
+    wait_state(browser, "webapp-2", "UP");
+    press(browser, "Drain", Some(true));
+    wait_state(browser, "webapp-2", "DRAINING");
+    press(browser, "Maint", Some(true));
+    wait_state(browser, "webapp-2", "MAINT");
+    press(browser, "Ready", None);
+    wait_state(browser, "webapp-2", "UP");
+    assert_eq!(browser.complaints(), Vec::<String>::new());
+}
+
+#[test]
+fn buttons_do_what_they_say() {
+    let Some(chromedriver) = chromedriver() else {
+        return;
+    };
+    let _turn = alone();
+    let near = Ipv4Addr::LOCALHOST;
+    let ports = || [(); 3].map(|()| SocketAddr::from((near, free_port(near))));
+    let flags = ["--servers", "3", "--access-log", "off"];
+    let demo = Balancer::start_at(&["demo"], &flags, ports()).ready();
+    demo.wait_up(3, SOON);
+    let browser = Browser::start(&chromedriver, (1280, 900), true);
+    play_buttons(&browser, &page(&demo));
+    play_buttons(
+        &browser,
+        &format!("http://localhost:{}/", demo.stats.port()),
+    );
+
+    let app = Origin::named("app");
+    let [front, stats, _] = ports();
+    let file = format!(
+        "[stats]\nlisten = \"{stats}\"\nadmin = \"loopback\"\n\
+         [[frontend]]\nname = \"web\"\nlisten = [\"{front}\"]\n\
+         [[backend]]\nname = \"nodes\"\ncheck = \"tcp\"\n\
+         [[backend.server]]\nname = \"webapp-1\"\naddress = \"{0}\"\n\
+         [[backend.server]]\nname = \"webapp-2\"\naddress = \"{0}\"\n",
+        app.address()
+    );
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("roundel.toml");
+    fs::write(&path, file).unwrap();
+    let serve = Balancer::with_file(path.to_str().unwrap(), [front, stats]);
+    serve.wait_up(2, SOON);
+    play_buttons(&browser, &format!("http://localhost:{}/", stats.port()));
+    play_buttons(&browser, &page(&serve));
+    refuse_another_site(&browser, &serve);
+}
+
+/// A page of another port is another origin: its form changes nothing.
+fn refuse_another_site(browser: &Browser, balancer: &Balancer) {
+    let form = format!(
+        "<form method=post action='http://{}/'><input name=b value=nodes><input name=do \
+         value='maint webapp-2'><button id=go>go</button></form>",
+        balancer.stats
+    );
+    let site = Origin::start(move |_| Reply {
+        headers: vec![("Content-Type".into(), "text/html".into())],
+        ..Reply::text(form.clone())
+    });
+    browser.open(&format!("http://{}/", site.address()));
+    browser.click("#go");
+    let said = poll(SOON, || {
+        let text = browser.script("return document.body.innerText");
+        text.as_str()?.contains("another site's page").then_some(())
+    });
+    assert!(said.is_some(), "the form was not refused");
+    assert!(balancer.states().iter().all(|(_, state)| state == "up"));
 }
 
 /// Keeps the picture beside the build, and as the README's where `ROUNDEL_PICTURE` names a file;

@@ -67,6 +67,32 @@ impl Browser {
         )
     }
 
+    /// Clicks the first element that the CSS selector finds, as a hand does. Waits for it, and
+    /// tries again where the page has just drawn it anew.
+    pub(crate) fn click(&self, selector: &str) {
+        wait_for(selector, SOON, || {
+            let by = json!({"using": "css selector", "value": selector});
+            let found = self.ask("POST", "/element", &by).ok()?;
+            let id = found.as_object()?.values().next()?.as_str()?.to_owned();
+            let path = format!("/element/{id}/click");
+            self.ask("POST", &path, &json!({})).ok()
+        });
+    }
+
+    /// Answers the dialog that is open and returns its text.
+    pub(crate) fn answer_dialog(&self, yes: bool) -> String {
+        let text = wait_for("a dialog", SOON, || {
+            self.ask("GET", "/alert/text", &Value::Null).ok()
+        });
+        let way = if yes {
+            "/alert/accept"
+        } else {
+            "/alert/dismiss"
+        };
+        self.act("POST", way, &json!({}));
+        text.as_str().unwrap_or_default().to_owned()
+    }
+
     /// Takes a picture of the window as PNG.
     pub(crate) fn picture(&self) -> Vec<u8> {
         let picture = self.act("GET", "/screenshot", &Value::Null);
@@ -90,7 +116,16 @@ impl Browser {
         self.command(method, &format!("{}{path}", self.session), body)
     }
 
+    fn ask(&self, method: &str, path: &str, body: &Value) -> Result<Value, String> {
+        self.try_command(method, &format!("{}{path}", self.session), body)
+    }
+
     fn command(&self, method: &str, path: &str, body: &Value) -> Value {
+        self.try_command(method, path, body)
+            .unwrap_or_else(|error| panic!("{method} {path}: {error}"))
+    }
+
+    fn try_command(&self, method: &str, path: &str, body: &Value) -> Result<Value, String> {
         let body = match body {
             Value::Null => String::new(),
             body => body.to_string(),
@@ -99,10 +134,12 @@ impl Browser {
         let response = Connection::open(self.address)
             .and_then(|mut c| c.send(method, path, &headers, body.as_bytes()))
             .unwrap_or_else(|error| panic!("{method} {path}: {error}\n{}", self.driver));
-        assert_eq!(response.status, 200, "{method} {path}: {}", response.text());
+        if response.status != 200 {
+            return Err(response.text());
+        }
         let answer: Value =
             serde_json::from_slice(&response.body).expect("the driver answers JSON");
-        answer["value"].clone()
+        Ok(answer["value"].clone())
     }
 }
 
