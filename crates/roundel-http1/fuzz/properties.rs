@@ -2,8 +2,8 @@
 
 use roundel_http1::{
     Block, ChunkDecoder, Decoded, Edits, Framing, Known, Limits, Method, Persist, Progress, Reason,
-    RequestHead, RequestPlan, ResponseHead, ResponsePlan, chunk, cookie as cookies, proxy_protocol,
-    write_request, write_response,
+    RequestHead, RequestPlan, ResponseHead, ResponsePlan, chunk, cookie as cookies, path as paths,
+    proxy_protocol, write_request, write_response,
 };
 
 /// What became of some input: how much of it was used and what was found, or why it was refused.
@@ -19,6 +19,22 @@ pub(crate) fn limits() -> Limits {
         trailers: 256,
         refuse_host_mismatch: false,
         ..Limits::default()
+    }
+}
+
+/// The normal form of a path is its own, has no segment of dots and nothing that a URI cannot have; and a path that
+/// all servers read alike differs from it in escapes only.
+pub(crate) fn path(data: &[u8]) {
+    let normal = paths::normal(data);
+    assert_eq!(paths::normal(&normal), normal);
+    if data.first() != Some(&b'/') {
+        return;
+    }
+    let mut segments = normal.split(|byte| *byte == b'/');
+    assert!(segments.all(|segment| !matches!(segment, b"." | b"..")));
+    assert!(normal.iter().all(|byte| matches!(byte, b'!'..=b'~')));
+    if paths::ambiguity(data).is_none() {
+        assert_eq!(*paths::escapes_normal(data), *normal);
     }
 }
 

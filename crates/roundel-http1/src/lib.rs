@@ -2,7 +2,7 @@
 //!
 //! Owns: heads (request, response, trailers), framing, the chunked coding, limits, the refusal of
 //! everything that RFC 9110 and 9112 call malformed, the writing of heads from their parsed form, and
-//! what may stand before the first head: the PROXY protocol ([`proxy_protocol`]).
+//! what may stand before the first head: the PROXY protocol ([`proxy_protocol`]); the normal form of a [`path`].
 //!
 //! Does not own: sockets, async, clocks, retries, routing, backends, header policy beyond what
 //! the RFCs demand. Nothing here allocates per message: buffers, field lists and edits are reused.
@@ -30,6 +30,7 @@ mod known;
 mod limits;
 mod lines;
 mod method;
+pub mod path;
 pub mod proxy_protocol;
 mod reason;
 mod request;

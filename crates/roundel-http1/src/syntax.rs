@@ -5,6 +5,8 @@ const VALUE: u8 = 2;
 const TARGET: u8 = 4;
 const STRICT_TARGET: u8 = 8;
 const HOST: u8 = 16;
+const UNRESERVED: u8 = 32;
+const PATH: u8 = 64;
 
 const CLASSES: [u8; 256] = classes();
 
@@ -29,6 +31,13 @@ const fn class(byte: u8) -> u8 {
     }
     if alphanumeric || is_one_of(byte, b"-._~!$&'()*+,;=:@/?%") {
         class |= TARGET | STRICT_TARGET;
+    }
+    if alphanumeric || is_one_of(byte, b"-._~") {
+        class |= UNRESERVED;
+    }
+    // An escape is looked at apart.
+    if alphanumeric || is_one_of(byte, b"-._~!$&'()*+,;=:@/") {
+        class |= PATH;
     }
     // What browsers leave unescaped in paths and queries, against RFC 3986 (WHATWG URL, 1.3).
     if is_one_of(byte, b"[]\\^`{|}") {
@@ -104,6 +113,18 @@ pub(crate) fn is_token_byte(byte: u8) -> bool {
 #[inline]
 pub(crate) fn is_value_byte(byte: u8) -> bool {
     CLASSES[byte as usize] & VALUE != 0
+}
+
+/// Says whether a byte is unreserved: escaped or not, it means the same (RFC 3986, 2.3).
+#[inline]
+pub(crate) fn is_unreserved(byte: u8) -> bool {
+    CLASSES[byte as usize] & UNRESERVED != 0
+}
+
+/// Says whether a byte may stand in a path as it is (RFC 3986, 3.3).
+#[inline]
+pub(crate) fn is_path_byte(byte: u8) -> bool {
+    CLASSES[byte as usize] & PATH != 0
 }
 
 /// Says whether every byte may stand in a field value or reason phrase (HTAB, SP, VCHAR, obs-text).

@@ -8,6 +8,12 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::select;
 
+/// Pieces of paths.
+const PATH: &[&[u8]] = &[
+    b"/", b"/", b".", b"..", b"%", b"%", b"2", b"e", b"E", b"2F", b"5c", b"%2e", b"%61", b"a",
+    b";", b"|", b"\xc3",
+];
+
 /// Pieces of requests, good and bad; strings of them come close to everything that matters.
 const REQUEST: &[&str] = &[
     "GET",
@@ -233,7 +239,13 @@ proptest! {
     }
 
     #[test]
+    fn a_path_has_one_normal_form(rest in vec(select(PATH), 0..10)) {
+        properties::path(&[b"/", rest.concat().as_slice()].concat());
+    }
+
+    #[test]
     fn noise_is_harmless(data in noise()) {
+        properties::path(&data);
         properties::proxy_protocol(&data);
         properties::request(&data);
         properties::answer(&data);

@@ -13,6 +13,7 @@ use crate::ProxyVersion;
 use crate::headers::rules::HeaderRules;
 use crate::pages::ErrorPages;
 use crate::rate::Limiter;
+use crate::route::host::HostPattern;
 use crate::route::redirect::Redirect;
 
 /// What is fixed while the process runs.
@@ -91,6 +92,9 @@ pub struct Frontend {
     pub error_pages: ErrorPages,
     /// How often one client may ask.
     pub rate_limit: Option<Arc<Limiter>>,
+    /// Whether paths that servers read in different ways are refused with 400: see
+    /// [`roundel_http1::path::ambiguity`].
+    pub strict_paths: bool,
     /// Tried in order; the first that matches wins.
     pub routes: Vec<Route>,
     /// Answers what no route matches.
@@ -113,6 +117,7 @@ impl Frontend {
             response_headers: HeaderRules::new(),
             error_pages: ErrorPages::new(),
             rate_limit: None,
+            strict_paths: false,
             routes: Vec::new(),
             default_backend,
         }
@@ -175,9 +180,10 @@ impl Listen {
 /// Decides about requests that match. A field that is `None` matches everything.
 #[derive(Debug, Clone)]
 pub struct Route {
-    /// The host without its port, in lower case; `*.example.org` matches every name below it.
-    pub host: Option<String>,
-    /// The start of the path, matched at segment borders: `/v1` matches `/v1` and `/v1/x`.
+    /// The host.
+    pub host: Option<HostPattern>,
+    /// The start of the path in its normal form, matched at segment borders: `/v1` matches `/v1`
+    /// and `/v1/x`.
     pub path_prefix: Option<String>,
     /// Where such requests go.
     pub target: Target,
@@ -269,7 +275,7 @@ impl SendProxy {
 pub enum HashOn {
     /// The address of the client as seen through trusted proxies.
     Source,
-    /// The path without the query.
+    /// The normal form of the path, without the query.
     Path,
     /// The value of the first field of this name, compared without case.
     Header(String),

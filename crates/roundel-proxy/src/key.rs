@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use roundel_balance::hash_key;
-use roundel_http1::{Known, RequestHead, cookie};
+use roundel_http1::{Known, RequestHead, cookie, path};
 
 use crate::config::HashOn;
 
@@ -20,7 +20,7 @@ pub(crate) fn hash(
             IpAddr::V4(ip) => hash_key(&ip.octets()),
             IpAddr::V6(ip) => hash_key(&ip.octets()),
         }),
-        HashOn::Path => Some(hash_key(head.path())),
+        HashOn::Path => Some(hash_key(&path::normal(head.path()))),
         HashOn::Header(name) => (0..fields.len())
             .map(|i| fields.line(i))
             .find(|line| line.name.eq_ignore_ascii_case(name.as_bytes()))

@@ -66,4 +66,5 @@ pub use log::{AccessLog, LogFormat};
 pub use pages::{ErrorPages, Page};
 pub use rate::{Limiter, RateLimit};
 pub use roundel_http1::proxy_protocol::Version as ProxyVersion;
+pub use route::host::HostPattern;
 pub use route::redirect::{NewPath, Redirect};

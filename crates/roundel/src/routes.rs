@@ -69,6 +69,7 @@ pub(crate) fn build(settings: &Settings, balancers: &Balancers) -> Routes {
         frontend.error_pages = pages(&f.error_pages);
         frontend.rate_limit = f.rate_limit.map(limiter);
         frontend.trusted_proxies.clone_from(&f.trusted_proxies);
+        frontend.strict_paths = f.strict_paths;
         frontend.routes = f.routes.iter().map(route).collect();
         frontend
     });

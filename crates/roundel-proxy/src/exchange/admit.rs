@@ -4,7 +4,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use roundel_http1::{Framing, Method, RequestHead};
+use roundel_http1::{Framing, Method, RequestHead, path};
 
 use super::{client_address, is_trusted};
 use crate::answer::{self, Reply};
@@ -30,6 +30,11 @@ pub(super) fn admit<'x>(
         }
     };
     within(&frontend.rate_limit)?;
+    if frontend.strict_paths
+        && let Some(sentence) = path::ambiguity(head.path())
+    {
+        return Err((Term::BadRequest, Reply::new(400, sentence)));
+    }
     if let Some((status, sentence)) = refused(head) {
         return Err((Term::BadRequest, Reply::new(status, sentence)));
     }

@@ -1,6 +1,6 @@
 //! Sending clients to another address.
 
-use roundel_http1::RequestHead;
+use roundel_http1::{RequestHead, path};
 
 use super::without_port;
 
@@ -42,10 +42,17 @@ pub(crate) enum Sent {
 impl Redirect {
     /// Makes the new address of a request that came by `scheme`, through a route with this prefix.
     ///
-    /// Shape: an absolute URI, or where only the path changes a path, which no Host of the
+    /// Shape: `normal` is the normal form of the request's path, by which it is compared and of
+    /// which a prefix is replaced. The result is an absolute URI, or where only the path changes a path, which no Host of the
     /// client's can turn elsewhere. Bytes that no URI may have are percent-encoded.
     /// Source: RFC 9110 10.2.2; RFC 3986 4.2: a relative reference must not begin with `//`.
-    pub(crate) fn send(&self, head: &RequestHead, scheme: &str, prefix: &str) -> Sent {
+    pub(crate) fn send(
+        &self,
+        head: &RequestHead,
+        normal: &[u8],
+        scheme: &str,
+        prefix: &str,
+    ) -> Sent {
         let old_path = head.path();
         if !old_path.starts_with(b"/") {
             // `OPTIONS *` is about the server, not about anything at an address.
@@ -54,9 +61,9 @@ impl Redirect {
         let path = match &self.path {
             None => old_path.to_vec(),
             Some(NewPath::Whole(path)) => path.clone().into_bytes(),
-            Some(NewPath::Prefix(new)) => replaced(new, &old_path[prefix.len()..]),
+            Some(NewPath::Prefix(new)) => replaced(new, &normal[prefix.len()..]),
         };
-        let is_same_path = path == old_path;
+        let is_same_path = path == old_path || *path::normal(&path) == *normal;
         let mut query = Vec::new();
         if let Some(old) = head.query() {
             query.push(b'?');
@@ -168,7 +175,8 @@ mod tests {
             .put(format!("GET {target} HTTP/{version}\r\n{host}\r\n").as_bytes());
         let parsed = head.parse(&Limits::default());
         assert_eq!(parsed, Ok(Progress::Complete), "{target}");
-        let shown = match redirect.send(&head, scheme, "/old") {
+        let normal = path::normal(head.path());
+        let shown = match redirect.send(&head, &normal, scheme, "/old") {
             Sent::To(location) => location,
             other => format!("{other:?}"),
         };
@@ -222,6 +230,7 @@ mod tests {
         check(&whole, ("http", "/old/x?q=1", "h"), "/new?q=1");
         check(&whole, ("http", "/old", ""), "/new");
         check(&whole, ("http", "/new?q", "h"), "Here");
+        check(&whole, ("http", "/x/../%6eew?q", "h"), "Here");
         let prefix = |new: &str| Redirect {
             path: Some(NewPath::Prefix(new.to_owned())),
             ..NOTHING
@@ -230,6 +239,7 @@ mod tests {
         check(&prefix("/new/"), ("http", "/old/x", "h"), "/new/x");
         check(&prefix("/"), ("http", "/old", "h"), "/");
         check(&prefix("/"), ("http", "/old/x", "h"), "/x");
+        check(&prefix("/new"), ("http", "/%6fld/./x", "h"), "/new/x");
         // Neither of these may lead to evil.example.
         check(
             &prefix("/"),

@@ -19,6 +19,7 @@ mod backend;
 mod fields;
 mod frontend;
 mod headers;
+mod location;
 mod policy;
 
 pub(super) use answers::PageFiles;

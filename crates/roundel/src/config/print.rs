@@ -120,6 +120,7 @@ impl Printer<'_> {
             };
             let _ = writeln!(self.text, "route = {}", list(f.routes.iter().map(route)));
         }
+        self.line("strict_paths", f.strict_paths);
         self.line("maxconn", f.maxconn);
         self.line("trusted_proxies", list(f.trusted_proxies.iter().map(quote)));
         for (key, on) in [

@@ -11,8 +11,8 @@ use roundel_balance::{CheckSpec, OutlierSpec, Policy, RetryBudget, StickyKey};
 use roundel_gossip_tokio::Handler;
 use roundel_model::{Name, Weight};
 use roundel_proxy::{
-    ClientTimeouts, HashOn, HeaderRules, Limits, Listen, LogFormat, Marks, Page, ProxyVersion,
-    RateLimit, Redirect, ServerTimeouts, Sticky,
+    ClientTimeouts, HashOn, HeaderRules, HostPattern, Limits, Listen, LogFormat, Marks, Page,
+    ProxyVersion, RateLimit, Redirect, ServerTimeouts, Sticky,
 };
 
 /// Everything that `serve` needs to know.
@@ -131,6 +131,8 @@ pub struct Frontend {
     pub default_backend: Name,
     /// Tried in order.
     pub routes: Vec<Route>,
+    /// Whether paths that servers read in different ways are refused.
+    pub strict_paths: bool,
     /// The most client connections; 0 for as many as the process may have.
     pub maxconn: u64,
     /// How long clients may take.
@@ -154,9 +156,9 @@ pub struct Frontend {
 /// Decides about requests that match.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Route {
-    /// The host, lower case; `None` matches all.
-    pub host: Option<String>,
-    /// The start of the path; `None` matches all.
+    /// The host; `None` matches all.
+    pub host: Option<HostPattern>,
+    /// The start of the path in its normal form; `None` matches all.
     pub path_prefix: Option<String>,
     /// Where such requests go.
     pub target: Target,

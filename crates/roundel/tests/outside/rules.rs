@@ -4,6 +4,7 @@
 mod bodies;
 mod headers;
 mod pages;
+mod paths;
 mod rates;
 mod redirects;
 mod stage;

@@ -3,10 +3,10 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use roundel_proxy::{NewPath, RateLimit, Redirect};
+use roundel_proxy::{HostPattern, NewPath, RateLimit, Redirect};
 
 use super::duration;
-use super::frontend::{host, path_prefix};
+use super::location::{host, new_path};
 use crate::config::reader::{At, Item};
 use crate::value::Fault;
 
@@ -22,7 +22,7 @@ pub(super) fn redirect(item: &Item<'_>, has_prefix: bool) -> Option<Redirect> {
     });
     let new_host = s.get("host", |i| i.parse(plain_host));
     let port = s.get("port", |i| i.integer(1..=65_535));
-    let path = s.get("path", |i| i.parse(path_prefix));
+    let path = s.get("path", |i| i.parse(new_path));
     let prefix = s.get("path_prefix", |i| {
         if !has_prefix {
             return i.fail(Fault::new(
@@ -30,7 +30,7 @@ pub(super) fn redirect(item: &Item<'_>, has_prefix: bool) -> Option<Redirect> {
                 "give the route a path_prefix, or the redirect a path",
             ));
         }
-        i.parse(path_prefix)
+        i.parse(new_path)
     });
     let status = s.get("status", |i| match i.integer(0..=u64::MAX)? {
         status @ (301 | 302 | 303 | 307 | 308) => u16::try_from(status).ok(),
@@ -62,15 +62,20 @@ pub(super) fn redirect(item: &Item<'_>, has_prefix: bool) -> Option<Redirect> {
     })
 }
 
+/// Reads the host of a redirect.
 fn plain_host(text: &str) -> Result<String, Fault> {
-    let hint = "write \"www.example.org\", and the port as port = 8443";
-    match host(text) {
-        Ok(host) if text.starts_with('[') == text.contains(':') && !text.contains('*') => Ok(host),
-        _ => Err(Fault::new(
-            format!("`{text}` is not a host to send clients to"),
-            hint,
-        )),
-    }
+    let hint = match host(text) {
+        Ok(HostPattern::Below(_)) => Some("write one host, such as \"www.example.org\"".to_owned()),
+        Ok(host) => return Ok(host.to_string()),
+        Err(_) if text.contains(':') => {
+            Some("write \"www.example.org\", and the port as port = 8443".to_owned())
+        }
+        Err(fault) => fault.hint,
+    };
+    Err(Fault {
+        message: format!("`{text}` is not a host to send clients to"),
+        hint,
+    })
 }
 
 /// Reads `{ requests = 100, per = "1s", burst = 200 }`.

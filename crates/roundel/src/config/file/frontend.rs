@@ -2,11 +2,11 @@
 
 use ipnet::IpNet;
 use roundel_model::Name;
-use roundel_proxy::{HeaderRules, RateLimit, Redirect};
+use roundel_proxy::{HeaderRules, HostPattern, RateLimit, Redirect};
 
 use super::answers::{self, PageFiles};
 use super::headers::{self, Head};
-use super::{ClientTable, LimitsTable, MarksTable, Maybe, listen, networks, section};
+use super::{ClientTable, LimitsTable, MarksTable, Maybe, listen, location, networks, section};
 use crate::config::reader::{At, Item, Section};
 use crate::value::Fault;
 
@@ -17,6 +17,7 @@ pub(in crate::config) struct FrontendTable {
     pub(in crate::config) listen: Vec<At<ListenItem>>,
     pub(in crate::config) default_backend: Maybe<Name>,
     pub(in crate::config) routes: Vec<At<RouteTable>>,
+    pub(in crate::config) strict_paths: Maybe<bool>,
     pub(in crate::config) maxconn: Maybe<u64>,
     pub(in crate::config) timeouts: ClientTable,
     pub(in crate::config) limits: LimitsTable,
@@ -39,7 +40,7 @@ pub(in crate::config) struct ListenItem {
 /// One rule of `route`.
 #[derive(Debug)]
 pub(in crate::config) struct RouteTable {
-    pub(in crate::config) host: Option<String>,
+    pub(in crate::config) host: Option<HostPattern>,
     pub(in crate::config) path_prefix: Option<String>,
     pub(in crate::config) target: TargetItem,
     pub(in crate::config) rate_limit: Option<RateLimit>,
@@ -77,6 +78,7 @@ impl FrontendTable {
             }
             None => ClientTable::default(),
         };
+        let strict_paths = s.get("strict_paths", Item::boolean);
         let maxconn = s.get("maxconn", super::policy::maxconn);
         let limits = LimitsTable::read(s);
         let trusted_proxies = s.get("trusted_proxies", networks);
@@ -91,6 +93,7 @@ impl FrontendTable {
             listen: listen?,
             default_backend,
             routes,
+            strict_paths,
             maxconn,
             timeouts,
             limits,
@@ -136,8 +139,8 @@ fn listen_item(item: &Item<'_>) -> Option<ListenItem> {
 impl RouteTable {
     fn read(item: &Item<'_>) -> Option<Self> {
         let s = item.section("{ backend = \"api\" }")?;
-        let host = s.get("host", |i| i.parse(host));
-        let path_prefix = s.get("path_prefix", |i| i.parse(path_prefix));
+        let host = s.get("host", |i| i.parse(location::host));
+        let path_prefix = s.get("path_prefix", |i| i.parse(location::path_prefix));
         let backend = s.get("backend", Item::name);
         let redirect = s.get("redirect", |i| answers::redirect(i, path_prefix.is_some()));
         let rate_limit = s.get("rate_limit", answers::rate_limit);
@@ -158,27 +161,4 @@ impl RouteTable {
             rate_limit: rate_limit.map(|at| at.value),
         })
     }
-}
-
-pub(super) fn host(text: &str) -> Result<String, Fault> {
-    let fits =
-        |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_' | '[' | ']' | ':');
-    let plain = text.strip_prefix("*.").unwrap_or(text);
-    if plain.is_empty() || !plain.chars().all(fits) {
-        return Err(Fault::new(
-            format!("`{text}` is not a host"),
-            "write \"api.example.org\" or \"*.example.org\"",
-        ));
-    }
-    Ok(text.to_ascii_lowercase())
-}
-
-pub(super) fn path_prefix(text: &str) -> Result<String, Fault> {
-    if !text.starts_with('/') || text.contains(['?', '#']) || text.contains(char::is_whitespace) {
-        return Err(Fault::new(
-            format!("`{text}` is not the start of a path"),
-            "write \"/v1\"",
-        ));
-    }
-    Ok(text.to_owned())
 }

@@ -209,11 +209,7 @@ fn redirects_that_cannot_be_are_refused_with_place_and_cure() {
         52,
         ["not a host to send clients to", "www.example.org"],
     );
-    route(
-        "{ path = \"b\" }",
-        52,
-        ["not the start of a path", "write \"/v1\""],
-    );
+    route("{ path = \"b\" }", 52, ["is not a path", "write \"/v1\""]);
     route(
         "{ path = \"/b\", path_prefix = \"/c\" }",
         43,
