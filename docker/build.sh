@@ -15,5 +15,5 @@ fi
 # which cannot be linked statically.
 target=$(rustc -vV | sed -n 's/^host: //p')
 export RUSTFLAGS="-C target-feature=+crt-static"
-cargo build --release --locked --package roundel --target "$target"
-cp "target/$target/release/roundel" /out/roundel
+cargo build --profile dist --locked --package roundel --target "$target"
+cp "target/$target/dist/roundel" /out/roundel

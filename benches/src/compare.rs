@@ -139,7 +139,7 @@ fn names() -> impl Iterator<Item = (&'static str, &'static str)> {
     rows.chain(own).chain([idle])
 }
 
-/// Builds Roundel beside this program and says where it is.
+/// Builds Roundel as it is shipped, beside this program, and says where it is.
 pub(crate) fn build() -> Result<PathBuf> {
     eprintln!("building Roundel");
     let cargo = std::env::var_os("CARGO").unwrap_or("cargo".into());
@@ -147,7 +147,7 @@ pub(crate) fn build() -> Result<PathBuf> {
     let target = std::env::current_exe()?;
     let target = target.parent().context("a program lies in a folder")?;
     let status = Command::new(cargo)
-        .args(["build", "--release", "--quiet", "-p", "roundel"])
+        .args(["build", "--profile=dist", "--quiet", "-p", "roundel"])
         .args(["--manifest-path", manifest, "--target-dir"])
         .arg(target.parent().context("a profile has a folder")?)
         .status()
@@ -155,7 +155,7 @@ pub(crate) fn build() -> Result<PathBuf> {
     if !status.success() {
         bail!("Roundel could not be built");
     }
-    Ok(target.with_file_name("release").join("roundel"))
+    Ok(target.with_file_name("dist").join("roundel"))
 }
 
 /// Starts servers that answer at once, beside the load.

@@ -19,7 +19,7 @@ use self::drops::Drops;
 #[derive(clap::Args)]
 pub(crate) struct Options {
     /// The Roundel binary to measure.
-    #[arg(long, default_value = "target/release/roundel")]
+    #[arg(long, default_value = "target/dist/roundel")]
     roundel: PathBuf,
     /// The Serf agent to measure beside it.
     #[arg(long, default_value = "serf")]

@@ -15,14 +15,14 @@ pub(crate) const MOST_BYTES: u64 = 15_000_000;
 /// The user of the image: "nonroot" of the distroless images.
 const USER: &str = "65532:65532";
 
-/// Builds the release binary with everything linked in, and gives its path.
+/// Builds the binary of profile `dist` with everything linked in, and gives its path.
 pub(crate) fn static_binary() -> Result<PathBuf> {
     let about = output(&mut command("rustc", &["-vV"]))?;
     let target = about.lines().find_map(|line| line.strip_prefix("host: "));
     let target = target.context("rustc names its host")?;
     let build = [
         "build",
-        "--release",
+        "--profile=dist",
         "--locked",
         "-p",
         "roundel",
@@ -31,7 +31,7 @@ pub(crate) fn static_binary() -> Result<PathBuf> {
     ];
     run(command("cargo", &build).env("RUSTFLAGS", "-C target-feature=+crt-static"))?;
     let folder = std::env::var_os("CARGO_TARGET_DIR").map_or(root().join("target"), PathBuf::from);
-    Ok(folder.join(target).join("release/roundel"))
+    Ok(folder.join(target).join("dist/roundel"))
 }
 
 /// Makes an image that stands in for a Rust builder: a shell and the finished binary.

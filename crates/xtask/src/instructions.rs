@@ -1,6 +1,6 @@
 //! User-space instructions of a worker per exchange: the gate on the cost of the data path.
 //!
-//! The static release binary of the image runs under callgrind; clients send each kind of exchange many times, and
+//! The static binary of the image runs under callgrind; clients send each kind of exchange many times, and
 //! what the worker's thread executed meanwhile is divided by their number: once one at a time, where
 //! the reactor turns twice for each, and once by a crowd at once (`-x64`), as a busy worker lives.
 //! Counts repeat within about 2 %, whatever else the machine does. Kept in `benches/instructions.toml`:
