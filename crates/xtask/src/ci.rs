@@ -4,7 +4,7 @@ use std::fs;
 
 use anyhow::{Context, Result};
 
-use crate::step::{command, root, run};
+use crate::step::{command, root, run, target_directory};
 
 /// Runs everything.
 pub(crate) fn all() -> Result<()> {
@@ -37,6 +37,23 @@ pub(crate) fn docs() -> Result<()> {
         run(check.arg(example))?;
     }
     Ok(())
+}
+
+/// Licences, sources and banned crates, advisories known by their version among them (`deny.toml`).
+pub(crate) fn deny() -> Result<()> {
+    run(&mut command(
+        "cargo",
+        &words("deny --locked --all-features check licenses bans sources"),
+    ))
+}
+
+/// Every order of events between those who leave a full server and those who wait for a place.
+pub(crate) fn loom() -> Result<()> {
+    let model = "test --release -p roundel-balance --test loom --locked";
+    let target = target_directory()?.join("loom");
+    run(command("cargo", &words(model))
+        .env("RUSTFLAGS", "--cfg loom")
+        .env("CARGO_TARGET_DIR", target))
 }
 
 fn words(line: &str) -> Vec<&str> {

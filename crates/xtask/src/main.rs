@@ -11,12 +11,16 @@
 //! and before Debian's HAProxy, and prints what each lost. `cargo xtask soak` measures memory after a
 //! million requests, a hundred thousand connections, a thousand changes, and floods.
 //!
+//! `cargo xtask loom` goes through every order of events at the queue of a full backend; `cargo xtask fuzz`
+//! runs each fuzz target for a few seconds; `cargo xtask deny` looks at licences, sources and banned crates.
+//!
 //! `cargo xtask instructions` counts what one exchange costs and fails when one got dearer.
 
 mod chaos;
 mod ci;
 mod cluster;
 mod containers;
+mod fuzz;
 mod image;
 mod instructions;
 mod peers;
@@ -32,6 +36,9 @@ fn main() -> Result<()> {
         ["ci"] => ci::all(),
         ["lint"] => ci::lint(),
         ["docs"] => ci::docs(),
+        ["deny"] => ci::deny(),
+        ["loom"] => ci::loom(),
+        ["fuzz"] => fuzz::run_all(),
         ["containers"] => containers::run(),
         ["peers"] => peers::run(),
         ["chaos", ref options @ ..] => chaos::run(options),
@@ -41,7 +48,7 @@ fn main() -> Result<()> {
         ["instructions", "write"] => instructions::write(),
         ["instructions", "of", binary] => instructions::show(binary),
         _ => bail!(
-            "usage: cargo xtask ci|lint|docs|containers|peers|chaos|soak|instructions \
+            "usage: cargo xtask ci|lint|docs|deny|loom|fuzz|containers|peers|chaos|soak|instructions \
              [write | of BINARY]"
         ),
     }
