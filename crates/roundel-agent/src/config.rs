@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use roundel_gossip_tokio::Handle;
+use roundel_gossip_tokio::{Advertise, Handle};
 use tokio::sync::watch;
 
 /// Settings of an agent.
@@ -61,11 +61,12 @@ impl Config {
 
     /// The one address that the app is reached by, if the settings name it.
     pub(crate) fn specific_ip(&self) -> Option<IpAddr> {
-        let advertised = self.gossip.advertise.as_ref().map(SocketAddr::ip);
-        advertised
-            .or(Some(self.gossip.listen.ip()))
-            .map(|ip| ip.to_canonical())
-            .filter(|ip| !ip.is_unspecified())
+        let ip = match &self.gossip.advertise {
+            Some(Advertise::Address(address)) => address.ip(),
+            Some(_) => return None,
+            None => self.gossip.listen.ip(),
+        };
+        Some(ip.to_canonical()).filter(|ip| !ip.is_unspecified())
     }
 }
 
@@ -136,7 +137,9 @@ mod tests {
         assert_eq!(config.specific_ip(), None);
         config.gossip.listen = "127.0.0.2:0".parse().unwrap();
         assert_eq!(config.specific_ip(), Some([127, 0, 0, 2].into()));
-        config.gossip.advertise = Some("127.0.0.3:7946".parse().unwrap());
+        config.gossip.advertise = Some(Advertise::Address("127.0.0.3:7946".parse().unwrap()));
         assert_eq!(config.specific_ip(), Some([127, 0, 0, 3].into()));
+        config.gossip.advertise = Some(Advertise::Interface("eth1".to_owned()));
+        assert_eq!(config.specific_ip(), None);
     }
 }

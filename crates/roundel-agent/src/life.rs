@@ -25,6 +25,11 @@ use crate::{AgentError, Config};
 pub async fn run(config: Config) -> Result<i32, AgentError> {
     let signals = Signals::install()?;
     check_listen(config.gossip.listen)?;
+    config
+        .gossip
+        .advertise
+        .as_ref()
+        .map_or(Ok(()), |told| told.check())?;
     let app = App::start(config.command.as_deref())?;
     let mut agent = Agent {
         config,

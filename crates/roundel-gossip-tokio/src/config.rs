@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use roundel_gossip::{ConfigError, Timings};
 
+use crate::advertise::Advertise;
 use crate::handler::Handler;
 use crate::keyring::KeyringError;
 
@@ -21,9 +22,9 @@ pub struct Config {
     /// `[::]:7946`, which takes IPv4 too.
     pub listen: SocketAddr,
     /// The address that others shall use. Default: the address listened on if it is a specific
-    /// one, else the local address towards the first seed, else the first one of an interface
-    /// that is not loopback. Port 0 stands for the port listened on.
-    pub advertise: Option<SocketAddr>,
+    /// one, else found out: a guess by the routes, corrected by the first peer that reaches us
+    /// elsewhere, and followed when it moves.
+    pub advertise: Option<Advertise>,
     /// What we say about ourselves, such as `role=balancer`.
     pub tags: BTreeMap<String, String>,
     /// Seeds: `host`, `host:port`, `ip`, `ip:port`, `[ip6]:port`. A DNS name means all its
@@ -76,6 +77,9 @@ pub enum StartError {
         /// What the system said.
         source: std::io::Error,
     },
+    /// No interface has an address as it is to be advertised.
+    #[error("{0}")]
+    Advertise(String),
     /// A setting is wrong.
     #[error(transparent)]
     Config(#[from] ConfigError),

@@ -5,6 +5,7 @@ use std::os::fd::OwnedFd;
 
 use roundel_gossip::{Clocks, Member, Status};
 
+use crate::advertise::OwnAddress;
 use crate::socket::Sockets;
 
 /// Most addresses of members in an estate: enough to find the cluster again.
@@ -23,6 +24,8 @@ pub struct Estate {
     pub sockets: Option<[OwnedFd; 2]>,
     /// The last incarnation; whoever goes on has a higher one.
     pub incarnation: u32,
+    /// Where others know it.
+    pub address: Option<OwnAddress>,
     /// The newest Lamport times. That of queries is learned anew.
     pub clocks: Clocks,
     /// Where living members are, at most 64.
@@ -31,7 +34,12 @@ pub struct Estate {
 
 impl Estate {
     /// What the node leaves as of now; nothing if it leaves or the sockets cannot be copied.
-    pub(crate) fn of(node: &roundel_gossip::Node, asked: &str, sockets: &Sockets) -> Option<Self> {
+    pub(crate) fn of(
+        node: &roundel_gossip::Node,
+        asked: &str,
+        sockets: &Sockets,
+        address: OwnAddress,
+    ) -> Option<Self> {
         let own = node.member(node.name())?;
         if own.status != Status::Alive {
             return None;
@@ -42,6 +50,7 @@ impl Estate {
             names: [asked.to_owned(), own.name.clone()],
             sockets: Some(sockets.copies().ok()?),
             incarnation: own.incarnation,
+            address: Some(address),
             // Direct queries make our time run ahead of the others'; they would seem old.
             clocks: Clocks {
                 query: 0,

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use crate::advertise::OwnAddress;
 use crate::answers::Answers;
 use crate::estate::Estate;
 use crate::key_report::KeyReport;
@@ -25,6 +26,7 @@ pub struct Handle {
 pub(crate) struct Shared {
     pub(crate) name: watch::Receiver<Arc<str>>,
     pub(crate) local: SocketAddr,
+    pub(crate) own: watch::Receiver<OwnAddress>,
     pub(crate) members: watch::Receiver<Arc<Vec<Member>>>,
     pub(crate) stats: watch::Receiver<Stats>,
     pub(crate) events: broadcast::WeakSender<Arc<Event>>,
@@ -73,6 +75,11 @@ impl Handle {
     /// The address listened on, with the real port.
     pub fn local_addr(&self) -> SocketAddr {
         self.shared.local
+    }
+
+    /// The address at which others reach us, and how we came by it.
+    pub fn own_address(&self) -> OwnAddress {
+        self.shared.own.borrow().clone()
     }
 
     /// Our own name: the one of the configuration, with a suffix if that belongs to another

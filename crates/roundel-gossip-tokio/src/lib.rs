@@ -16,6 +16,7 @@ mod config;
 mod estate;
 mod handle;
 mod handler;
+mod interfaces;
 mod joins;
 mod key_report;
 mod keyring;
@@ -34,6 +35,7 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use tokio::sync::{broadcast, mpsc, watch};
 
+pub use advertise::{Advertise, OwnAddress};
 pub use answers::Answers;
 pub use config::{Config, DEFAULT_PORT, StartError};
 pub use estate::Estate;
@@ -47,6 +49,7 @@ pub use roundel_gossip::{
     Stats, Status, Timings, is_valid_name,
 };
 
+use crate::advertise::Basis;
 use crate::handle::Shared;
 use crate::seeds::{Pace, Seed};
 use crate::snapshot::Former;
@@ -86,14 +89,17 @@ pub async fn start_from(mut config: Config, estate: Estate) -> Result<Handle, St
         address: config.listen,
         source,
     })?;
-    let (address, address_guessed) = own_address(&config, &sockets);
+    let (own, basis) = own_address(&config, &sockets, estate.address)?;
+    tracing::info!(address = %own.address, why = own.why, "other members reach us here");
+    let address = own.address;
     let now = Instant::now();
     let (seed, nonce) = random()?;
     let incarnation = unix_seconds().max(estate.incarnation.saturating_add(1));
-    let node = roundel_gossip::Node::new(
+    let mut node = roundel_gossip::Node::new(
         core_config(&config, address, seed, nonce, former.clocks, incarnation),
         now,
     )?;
+    node.learn_address(basis == Basis::Learnt);
     let members = Arc::new(node.members().cloned().collect());
     if config.keys.is_empty() && !sockets.local.ip().to_canonical().is_loopback() {
         tracing::warn!(
@@ -104,6 +110,7 @@ pub async fn start_from(mut config: Config, estate: Estate) -> Result<Handle, St
     }
     let (name_tx, name) = watch::channel(config.name.as_str().into());
     let (members_tx, members) = watch::channel(members);
+    let (own_tx, own) = watch::channel(own);
     let (stats_tx, stats) = watch::channel(node.stats());
     let (clocks_tx, clocks) = watch::channel(node.clocks());
     let (events, _) = broadcast::channel(EVENTS);
@@ -111,6 +118,7 @@ pub async fn start_from(mut config: Config, estate: Estate) -> Result<Handle, St
     let shared = Shared {
         name,
         local: sockets.local,
+        own,
         members,
         stats,
         events: events.downgrade(),
@@ -118,6 +126,7 @@ pub async fn start_from(mut config: Config, estate: Estate) -> Result<Handle, St
     };
     let publish = Publish {
         name: name_tx,
+        own: own_tx,
         members: members_tx,
         stats: stats_tx,
         clocks: clocks_tx,
@@ -141,7 +150,7 @@ pub async fn start_from(mut config: Config, estate: Estate) -> Result<Handle, St
         cached,
         pace: Pace::default(),
         rng: fastrand::Rng::with_seed(!seed),
-        address_guessed,
+        basis,
         answered: BTreeMap::new(),
         complaint: String::new(),
     };
@@ -233,16 +242,23 @@ fn core_config(
     }
 }
 
-/// The address that others shall use, and whether it is a guess that the first seed may correct.
-fn own_address(config: &Config, sockets: &Sockets) -> (SocketAddr, bool) {
-    let port = sockets.local.port();
-    let listened = sockets.local.ip().to_canonical();
-    match config.advertise {
-        Some(told) if told.port() == 0 => (SocketAddr::new(told.ip(), port), false),
-        Some(told) => (told, false),
-        None if !listened.is_unspecified() => (SocketAddr::new(listened, port), false),
-        None => (SocketAddr::new(advertise::guess(), port), true),
-    }
+/// The address that others shall use: as told, else the one of a former life in this process's
+/// line if it is still ours, else a guess.
+fn own_address(
+    config: &Config,
+    sockets: &Sockets,
+    former: Option<OwnAddress>,
+) -> Result<(OwnAddress, Basis), StartError> {
+    let chosen = advertise::choose(config.advertise.as_ref(), sockets.local);
+    let (own, basis) = chosen.map_err(StartError::Advertise)?;
+    let still_ours = |former: &OwnAddress| {
+        let ip = former.address.ip();
+        former.address.port() == own.address.port() && interfaces::own().iter().any(|o| o.ip == ip)
+    };
+    Ok(match former.filter(still_ours) {
+        Some(former) if basis == Basis::Learnt => (former, basis),
+        _ => (own, basis),
+    })
 }
 
 fn random() -> Result<(u64, [u8; 12]), StartError> {

@@ -57,6 +57,10 @@ pub(crate) fn event(event: &Event) {
             name = to,
             "our name is taken: joining with a suffix"
         ),
+        Event::Moved { from, to, peer } => {
+            let peer = peer.map(|peer| peer.to_string()).unwrap_or_default();
+            tracing::info!(%from, %to, peer, "our address is another one");
+        }
         Event::Departed => tracing::info!("left the cluster"),
     }
 }

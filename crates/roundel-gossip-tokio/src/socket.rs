@@ -1,10 +1,13 @@
 //! The two sockets of a node: UDP and TCP on one address.
 
-use std::io;
+use std::io::{self, IoSliceMut};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
+use nix::sys::socket::sockopt::{Ipv4PacketInfo, Ipv6RecvPacketInfo};
+use nix::sys::socket::{ControlMessageOwned, MsgFlags, SockaddrStorage, recvmsg, setsockopt};
 use socket2::{Domain, Protocol, Socket, Type};
+use tokio::io::Interest;
 use tokio::net::{TcpListener, UdpSocket};
 
 /// Bytes asked for as the UDP receive buffer, halved until the system agrees; memberlist's figure.
@@ -46,6 +49,7 @@ pub(crate) fn adopt(address: SocketAddr, [udp, tcp]: [OwnedFd; 2]) -> io::Result
     if local != other || !same_ip || !same_port || !as_made {
         return Ok(None);
     }
+    tell_destination(&udp, local);
     udp.set_nonblocking(true)?;
     tcp.set_nonblocking(true)?;
     Ok(Some(Sockets {
@@ -94,12 +98,25 @@ fn bind_udp(address: SocketAddr) -> io::Result<UdpSocket> {
         Some(Protocol::UDP),
     )?;
     prepare(&socket, address)?;
+    tell_destination(&socket, address);
     let mut bytes = RECEIVE_BUFFER;
     while bytes >= 64 << 10 && socket.set_recv_buffer_size(bytes).is_err() {
         bytes /= 2;
     }
     socket.bind(&address.into())?;
     UdpSocket::from_std(socket.into())
+}
+
+/// Has the kernel say to which of our addresses each datagram was sent. Where it does not, we know
+/// less, and go on.
+fn tell_destination(socket: &Socket, address: SocketAddr) {
+    let told = match address {
+        SocketAddr::V4(_) => setsockopt(socket, Ipv4PacketInfo, &true),
+        SocketAddr::V6(_) => setsockopt(socket, Ipv6RecvPacketInfo, &true),
+    };
+    if let Err(error) = told {
+        tracing::debug!(%error, "the kernel does not say where datagrams were sent to");
+    }
 }
 
 fn bind_tcp(address: SocketAddr) -> io::Result<TcpListener> {
@@ -120,6 +137,67 @@ fn prepare(socket: &Socket, address: SocketAddr) -> io::Result<()> {
         socket.set_only_v6(false)?;
     }
     socket.set_nonblocking(true)
+}
+
+/// Room for one datagram at a time, and for what the kernel says about it.
+pub(crate) struct Datagrams {
+    bytes: Vec<u8>,
+    about: Vec<u8>,
+}
+
+impl Datagrams {
+    /// Room for datagrams of at most `longest` bytes.
+    pub(crate) fn new(longest: usize) -> Self {
+        Self {
+            bytes: vec![0; longest],
+            about: nix::cmsg_space!(nix::libc::in_pktinfo, nix::libc::in6_pktinfo),
+        }
+    }
+
+    /// Takes the next datagram: what it says, who sent it, and to which of our addresses.
+    ///
+    /// Errors: `WouldBlock` when there is none; anything else is as from `recvmsg`.
+    pub(crate) fn receive(
+        &mut self,
+        socket: &UdpSocket,
+    ) -> io::Result<(&[u8], SocketAddr, Option<IpAddr>)> {
+        let (bytes, about) = (&mut self.bytes, &mut self.about);
+        let (len, from, at) = socket.try_io(Interest::READABLE, || {
+            let mut parts = [IoSliceMut::new(bytes)];
+            let fd = socket.as_raw_fd();
+            let got = recvmsg::<SockaddrStorage>(fd, &mut parts, Some(about), MsgFlags::empty())?;
+            let from = got.address.as_ref().and_then(address_of);
+            let from = from.ok_or(io::ErrorKind::InvalidData)?;
+            Ok((
+                got.bytes,
+                from,
+                got.cmsgs()?.find_map(|about| destination(&about)),
+            ))
+        })?;
+        Ok((&self.bytes[..len], from, at))
+    }
+}
+
+fn address_of(address: &SockaddrStorage) -> Option<SocketAddr> {
+    let v4 = address.as_sockaddr_in().map(|a| (a.ip(), a.port()).into());
+    // The scope of a link-local sender is needed to answer it.
+    v4.or_else(|| {
+        address
+            .as_sockaddr_in6()
+            .map(|a| SocketAddr::V6((*a).into()))
+    })
+}
+
+fn destination(about: &ControlMessageOwned) -> Option<IpAddr> {
+    match about {
+        ControlMessageOwned::Ipv4PacketInfo(info) => {
+            Some(Ipv4Addr::from(u32::from_be(info.ipi_addr.s_addr)).into())
+        }
+        ControlMessageOwned::Ipv6PacketInfo(info) => {
+            Some(IpAddr::from(info.ipi6_addr.s6_addr).to_canonical())
+        }
+        _ => None,
+    }
 }
 
 /// Gives the address in the form that a socket bound to `local` takes: one for both families
@@ -158,6 +236,36 @@ mod tests {
         let back = for_socket(sockets.local, sender.local_addr().unwrap());
         sockets.udp.send_to(b"back", back).await.unwrap();
         assert_eq!(sender.recv(&mut buffer).await.unwrap(), 4);
+    }
+
+    #[tokio::test]
+    async fn datagrams_tell_where_they_were_sent_to() {
+        for (listen, to) in [
+            ("0.0.0.0:0", "127.0.0.7"),
+            ("[::]:0", "127.0.0.7"),
+            ("[::]:0", "::1"),
+            ("127.0.0.7:0", "127.0.0.7"),
+        ] {
+            let Ok(sockets) = bind(listen.parse().unwrap()) else {
+                continue;
+            };
+            let to: IpAddr = to.parse().unwrap();
+            let Ok(sender) =
+                std::net::UdpSocket::bind((if to.is_ipv4() { "127.0.0.1" } else { "::1" }, 0))
+            else {
+                continue;
+            };
+            sender
+                .send_to(b"hello", (to, sockets.local.port()))
+                .unwrap();
+            let mut room = Datagrams::new(16);
+            sockets.udp.readable().await.unwrap();
+            let (bytes, from, at) = room.receive(&sockets.udp).unwrap();
+            assert_eq!((bytes, at), (&b"hello"[..], Some(to)), "{listen}");
+            assert_eq!(from.port(), sender.local_addr().unwrap().port());
+            let none = room.receive(&sockets.udp).unwrap_err();
+            assert_eq!(none.kind(), io::ErrorKind::WouldBlock);
+        }
     }
 
     #[tokio::test]

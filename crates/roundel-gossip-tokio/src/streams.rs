@@ -1,7 +1,7 @@
 //! TCP streams: one short-lived task each, which moves bytes and knows nothing of them.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use roundel_gossip::StreamId;
@@ -23,7 +23,7 @@ const CHUNK: usize = 16 << 10;
 #[derive(Debug)]
 pub(crate) enum Moved {
     /// The connection stands.
-    Opened,
+    Opened(Option<IpAddr>),
     /// Bytes came.
     Bytes(Vec<u8>),
     /// The connection could not be made, failed, or ended.
@@ -57,7 +57,11 @@ pub(crate) fn open(id: StreamId, to: SocketAddr, reports: Reports) -> Writes {
         };
         match connected {
             Ok(socket) => {
-                if reports.send((id, Moved::Opened)).await.is_ok() {
+                if reports
+                    .send((id, Moved::Opened(near_end(&socket))))
+                    .await
+                    .is_ok()
+                {
                     serve(id, socket, reports, inbox).await;
                 }
             }
@@ -116,4 +120,8 @@ async fn finish(mut socket: TcpStream) {
     let mut rest = [0; 1024];
     let drain = async { while socket.read(&mut rest).await.is_ok_and(|len| len > 0) {} };
     let _ = tokio::time::timeout(LINGER, drain).await;
+}
+
+fn near_end(socket: &TcpStream) -> Option<IpAddr> {
+    socket.local_addr().ok().map(|at| at.ip())
 }

@@ -1,5 +1,6 @@
 //! The one task that owns a node: input, then all outputs, then waiting.
 
+mod address;
 mod naming;
 mod seeding;
 
@@ -14,11 +15,12 @@ use tokio::net::TcpStream;
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 
+use crate::advertise::OwnAddress;
 use crate::answers::Desk;
 use crate::estate::Estate;
 use crate::handle::Command;
 use crate::joins::Joins;
-use crate::socket::{Sockets, for_socket};
+use crate::socket::{Datagrams, Sockets, for_socket};
 use crate::streams::{self, Moved, Reports, Writes};
 
 use self::seeding::Resolved;
@@ -55,6 +57,8 @@ pub(crate) struct Task {
     /// The name that the configuration gives us; ours may have a suffix.
     asked: String,
     started: Instant,
+    /// When the interfaces are looked at.
+    looks: tokio::time::Interval,
     /// No connection is accepted before this.
     accept_from: tokio::time::Instant,
     streams: BTreeMap<StreamId, Writes>,
@@ -81,6 +85,7 @@ pub(crate) struct Files {
 /// Where the task tells what it knows.
 pub(crate) struct Publish {
     pub(crate) name: watch::Sender<Arc<str>>,
+    pub(crate) own: watch::Sender<OwnAddress>,
     pub(crate) members: watch::Sender<Arc<Vec<Member>>>,
     pub(crate) stats: watch::Sender<Stats>,
     pub(crate) clocks: watch::Sender<Clocks>,
@@ -98,6 +103,7 @@ enum Wake {
     Resolved(Resolved),
     Command(Option<Command>),
     Seeds,
+    Interfaces,
     Timer,
 }
 
@@ -119,6 +125,7 @@ impl Task {
             seeding,
             asked,
             started: Instant::now(),
+            looks: address::looks(),
             accept_from: tokio::time::Instant::now(),
             streams: BTreeMap::new(),
             reports: mpsc::channel(256),
@@ -134,7 +141,7 @@ impl Task {
 
     /// Runs until it is told to stop, or nobody is left to tell it anything.
     pub(crate) async fn run(mut self) {
-        let mut buffer = vec![0; DATAGRAM];
+        let mut buffer = Datagrams::new(DATAGRAM);
         loop {
             let wake = self.wait().await;
             let now = Instant::now();
@@ -156,6 +163,7 @@ impl Task {
                 Wake::Command(Some(command)) => self.obey(now, command),
                 Wake::Command(None) => return,
                 Wake::Seeds => self.try_seeds(),
+                Wake::Interfaces => self.look_at_interfaces(now),
                 Wake::Timer => {}
             }
             if !self.paused && self.node.poll_timeout().is_some_and(|at| at <= now) {
@@ -192,6 +200,7 @@ impl Task {
             Some(resolved) = self.resolved.1.recv() => Wake::Resolved(resolved),
             command = self.commands.recv() => Wake::Command(command),
             () = seeds, if awake => Wake::Seeds,
+            _ = self.looks.tick(), if awake => Wake::Interfaces,
             () = timer, if awake => Wake::Timer,
         }
     }
@@ -204,12 +213,12 @@ impl Task {
         self.node.poll_timeout().into_iter().chain(news).min()
     }
 
-    fn take_datagrams(&mut self, now: Instant, buffer: &mut [u8]) {
+    fn take_datagrams(&mut self, now: Instant, buffer: &mut Datagrams) {
         for _ in 0..DATAGRAMS_PER_WAKE {
-            let Ok((len, from)) = self.sockets.udp.try_recv_from(buffer) else {
+            let Ok((bytes, from, at)) = buffer.receive(&self.sockets.udp) else {
                 return;
             };
-            self.node.handle_datagram(now, from, &buffer[..len]);
+            self.node.handle_datagram_at(now, from, at, bytes);
             self.carry_out();
         }
     }
@@ -218,6 +227,9 @@ impl Task {
         match result {
             Ok((socket, from)) => {
                 if let Some(id) = self.node.accept_stream(now, from) {
+                    if let Ok(at) = socket.local_addr() {
+                        self.node.handle_stream_at(id, at.ip());
+                    }
                     let writes = streams::accepted(id, socket, self.reports.0.clone());
                     self.streams.insert(id, writes);
                 }
@@ -231,7 +243,12 @@ impl Task {
 
     fn stream_moved(&mut self, now: Instant, id: StreamId, moved: Moved) {
         match moved {
-            Moved::Opened => self.node.handle_stream_opened(now, id),
+            Moved::Opened(at) => {
+                if let Some(at) = at {
+                    self.node.handle_stream_at(id, at);
+                }
+                self.node.handle_stream_opened(now, id);
+            }
             Moved::Bytes(bytes) => self.node.handle_stream_bytes(now, id, &bytes),
             Moved::Closed(why) => {
                 self.streams.remove(&id);
@@ -271,7 +288,8 @@ impl Task {
                 let _ = reply.send(self.desk.listen(prefix));
             }
             Command::Pause(reply) => {
-                let estate = Estate::of(&self.node, &self.asked, &self.sockets);
+                let own = self.publish.own.borrow().clone();
+                let estate = Estate::of(&self.node, &self.asked, &self.sockets, own);
                 self.paused = estate.is_some();
                 let _ = reply.send(estate);
             }
@@ -344,6 +362,8 @@ impl Task {
             Event::Failed(_) | Event::Leave(_) => self.seeds_soon(),
             Event::JoinFailed { address, reason } => self.joins.ended(*address, Some(reason)),
             Event::Renamed { to, .. } => self.renamed(to),
+            Event::Join(member) => self.confirmed(member),
+            Event::Moved { to, peer, .. } => self.moved(*to, *peer),
             Event::Departed => {
                 for reply in self.leavers.drain(..) {
                     let _ = reply.send(());

@@ -169,7 +169,9 @@ async fn encrypted_nodes_keep_others_out() {
 async fn both_families_on_one_socket() {
     let a = start(Config {
         listen: "[::]:0".parse().unwrap(),
-        advertise: Some("127.0.0.1:0".parse().unwrap()),
+        advertise: Some(roundel_gossip_tokio::Advertise::Address(
+            "127.0.0.1:0".parse().unwrap(),
+        )),
         ..config("a")
     })
     .await

@@ -126,6 +126,15 @@ pub enum Event {
         /// Ours from here on.
         to: String,
     },
+    /// We are at another address from here on, and say so to all.
+    Moved {
+        /// Where we were.
+        from: SocketAddr,
+        /// Where we are.
+        to: SocketAddr,
+        /// The peer that reached us there; none if we were told to move.
+        peer: Option<SocketAddr>,
+    },
     /// Our own leave is complete: it is spread as far as it will be.
     Departed,
 }

@@ -1,6 +1,7 @@
 //! The state machine: what happened goes in with the time, what is to be done comes out.
 
 mod accusers;
+mod address;
 mod answering;
 mod asking;
 mod awareness;
@@ -39,6 +40,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use self::accusers::Accusers;
+use self::address::OwnAddress;
 use self::answering::Questions;
 use self::asking::{Asking, Purpose};
 use self::awareness::Awareness;
@@ -116,6 +118,7 @@ pub struct Node {
     saving: Saving,
     vote: Vote,
     accusers: Accusers,
+    address: OwnAddress,
     intents: Intents,
     leave: Option<Leave>,
     outputs: VecDeque<Output>,
@@ -172,6 +175,7 @@ impl Node {
             saving: Saving::default(),
             vote: Vote::default(),
             accusers: Accusers::default(),
+            address: OwnAddress::default(),
             intents: Intents::default(),
             leave: None,
             outputs: VecDeque::new(),
@@ -200,12 +204,28 @@ impl Node {
         }
     }
 
-    /// Takes one datagram.
+    /// Takes one datagram, of which it is not known to which address of ours it was sent.
     pub fn handle_datagram(&mut self, now: Instant, from: SocketAddr, bytes: &[u8]) {
+        self.handle_datagram_at(now, from, None, bytes);
+    }
+
+    /// Takes one datagram that was sent to the address `at` of ours.
+    pub fn handle_datagram_at(
+        &mut self,
+        now: Instant,
+        from: SocketAddr,
+        at: Option<IpAddr>,
+        bytes: &[u8],
+    ) {
         self.stats.datagrams_in += 1;
         self.stats.datagram_bytes_in += bytes.len() as u64;
-        self.packet_received(now, canonical(from), bytes);
+        self.packet_received(now, canonical(from), at, bytes);
         self.finish(now);
+    }
+
+    /// Notes at which address of ours a stream ends here, before anything is said on it.
+    pub fn handle_stream_at(&mut self, id: StreamId, at: IpAddr) {
+        self.stream_is_at(id, at);
     }
 
     /// Takes an incoming stream and names it; nothing if there are too many already: close it.
@@ -252,6 +272,7 @@ impl Node {
                 Timer::WatchAgain(name) => self.watch_again(&name),
                 Timer::Leave => self.leave_tick(now),
                 Timer::QueryEnd(id) => self.query_ended(id),
+                Timer::Moved => self.moved_tick(now),
             }
         }
         self.finish(now);
@@ -300,6 +321,7 @@ impl Node {
         let changes = usable && self.known == 1 && address != self.own().member.address;
         if changes {
             self.own_mut().member.address = address;
+            self.address.forget_peer();
             self.announce_ourselves();
         }
         self.finish(now);

@@ -3,7 +3,7 @@
 //!
 //! Needs root and Debian's `iproute2` and `iptables`.
 
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -156,6 +156,30 @@ impl Host {
             };
         }
         inside
+    }
+
+    /// Gives the host a second interface, `away`, that holds its default route and leads nowhere,
+    /// as `docker_gwbridge` does beside an overlay network. Gives the address there.
+    pub fn add_wrong_way(&self) -> Ipv4Addr {
+        let inside = &self.namespace;
+        let away = Ipv4Addr::new(172, 31, 99, 2);
+        must(&format!(
+            "ip -n {inside} link add away type veth peer name nowhere"
+        ));
+        must(&format!("ip -n {inside} addr add {away}/24 dev away"));
+        must(&format!("ip -n {inside} link set nowhere up"));
+        must(&format!("ip -n {inside} link set away up"));
+        must(&format!("ip -n {inside} route add default via 172.31.99.1"));
+        away
+    }
+
+    /// Gives the host an IPv6 address in the network, which it has at once.
+    pub fn add_v6(&self) -> Ipv6Addr {
+        let [_, _, c, d] = self.ip.octets();
+        let ip = Ipv6Addr::new(0xfd52, 0x4f55, 0, c.into(), 0, 0, 0, d.into());
+        let inside = &self.namespace;
+        must(&format!("ip -n {inside} addr add {ip}/64 dev eth0 nodad"));
+        ip
     }
 
     /// Drops every packet from and to these hosts; with `port` only those that belong to it at

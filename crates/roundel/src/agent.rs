@@ -32,7 +32,7 @@ fn gossip(args: &GossipArgs) -> Result<roundel_gossip_tokio::Config, Fault> {
     Ok(roundel_gossip_tokio::Config {
         name: name.unwrap_or_else(crate::host::node_name).to_string(),
         listen,
-        advertise: args.advertise,
+        advertise: args.advertise.clone(),
         tags: args.tags.iter().cloned().collect(),
         join: args.join.clone(),
         keys: keys(args)?,

@@ -8,7 +8,7 @@ use std::time::Duration;
 use clap::builder::BoolishValueParser;
 use clap::{Args, Parser, Subcommand};
 use roundel_balance::{CheckKind, Policy};
-use roundel_gossip_tokio::Handler;
+use roundel_gossip_tokio::{Advertise, Handler};
 use roundel_model::{Name, Weight};
 
 use crate::config::{AccessLogFormat, LOG_FORMATS, check_word, cookie_name, policy};
@@ -116,9 +116,10 @@ pub struct GossipArgs {
     /// Gossip over UDP and TCP [default: :7946]
     #[arg(long, value_name = "ADDR", env = "ROUNDEL_GOSSIP_LISTEN", value_parser = value::listen)]
     pub gossip_listen: Option<SocketAddr>,
-    /// Address that other members shall use [default: found out]
-    #[arg(long, value_name = "ADDR", env = "ROUNDEL_ADVERTISE", value_parser = value::advertise)]
-    pub advertise: Option<SocketAddr>,
+    /// Address that other members shall use, or an interface (`eth1`) or a network (`10.0.0.0/8`)
+    /// that has it [default: found out]
+    #[arg(long, value_name = "ADDR|INTERFACE|NETWORK", env = "ROUNDEL_ADVERTISE", value_parser = value::advertise)]
+    pub advertise: Option<Advertise>,
     /// Any member's `host[:port]`; a DNS name means all its addresses; retried for ever
     #[arg(long, value_name = "ADDR", env = "ROUNDEL_JOIN", value_delimiter = ',')]
     pub join: Vec<String>,

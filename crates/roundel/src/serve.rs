@@ -11,7 +11,7 @@ use roundel_admin::Admin;
 use roundel_admin::cli::{self, Level};
 use roundel_admin::status::Snapshot;
 use roundel_balance::Evidence;
-use roundel_gossip_tokio::{DRAIN, Handle};
+use roundel_gossip_tokio::{Advertise, DRAIN, Handle};
 use roundel_model::EventKind;
 use roundel_proxy::{AccessLog, Proxy};
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
@@ -423,8 +423,13 @@ fn view(handle: Handle, settings: &Settings) -> GossipView {
 
 /// Whether the gossip cannot reach beyond this machine, so that loopback servers are meant.
 fn stays_on_this_machine(gossip: &Gossip) -> bool {
-    let shown = gossip.advertise.unwrap_or(gossip.listen);
-    shown.ip().to_canonical().is_loopback()
+    let ip = match &gossip.advertise {
+        Some(Advertise::Address(address)) => address.ip(),
+        Some(Advertise::Network(network)) => network.addr(),
+        Some(Advertise::Interface(name)) => return name == "lo",
+        None => gossip.listen.ip(),
+    };
+    ip.to_canonical().is_loopback()
 }
 
 fn admin_config(acts: &Acts) -> roundel_admin::Config {

@@ -4,6 +4,8 @@ use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
+use roundel_gossip_tokio::Advertise;
+
 /// Says what is wrong with a text, and how to write it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fault {
@@ -205,21 +207,39 @@ pub fn server_address(text: &str, default_port: u16) -> Result<SocketAddr, Fault
     ))
 }
 
-/// Reads an address that other gossip nodes shall use, with or without a port (0 then).
-pub fn advertise(text: &str) -> Result<SocketAddr, Fault> {
-    let address = server_address(text, 0).map_err(|_| {
-        Fault::new(
-            format!("`{text}` is not an address to advertise"),
-            "write \"192.0.2.7\" or \"192.0.2.7:7946\"",
-        )
-    })?;
+/// Reads what other gossip nodes shall reach us by: an address with or without a port, an
+/// interface's name, or a network.
+pub fn advertise(text: &str) -> Result<Advertise, Fault> {
+    if text.contains('/') {
+        return network(text).map(Advertise::Network);
+    }
+    let Ok(address) = server_address(text, 0) else {
+        return interface(text).map(Advertise::Interface);
+    };
     if address.ip().is_unspecified() {
         return Err(Fault::new(
             format!("`{text}` is not an address that others can reach"),
-            "advertise one concrete address of this machine",
+            "advertise one address of this machine, an interface such as \"eth1\" or a network \
+             such as \"10.0.0.0/8\"",
         ));
     }
-    Ok(address)
+    Ok(Advertise::Address(address))
+}
+
+/// The name of an interface as the kernel allows it, with a letter: `10.0.0.300` is a mistake.
+fn interface(text: &str) -> Result<String, Fault> {
+    let allowed = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.' | b'@');
+    let is_name = (1..=15).contains(&text.len())
+        && text.bytes().all(allowed)
+        && text.bytes().any(|b| b.is_ascii_alphabetic());
+    if is_name {
+        return Ok(text.to_owned());
+    }
+    Err(Fault::new(
+        format!("`{text}` is not an address to advertise"),
+        "write \"192.0.2.7\", \"192.0.2.7:7946\", an interface such as \"eth1\" or a network such \
+         as \"10.0.0.0/8\"",
+    ))
 }
 
 /// Reads a network such as `10.0.0.0/8`; an address alone is a network of one.
@@ -315,6 +335,34 @@ mod tests {
             "[fd00::1]:3000"
         );
         assert!(server_address("webapp:3000", 3000).is_err());
+    }
+
+    #[test]
+    fn what_is_advertised_is_an_address_an_interface_or_a_network() {
+        for text in [
+            "192.0.2.7",
+            "192.0.2.7:7947",
+            "[fd00::1]:7946",
+            "eth1",
+            "br-0.100",
+            "10.0.0.0/8",
+            "fd00::/8",
+        ] {
+            assert_eq!(advertise(text).unwrap().to_string(), text);
+        }
+        assert_eq!(advertise("fd00::1").unwrap().to_string(), "fd00::1");
+        for bad in [
+            "0.0.0.0",
+            "::",
+            "10.0.0.300",
+            "eth1:7946",
+            "10.0.0.0/33",
+            "",
+            "a name",
+            "a-name-that-is-too-long",
+        ] {
+            assert!(advertise(bad).is_err(), "{bad}");
+        }
     }
 
     #[test]

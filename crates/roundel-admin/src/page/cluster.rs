@@ -22,6 +22,10 @@ pub(super) fn part(scene: &Scene<'_>) -> Part {
                     p.sub { (summary(snapshot)) " · listening on " code { (gossip.listen) }
                         @if gossip.encrypted { " · encrypted" } @else { " · not encrypted" }
                         @if gossip.health_score > 0 { " · health score " (gossip.health_score) } }
+                    @if !gossip.address.is_empty() {
+                        p.sub { "Other members reach this node at " code { (gossip.address) }
+                            " (" (gossip.address_reason) ")" }
+                    }
                     @if let Some(name) = &gossip.taken_name {
                         p.sub { "The name " code { (name) } " belongs to another member: this node \
                             goes on under a name with a suffix." }

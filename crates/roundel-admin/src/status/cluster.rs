@@ -74,6 +74,10 @@ impl MemberStatus {
 pub struct Gossip {
     /// The address of its sockets.
     pub listen: String,
+    /// The address at which other members reach it.
+    pub address: String,
+    /// Why it is this one, as a clause.
+    pub address_reason: String,
     /// The name that it was given, where that belongs to another member and it goes on under a
     /// name with a suffix.
     pub taken_name: Option<String>,

@@ -8,7 +8,7 @@ use roundel_gossip::{Member, Status};
 use tokio::sync::oneshot;
 
 use super::Task;
-use crate::advertise;
+use crate::advertise::{self, Basis};
 use crate::handle::JoinError;
 use crate::seeds::{self, Pace, Seed};
 
@@ -35,8 +35,8 @@ pub(crate) struct Seeding {
     pub(crate) next: Option<tokio::time::Instant>,
     pub(crate) pace: Pace,
     pub(crate) rng: fastrand::Rng,
-    /// Whether our address was only guessed, so that the first seed found may correct it.
-    pub(crate) address_guessed: bool,
+    /// Where our address comes from; the first seed found may correct a guess.
+    pub(crate) basis: Basis,
     /// Seed addresses that answered, and when: a member may advertise another address.
     pub(crate) answered: BTreeMap<SocketAddr, Instant>,
     /// What was complained about last, so that it is not said again and again.
@@ -149,15 +149,21 @@ impl Task {
 
     /// Takes the address that packets to the first seed carry, if ours was a guess.
     fn correct_address(&mut self, now: Instant, peers: &[SocketAddr]) {
-        if !self.seeding.address_guessed {
+        if self.seeding.basis != Basis::Learnt {
             return;
         }
+        self.node.learn_address(true);
         let far = peers.iter().find(|peer| !peer.ip().is_loopback());
-        let Some(ip) = far.or(peers.first()).copied().and_then(advertise::towards) else {
+        let Some(seed) = far.or(peers.first()).copied() else {
+            return;
+        };
+        let Some(ip) = advertise::towards(seed) else {
             return;
         };
         let address = SocketAddr::new(ip, self.sockets.local.port());
-        self.node.set_address(now, address);
+        if self.node.set_address(now, address) {
+            self.say_address(address, format!("towards the seed {seed}"));
+        }
     }
 
     fn complain(&mut self, complaint: &str) {

@@ -1,6 +1,6 @@
 //! Datagrams on their way in.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Instant;
 
 use super::Node;
@@ -10,12 +10,20 @@ use crate::member::is_valid_name;
 use crate::wire::{Accusation, Message, Packet, PacketError, Reason, decode_packet};
 
 impl Node {
-    pub(super) fn packet_received(&mut self, now: Instant, from: SocketAddr, bytes: &[u8]) {
+    pub(super) fn packet_received(
+        &mut self,
+        now: Instant,
+        from: SocketAddr,
+        at: Option<IpAddr>,
+        bytes: &[u8],
+    ) {
         let mut packet = Packet::default();
         if let Err(error) = decode_packet(bytes, &self.seal.envelope, &mut packet) {
             self.refuse(from, reason_of_packet(error));
             return;
         }
+        let own = self.own().member.address;
+        self.address.came_in(now, at, own);
         for rejected in &packet.rejected {
             let reason = match rejected.reason {
                 Reason::Record(bad) => reason_of(bad),

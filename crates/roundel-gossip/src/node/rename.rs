@@ -48,6 +48,7 @@ impl Node {
         fresh.stats = std::mem::take(&mut self.stats);
         fresh.complaints = std::mem::take(&mut self.complaints);
         fresh.outputs = std::mem::take(&mut self.outputs);
+        fresh.address = std::mem::take(&mut self.address);
         fresh.watches = std::mem::take(&mut self.watches).anew();
         if fresh.watches.are_ticking() {
             fresh.timers.set(now, Timer::Watch);

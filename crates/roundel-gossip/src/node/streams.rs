@@ -1,6 +1,6 @@
 //! Streams: state exchanges and pings where datagrams do not get through.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Instant;
 
 use super::timers::{Timer, TimerKey};
@@ -28,6 +28,8 @@ pub(super) enum Role {
 #[derive(Debug)]
 pub(super) struct Stream {
     peer: SocketAddr,
+    /// At which address of ours it ends.
+    at: Option<IpAddr>,
     role: Role,
     decoder: StreamDecoder,
     deadline: TimerKey,
@@ -72,12 +74,19 @@ impl Node {
         let at = now + self.config.timings.stream_timeout;
         let stream = Stream {
             peer,
+            at: None,
             role,
             decoder: StreamDecoder::new(self.config.limits.stream_bytes),
             deadline: self.timers.set(at, Timer::Stream(id)),
         };
         self.streams.insert(id, stream);
         id
+    }
+
+    pub(super) fn stream_is_at(&mut self, id: StreamId, at: IpAddr) {
+        if let Some(stream) = self.streams.get_mut(&id) {
+            stream.at = Some(at);
+        }
     }
 
     /// Forgets a stream and has it closed.
@@ -94,11 +103,15 @@ impl Node {
     }
 
     /// Says our part on a stream that we asked for.
-    pub(super) fn stream_opened(&mut self, _now: Instant, id: StreamId) {
+    pub(super) fn stream_opened(&mut self, now: Instant, id: StreamId) {
         let Some(stream) = self.streams.get(&id) else {
             return;
         };
-        let message = match stream.role {
+        let (peer, at, role) = (stream.peer, stream.at, stream.role);
+        if let Role::Join(_) | Role::Sync { .. } = role {
+            self.reached(now, peer, at);
+        }
+        let message = match role {
             Role::Incoming => return,
             Role::Join(_) => return self.write_encoded(id, &self.own_state(true)),
             Role::Sync { join } => return self.write_encoded(id, &self.own_state(join)),
@@ -123,10 +136,15 @@ impl Node {
         let Some(stream) = self.streams.get_mut(&id) else {
             return;
         };
-        let (peer, role) = (stream.peer, stream.role);
+        let (peer, at, role) = (stream.peer, stream.at, stream.role);
         match stream.decoder.feed(bytes, &self.seal.envelope) {
             Ok(Progress::NeedMore) => {}
-            Ok(Progress::Message(message)) => self.stream_message(now, id, peer, role, message),
+            Ok(Progress::Message(message)) => {
+                // Before our state is told, so that it tells of the right address.
+                self.reached(now, peer, at);
+                self.stream_message(now, id, peer, role, message);
+                self.reached(now, peer, at);
+            }
             Err(error) => {
                 self.refuse(peer, reason_of(&error));
                 if role == Role::Incoming {

@@ -82,6 +82,9 @@ impl Node {
     /// Whether our name is known at another address: then others refuse us, and they vote. That
     /// is so as well when the other is dead, until it is forgotten.
     fn name_is_taken(&mut self, now: Instant, record: &NodeRecord) -> bool {
+        if self.is_former_self(now, record.address(), record.incarnation()) {
+            return true;
+        }
         let kept = self.own().member.address;
         let taken = record.address() != kept;
         if taken {
@@ -223,6 +226,7 @@ impl Node {
             }
         } else if record.swim == Swim::Alive {
             if name == self.name {
+                self.address.accused(now);
                 self.refute(accusation.incarnation);
             } else if self.may_doubt(now, peer) {
                 self.suspicion_begins(now, name, accusation);
@@ -286,18 +290,28 @@ impl Node {
         let Some((name, record)) = self.members.get_key_value(&accusation.node) else {
             return;
         };
-        if accusation.incarnation < record.member.incarnation || !record.is_up() {
+        let by_itself = accusation.from == accusation.node;
+        if accusation.incarnation < record.member.incarnation {
             return;
         }
         let name = name.clone();
+        if record.swim == Swim::Dead && by_itself {
+            // It was not dead, and is gone from there: its name is free for another address.
+            self.set_swim(now, &name, Swim::Left);
+            self.say_about(name, &Message::Dead(accusation));
+            return;
+        }
+        if !record.is_up() {
+            return;
+        }
         if name == self.name && self.leave.is_none() {
+            self.address.accused(now);
             self.refute(accusation.incarnation);
             return;
         }
         let Some(record) = self.members.get_mut(&name) else {
             return;
         };
-        let by_itself = accusation.from == accusation.node;
         record.member.incarnation = accusation.incarnation;
         let swim = if by_itself { Swim::Left } else { Swim::Dead };
         self.set_swim(now, &name, swim);

@@ -184,6 +184,7 @@ impl Bench {
     }
 }
 
+mod address;
 mod identity;
 mod keys;
 mod leaves;

@@ -38,6 +38,8 @@ pub(super) enum Timer {
     Leave,
     /// The time for answers to our query is over.
     QueryEnd(QueryId),
+    /// Say the next word of a move to another address.
+    Moved,
 }
 
 /// Names a deadline that was set, to cancel it.

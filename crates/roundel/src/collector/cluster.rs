@@ -88,6 +88,7 @@ impl GossipView {
 
     fn gossip(&self) -> Gossip {
         let stats = self.handle.stats();
+        let own = self.handle.own_address();
         let owned = |map: &BTreeMap<&'static str, u64>| {
             let pairs = map.iter().map(|(word, n)| ((*word).to_owned(), *n));
             pairs.collect::<BTreeMap<String, u64>>()
@@ -95,6 +96,8 @@ impl GossipView {
         let flow = |dir: &str, what: &str, n: u64| (dir.to_owned(), what.to_owned(), n);
         Gossip {
             listen: self.handle.local_addr().to_string(),
+            address: own.address.to_string(),
+            address_reason: own.why,
             taken_name: Some(self.asked.clone()).filter(|name| **name != *self.handle.name()),
             seeds: self.seeds.clone(),
             encrypted: self.encrypted,

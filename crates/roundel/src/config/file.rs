@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 use roundel_balance::{CheckKind, Policy};
-use roundel_gossip_tokio::{Handler, HandlerError};
+use roundel_gossip_tokio::{Advertise, Handler, HandlerError};
 use roundel_model::Name;
 
 use super::reader::{At, Item, Section};
@@ -68,7 +68,7 @@ pub(super) enum ActsWord {
 #[derive(Debug, Default)]
 pub(super) struct GossipTable {
     pub(super) listen: Maybe<SocketAddr>,
-    pub(super) advertise: Maybe<SocketAddr>,
+    pub(super) advertise: Maybe<Advertise>,
     pub(super) join: Maybe<Vec<String>>,
     pub(super) node_name: Maybe<Name>,
     pub(super) key_file: Maybe<PathBuf>,

@@ -27,7 +27,7 @@ impl Display for Settings {
         if let Some(gossip) = &self.gossip {
             out.table("[gossip]", "gossip");
             out.line("listen", quote(show_listen(gossip.listen)));
-            if let Some(advertise) = gossip.advertise {
+            if let Some(advertise) = &gossip.advertise {
                 out.line("advertise", quote(advertise));
             }
             out.line("join", list(gossip.join.iter().map(quote)));

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 use roundel_balance::{CheckSpec, OutlierSpec, Policy, RetryBudget, StickyKey};
-use roundel_gossip_tokio::Handler;
+use roundel_gossip_tokio::{Advertise, Handler};
 use roundel_model::{Name, Weight};
 use roundel_proxy::{
     ClientTimeouts, HashOn, HeaderRules, HostPattern, Limits, Listen, LogFormat, Marks, Page,
@@ -102,8 +102,8 @@ pub const LOG_FORMATS: [(&str, AccessLogFormat); 6] = [
 pub struct Gossip {
     /// UDP and TCP.
     pub listen: SocketAddr,
-    /// The address others shall use, when it is not found out.
-    pub advertise: Option<SocketAddr>,
+    /// What others shall reach us by, when it is not found out.
+    pub advertise: Option<Advertise>,
     /// `host[:port]`, any member will do.
     pub join: Vec<String>,
     /// Unique in the cluster.

@@ -141,6 +141,14 @@ pub(crate) fn tell(log: &EventLog, event: &Event, is_server: impl Fn(&Member) ->
             let text = format!("{act} ordered by {by}: {installed} gossip keys installed");
             log.add(EventKind::Other, "gossip", text, None);
         }
+        Event::Moved { from, to, peer } => {
+            let by = match peer {
+                Some(peer) => format!("where the member at {peer} reaches us"),
+                None => format!("since {} is gone", from.ip()),
+            };
+            let text = format!("address {from} → {to}: {by}");
+            log.add(EventKind::Other, "gossip", text, None);
+        }
         Event::Renamed { from, to } => log.add(
             EventKind::Other,
             "gossip",

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use roundel_admin::status::Traffic;
 use roundel_balance::{Heritage, WeightOrder};
-use roundel_gossip_tokio::{Clocks, Estate};
+use roundel_gossip_tokio::{Clocks, Estate, OwnAddress};
 use roundel_model::{AdminState, Name, Presence, Server, SourceKind, Weight};
 use roundel_stats::Totals;
 use rustix::fs::{MemfdFlags, memfd_create};
@@ -36,6 +36,8 @@ pub(crate) struct MemberLegacy {
     /// The name of the configuration, and the one that it has.
     pub(crate) names: [String; 2],
     pub(crate) incarnation: u32,
+    /// Where it is, and how that was found out.
+    pub(crate) address: Option<(SocketAddr, String)>,
     /// Lamport times of intents, events and queries.
     pub(crate) clocks: [u64; 3],
 }
@@ -50,6 +52,7 @@ impl MemberLegacy {
         Self {
             names: estate.names.clone(),
             incarnation: estate.incarnation,
+            address: estate.address.clone().map(|own| (own.address, own.why)),
             clocks: [member, event, query],
         }
     }
@@ -60,6 +63,10 @@ impl MemberLegacy {
         Estate {
             names: self.names.clone(),
             incarnation: self.incarnation,
+            address: self
+                .address
+                .clone()
+                .map(|(address, why)| OwnAddress { address, why }),
             clocks: Clocks {
                 member,
                 event,

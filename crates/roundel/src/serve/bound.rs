@@ -104,7 +104,7 @@ pub(super) async fn start_gossip(gossip: &Gossip, estate: Estate) -> anyhow::Res
     let config = roundel_gossip_tokio::Config {
         name: gossip.node_name.clone(),
         listen: gossip.listen,
-        advertise: gossip.advertise,
+        advertise: gossip.advertise.clone(),
         tags,
         join: gossip.join.clone(),
         keys: gossip.keys.clone(),

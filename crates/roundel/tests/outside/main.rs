@@ -7,6 +7,7 @@
     reason = "helpers of tests: a panic is the failure and names its place"
 )]
 
+mod address;
 mod agent;
 mod balancer;
 mod browser;

@@ -1,0 +1,227 @@
+//! The address at which others reach a node: found out, told, followed. On hosts of their own, with
+//! the default bind, as in containers.
+
+use std::net::{IpAddr, SocketAddr};
+
+use roundel_testkit::{Host, Lan, Process, Signal, external, poll, wait_for};
+
+use crate::balancer::{Balancer, SOON, roundel};
+use crate::turns::beside_others;
+
+/// A balancer with every port as it is by default.
+fn serve(host: &Host, flags: &[&str]) -> Balancer {
+    let mut command = roundel(&["serve", "--node-name", "lb", "--access-log", "off"]);
+    command.args(flags);
+    let at = |port: u16| SocketAddr::from((host.ip, port));
+    let balancer = Balancer {
+        process: Process::spawn(&mut host.on(&command)),
+        front: at(80),
+        stats: at(1936),
+        gossip: at(7946),
+    };
+    balancer.ready()
+}
+
+/// An agent around a toy, which joins this seed.
+fn agent(host: &Host, name: &str, seed: &str, flags: &[&str]) -> Process {
+    let mut command = roundel(&["agent", "--node-name", name, "--join", seed]);
+    command.args(flags);
+    command.args(["--", env!("CARGO_BIN_EXE_roundel"), "toy"]);
+    Process::spawn(&mut host.on(&command))
+}
+
+/// Where a balancer says that others reach it, and why.
+fn own_address(balancer: &Balancer) -> (String, String) {
+    let gossip = &balancer.snapshot()["gossip"];
+    let text = |key: &str| gossip[key].as_str().unwrap_or_default().to_owned();
+    (text("address"), text("address_reason"))
+}
+
+fn wait_at(balancer: &Balancer, member: &str, ip: impl Into<IpAddr>) {
+    let wanted = SocketAddr::new(ip.into(), 7946).to_string();
+    let last = poll(SOON, || {
+        (balancer.member_address(member) == wanted).then_some(())
+    });
+    assert!(
+        last.is_some(),
+        "{member} not at {wanted}\n{}",
+        balancer.process
+    );
+}
+
+#[test]
+fn the_first_peer_corrects_an_address_guessed_by_the_default_route() {
+    let Some(lan) = Lan::new(3) else { return };
+    let _turn = beside_others();
+    let [lb, app, other] = lan.hosts() else {
+        panic!("three hosts");
+    };
+    let wrong = lb.add_wrong_way();
+    app.add_wrong_way();
+    let balancer = serve(lb, &[]);
+    let (address, why) = own_address(&balancer);
+    assert_eq!(address, format!("{wrong}:7946"));
+    assert!(why.contains("guess"), "{why}");
+
+    let seed = lb.ip.to_string();
+    let first = agent(app, "s1", &seed, &[]);
+    balancer.wait_up(1, SOON);
+    wait_at(&balancer, "lb", lb.ip);
+    wait_at(&balancer, "s1", app.ip);
+    let told = poll(SOON, || {
+        let (address, why) = own_address(&balancer);
+        (address == format!("{}:7946", lb.ip) && why.contains(&app.ip.to_string())).then_some(())
+    });
+    assert!(told.is_some(), "{:?}", own_address(&balancer));
+    assert!(
+        balancer.page("/").contains("reaches us"),
+        "the page says why"
+    );
+    assert!(
+        balancer.process.stderr().contains("reaches us"),
+        "{}",
+        balancer.process
+    );
+
+    // A stock agent, as anyone starts it, probes the balancer where it really is.
+    if let Some(serf) = external("serf", "serf") {
+        let mut command = std::process::Command::new(serf);
+        command.args(["agent", "-node=s2", "-tag", "role=backend"]);
+        command.arg(format!("-join={seed}"));
+        let stock = Process::spawn(&mut other.on(&command));
+        balancer.wait_member("s2", "alive", SOON);
+        wait_for("the stock agent to know the balancer", SOON, || {
+            let line = format!("EventMemberJoin: lb {}", lb.ip);
+            stock.stdout().contains(&line).then_some(())
+        });
+        assert!(!stock.stdout().contains(&wrong.to_string()), "{stock}");
+    }
+    assert!(!first.stderr().contains("suspected"), "{first}");
+}
+
+#[test]
+fn an_address_that_moves_is_followed_under_the_same_name() {
+    let Some(mut lan) = Lan::new(2) else { return };
+    let _turn = beside_others();
+    let mut balancer = serve(&lan.hosts()[0].clone(), &[]);
+    let app = agent(
+        &lan.hosts()[1].clone(),
+        "s1",
+        &lan.hosts()[0].ip.to_string(),
+        &[],
+    );
+    balancer.wait_up(1, SOON);
+
+    lan.move_host(1);
+    wait_at(&balancer, "s1", lan.hosts()[1].ip);
+    balancer.wait_up(1, SOON);
+    assert_eq!(balancer.get("/").status, 200);
+
+    lan.move_host(0);
+    let lb = lan.hosts()[0].ip;
+    for address in [
+        &mut balancer.front,
+        &mut balancer.stats,
+        &mut balancer.gossip,
+    ] {
+        address.set_ip(lb.into());
+    }
+    wait_at(&balancer, "lb", lb);
+    let line = format!("address={lb}:7946");
+    wait_for("the agent to see it join from there", SOON, || {
+        let joined = |l: &str| l.contains("member joined") && l.contains(&line);
+        app.stderr().lines().any(joined).then_some(())
+    });
+    balancer.wait_member("s1", "alive", SOON);
+    balancer.wait_up(1, SOON);
+    for process in [&app, &balancer.process] {
+        let text = process.stderr();
+        assert!(
+            !text.contains("claim one name") && !text.contains("suffix"),
+            "{text}"
+        );
+    }
+}
+
+#[test]
+fn an_interface_or_a_network_says_which_address_is_meant() {
+    let Some(lan) = Lan::new(3) else { return };
+    let _turn = beside_others();
+    let [lb, app, other] = lan.hosts() else {
+        panic!("three hosts");
+    };
+    for host in [lb, app, other] {
+        host.add_wrong_way();
+    }
+    let balancer = serve(lb, &["--advertise", "198.18.0.0/15"]);
+    let (address, why) = own_address(&balancer);
+    assert_eq!(
+        (address, why.as_str()),
+        (format!("{}:7946", lb.ip), "eth0's in 198.18.0.0/15")
+    );
+    let seed = lb.ip.to_string();
+    let _app = agent(app, "s1", &seed, &["--advertise", "eth0"]);
+    let _other = agent(other, "s2", &seed, &["--advertise", "away"]);
+    balancer.wait_member("s1", "alive", SOON);
+    wait_at(&balancer, "s1", app.ip);
+    balancer.wait_member("s2", "alive", SOON);
+    wait_at(&balancer, "s2", [172, 31, 99, 2]);
+
+    for flag in ["eth7", "192.0.2.0/24"] {
+        let listen = ["--gossip-listen", ":7950"];
+        let words = [
+            &["agent", "--advertise", flag][..],
+            &listen,
+            &["--", "sleep", "60"],
+        ];
+        let words = words.concat();
+        let mut process = Process::spawn(&mut app.on(&roundel(&words)));
+        let code = process.wait_exit(SOON).code();
+        assert_eq!(code, Some(1), "{process}");
+        let text = process.stderr();
+        assert!(
+            text.contains(flag) && text.contains("away 172.31.99.2"),
+            "{text}"
+        );
+    }
+}
+
+#[test]
+fn a_peer_that_comes_by_ipv6_teaches_an_ipv6_address() {
+    let Some(lan) = Lan::new(2) else { return };
+    let _turn = beside_others();
+    let [lb, app] = lan.hosts() else {
+        panic!("two hosts");
+    };
+    let (lb6, app6) = (lb.add_v6(), app.add_v6());
+    let balancer = serve(lb, &[]);
+    let app = agent(app, "s1", &format!("[{lb6}]:7946"), &[]);
+    balancer.wait_up(1, SOON);
+    wait_at(&balancer, "lb", lb6);
+    wait_at(&balancer, "s1", app6);
+    assert!(!app.stderr().contains("suspected"), "{app}");
+}
+
+#[test]
+fn a_process_that_takes_over_keeps_the_address_that_was_learnt() {
+    let Some(lan) = Lan::new(2) else { return };
+    let _turn = beside_others();
+    let [lb, app] = lan.hosts() else {
+        panic!("two hosts");
+    };
+    lb.add_wrong_way();
+    let mut balancer = serve(lb, &[]);
+    let app = agent(app, "s1", &lb.ip.to_string(), &[]);
+    balancer.wait_up(1, SOON);
+    let before = own_address(&balancer);
+    assert_eq!(before.0, format!("{}:7946", lb.ip));
+    balancer.process.signal(Signal::USR2);
+    balancer.process.wait_exit(SOON);
+    balancer.wait_up(1, SOON);
+    assert_eq!(own_address(&balancer), before);
+    assert!(!app.stderr().contains("suspected"), "{app}");
+    let end = balancer.snapshot()["process"]["pid"]
+        .as_u64()
+        .expect("a pid");
+    roundel_testkit::send_signal(end as u32, Signal::TERM);
+}
