@@ -10,6 +10,7 @@ use roundel_model::{Name, ServerState};
 use roundel_stats::PerWorker;
 
 use crate::budget::Spent;
+use crate::loss::Loss;
 use crate::queue::Queue;
 use crate::{BackendCounters, Policy, ServerId, ServerLive, Snapshot, StickyKey};
 
@@ -59,6 +60,7 @@ pub struct Balancer {
     queue: Arc<Queue>,
     spent: Spent,
     silences: AtomicU64,
+    loss: Loss,
 }
 
 /// What only the publishing side touches.
@@ -85,6 +87,7 @@ impl Balancer {
             queue,
             spent: Spent::default(),
             silences: AtomicU64::new(0),
+            loss: Loss::default(),
             publisher: Mutex::new(Publisher {
                 config,
                 configured: false,
@@ -194,6 +197,10 @@ impl Balancer {
 
     pub(crate) fn note_silence(&self) {
         self.silences.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn loss(&self) -> &Loss {
+        &self.loss
     }
 
     pub(crate) fn spent(&self) -> &Spent {

@@ -206,6 +206,9 @@ impl Director {
             before,
             ServerState::Joining | ServerState::Down | ServerState::Ejected
         );
+        if after == ServerState::Up && begins {
+            record.live.clear_refused();
+        }
         if after == ServerState::Up && begins && !slow_start.is_zero() {
             record.warm_until = Some(now + slow_start);
             after = ServerState::Warming;
@@ -295,10 +298,18 @@ impl Director {
     fn publish(&mut self, now: Instant) {
         let usable_before = self.balancer.load().usable();
         let place = |record: &Record| record.placement(now, &self.config);
-        let placements = self.records.iter().map(place).collect();
+        let placements: Vec<_> = self.records.iter().map(place).collect();
+        if usable_before > 0 && !placements.iter().any(|p| p.state.takes_new()) {
+            // Before anybody can see it, so that nobody takes it for a backend without servers.
+            self.balancer.note_lost(now);
+        }
         let Some(snapshot) = self.balancer.publish(placements) else {
             return;
         };
+        if snapshot.usable() > 0 && self.config.check.is_on() {
+            // Where nothing is checked, only a connection that stands tells.
+            self.balancer.note_served();
+        }
         if usable_before > 0 && snapshot.usable() == 0 {
             let text = format!("no usable server: {}", self.census());
             self.tell(EventKind::NoServer, None, text, None);

@@ -31,6 +31,7 @@ mod director;
 mod hash;
 mod least_conn;
 mod live;
+mod loss;
 mod maglev;
 mod outlier;
 mod p2c;

@@ -47,6 +47,7 @@ struct Flight {
     /// 0 for no limit.
     most: sync::AtomicU32,
     opening: AtomicU8,
+    refused: AtomicBool,
     tunnels: AtomicU32,
 }
 
@@ -154,6 +155,24 @@ impl ServerLive {
                 .ok()
                 .map(|before| before + 1),
         }
+    }
+
+    /// Notes that it refused a connection, so that every request passes it over from this moment
+    /// on, until the control side has decided what that means.
+    pub fn note_refused(&self) {
+        self.flight.refused.store(true, SeqCst);
+    }
+
+    /// Ends what [`Self::note_refused`] began.
+    pub fn clear_refused(&self) {
+        if self.is_refused() {
+            self.flight.refused.store(false, SeqCst);
+        }
+    }
+
+    /// Whether it refused a connection a moment ago.
+    pub fn is_refused(&self) -> bool {
+        self.flight.refused.load(Relaxed)
     }
 
     pub(crate) fn opening(&self) -> Opening {

@@ -20,7 +20,13 @@ pub struct Want {
     pub only: Option<ServerId>,
     /// Not there: servers that failed for this request.
     pub tried: Vec<ServerId>,
+    /// Waits on while no server would take it: one is expected to come or to come back. A server
+    /// of `tried` that has been out meanwhile will do as well.
+    pub hold: bool,
 }
+
+/// The most requests held for want of a server where no limit is set.
+const HELD: u32 = 1_024;
 
 /// The queue of one backend.
 ///
@@ -58,6 +64,7 @@ struct Waiter {
 enum Turned {
     Granted(Arc<ServerLive>),
     Again,
+    Called(u32),
 }
 
 /// What the end of waiting brought.
@@ -67,6 +74,8 @@ pub enum Turn {
     Granted(Grant),
     /// No place, but the servers changed: pick again.
     Again,
+    /// For who is held: a server is there, and so many others were called to it before.
+    Called(u32),
 }
 
 /// A place on a server, in flight until it is redeemed by [`crate::Current::redeem`] or dropped.
@@ -143,7 +152,10 @@ impl Queue {
         newest: impl FnOnce() -> Arc<Snapshot>,
     ) -> Result<Ticket, QueueFull> {
         let mut state = self.state();
-        let limit = self.limit.load(SeqCst);
+        let limit = match self.limit.load(SeqCst) {
+            0 if want.hold => HELD,
+            limit => limit,
+        };
         if limit > 0 && self.waiting.load(SeqCst) >= limit {
             return Err(QueueFull);
         }
@@ -165,9 +177,10 @@ impl Queue {
             self.waiting_anywhere.fetch_add(1, SeqCst);
         }
         let snapshot = newest();
-        let wakers = self.give_out(&mut state, &snapshot);
+        let mut wakers = self.call(&mut state, &snapshot);
+        wakers.extend(self.give_out(&mut state, &snapshot));
         if state.waits(number) && is_hopeless(&state.line[&number].want, &snapshot) {
-            self.send_away(&mut state, number);
+            self.send_away(&mut state, number, Turned::Again);
         }
         self.note_lengths(&mut state, only, &snapshot);
         drop(state);
@@ -235,22 +248,37 @@ impl Queue {
             return;
         }
         let mut state = self.state();
-        let mut wakers = self.give_out(&mut state, snapshot);
+        state.forgive(snapshot);
+        let mut wakers = self.call(&mut state, snapshot);
+        wakers.extend(self.give_out(&mut state, snapshot));
         let waits = state.line.iter().filter(|(_, w)| w.turn.is_none());
         let hopeless = waits.filter(|(_, w)| is_hopeless(&w.want, snapshot));
         let numbers: Vec<u64> = hopeless.map(|(number, _)| *number).collect();
         for number in numbers {
-            wakers.extend(self.send_away(&mut state, number));
+            wakers.extend(self.send_away(&mut state, number, Turned::Again));
         }
         drop(state);
         wakers.into_iter().for_each(Waker::wake);
     }
 
-    /// Ends the waiting of somebody for whom there is no server.
-    fn send_away(&self, state: &mut State, number: u64) -> Option<Waker> {
+    /// Calls those who are held if a snapshot has a server for them. They pick it by the policy:
+    /// what one server alone was given would be too much for it, and too little for the others.
+    fn call(&self, state: &mut State, snapshot: &Snapshot) -> Vec<Waker> {
+        let held = state
+            .line
+            .iter()
+            .filter(|(_, w)| w.want.hold && w.turn.is_none());
+        let called = held.filter(|(_, w)| has_server(&w.want, snapshot));
+        let numbers: Vec<u64> = called.map(|(number, _)| *number).collect();
+        let call = |(rank, number)| self.send_away(state, number, Turned::Called(rank));
+        (0..).zip(numbers).filter_map(call).collect()
+    }
+
+    /// Ends the waiting of somebody without a place.
+    fn send_away(&self, state: &mut State, number: u64, turn: Turned) -> Option<Waker> {
         self.take_out(state, number);
         let waiter = state.line.get_mut(&number).expect("who waits is in line");
-        waiter.turn = Some(Turned::Again);
+        waiter.turn = Some(turn);
         waiter.waker.take()
     }
 
@@ -276,10 +304,14 @@ impl Queue {
     }
 }
 
-/// Whether no server of a snapshot would ever take somebody.
+/// Whether no server of a snapshot would ever take somebody who is not ready to wait for one.
 fn is_hopeless(want: &Want, snapshot: &Snapshot) -> bool {
+    !want.hold && !has_server(want, snapshot)
+}
+
+fn has_server(want: &Want, snapshot: &Snapshot) -> bool {
     let mut lives = snapshot.servers().iter().map(|entry| &entry.live);
-    !lives.any(|live| live.opening().admits(want, live.id))
+    lives.any(|live| live.opening().admits(want, live.id))
 }
 
 impl State {
@@ -290,6 +322,19 @@ impl State {
         let anywhere = self.anywhere.iter().find(may);
         let only = self.only.get(&live.id).and_then(BTreeSet::first);
         anywhere.into_iter().chain(only.filter(may)).min().copied()
+    }
+
+    /// Strikes off what those who are held have tried and a snapshot does not offer: what comes
+    /// back later has begun anew.
+    fn forgive(&mut self, snapshot: &Snapshot) {
+        let open = |id: &ServerId| {
+            let mut lives = snapshot.servers().iter().map(|entry| &entry.live);
+            lives.any(|live| live.id == *id && live.opening() == Opening::All)
+        };
+        let held = self.line.values_mut().filter(|w| w.want.hold);
+        for waiter in held.filter(|w| !w.want.tried.is_empty()) {
+            waiter.want.tried.retain(open);
+        }
     }
 
     fn waits(&self, number: u64) -> bool {
@@ -330,7 +375,8 @@ impl Future for Ticket {
                 queue: Arc::clone(&self.queue),
                 redeemed: false,
             }),
-            _ => Turn::Again,
+            Some(Turned::Called(rank)) => Turn::Called(rank),
+            Some(Turned::Again) | None => Turn::Again,
         })
     }
 }

@@ -204,6 +204,15 @@ impl Snapshot {
         }
     }
 
+    /// Whether a server takes new requests that is not among those tried; full ones count.
+    pub fn has_another(&self, tried: &[ServerId]) -> bool {
+        let mut usable = 0..self.usable.len();
+        match tried {
+            [] => !usable.is_empty(),
+            _ => usable.any(|p| !tried.contains(&self.entry(p).live.id)),
+        }
+    }
+
     /// Chooses a server by the policy and returns its index; moves the rotation, counts nothing.
     ///
     /// Errors: see [`PickError`].
@@ -220,8 +229,29 @@ impl Snapshot {
             });
         }
         let tried = |p: usize| context.tried.contains(&self.entry(p).live.id);
+        let refused = |p: usize| self.entry(p).live.is_refused();
         let skip = |p: usize| tried(p) || self.entry(p).live.is_full();
-        let position = match &self.rotation {
+        let mut position = self.find(context, rng, |p| skip(p) || refused(p));
+        if position.is_none() && (0..n).any(refused) {
+            // Those that refused others a moment ago are better than none.
+            position = self.find(context, rng, skip);
+        }
+        match position {
+            Some(position) => Ok(self.usable[position] as usize),
+            None if (0..n).all(tried) => Err(PickError::AllTried),
+            None => Err(PickError::Full),
+        }
+    }
+
+    /// The position in `usable` that the policy gives, among those that `skip` allows.
+    fn find(
+        &self,
+        context: &PickContext<'_>,
+        rng: &mut fastrand::Rng,
+        skip: impl Fn(usize) -> bool,
+    ) -> Option<usize> {
+        let n = self.usable.len();
+        match &self.rotation {
             Rotation::RoundRobin(schedule) => schedule.next(skip),
             Rotation::LeastConn(least) => least.next(n, |p| {
                 let entry = self.entry(p);
@@ -249,11 +279,6 @@ impl Snapshot {
                 })
             }
             Rotation::Maglev(table) => table.find(n, key(context, rng), skip),
-        };
-        match position {
-            Some(position) => Ok(self.usable[position] as usize),
-            None if (0..n).all(tried) => Err(PickError::AllTried),
-            None => Err(PickError::Full),
         }
     }
 

@@ -53,7 +53,8 @@ impl Current {
         context: &PickContext<'_>,
         rng: &mut fastrand::Rng,
     ) -> Result<Pick, PickError> {
-        if self.queue().waits_anywhere() {
+        // Who could not be given a place in the queue has none to wait for there.
+        if self.queue().waits_anywhere() && self.has_another(context.tried) {
             return Err(PickError::Full);
         }
         // Another worker may fill the server chosen before it is entered; a few more turns find

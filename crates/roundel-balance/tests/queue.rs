@@ -100,7 +100,7 @@ impl Waiting {
 fn only(id: ServerId) -> Want {
     Want {
         only: Some(id),
-        tried: Vec::new(),
+        ..Want::default()
     }
 }
 
@@ -171,7 +171,13 @@ fn nobody_is_sent_to_a_server_that_failed_for_him() {
     let mut view = View::new(Arc::clone(&balancer));
     let (a, b) = (pick(&mut view, 0).unwrap(), pick(&mut view, 0).unwrap());
     let tried = vec![a.id()];
-    let mut careful = Waiting::new(&balancer, Want { only: None, tried });
+    let mut careful = Waiting::new(
+        &balancer,
+        Want {
+            tried,
+            ..Want::default()
+        },
+    );
     let mut second = Waiting::new(&balancer, Want::default());
     drop(a);
     assert!(careful.poll().is_pending());
@@ -323,7 +329,7 @@ fn request(view: &mut View, worker: usize, rng: &mut fastrand::Rng, impatient: b
                         assert!(patience < Duration::from_secs(1), "a wake-up was lost");
                         return false;
                     }
-                    Some(Turn::Again) => continue,
+                    Some(Turn::Again | Turn::Called(_)) => continue,
                     Some(Turn::Granted(grant)) => {
                         match view.current().redeem(grant, worker, sticky) {
                             Ok(pick) => pick,
@@ -390,4 +396,74 @@ fn no_wake_up_is_lost_among_threads() {
         let snapshot = balancer.load();
         assert!(snapshot.servers().iter().all(|e| e.live.in_flight() == 0));
     }
+}
+
+#[test]
+fn who_is_held_waits_for_a_server_that_was_out() {
+    let balancer = balancer(1, &[0, 0]);
+    let mut view = View::new(Arc::clone(&balancer));
+    let (a, b) = (pick(&mut view, 0).unwrap(), pick(&mut view, 0).unwrap());
+    let held = |tried: &[ServerId]| Want {
+        tried: tried.to_vec(),
+        hold: true,
+        ..Want::default()
+    };
+    let both = [a.id(), b.id()];
+    let mut waiting = Waiting::new(&balancer, held(&both));
+    assert!(waiting.poll().is_pending(), "both refused");
+    let context = PickContext {
+        tried: &both,
+        worker: 0,
+        now: Instant::now(),
+        hash: None,
+    };
+    let next = view.current().pick(&context, &mut fastrand::Rng::new());
+    assert_eq!(
+        next.unwrap_err(),
+        PickError::AllTried,
+        "no place to wait for"
+    );
+    publish(&balancer, &[ServerState::Down, ServerState::Up]);
+    assert!(waiting.poll().is_pending(), "the other one still refuses");
+    publish(&balancer, &[ServerState::Up, ServerState::Up]);
+    assert!(waiting.is_woken());
+    assert!(
+        matches!(waiting.poll(), Poll::Ready(Turn::Called(0))),
+        "one has been out"
+    );
+    let mut waiting: Vec<_> = (0..3)
+        .map(|_| Waiting::new(&balancer, held(&both)))
+        .collect();
+    publish(&balancer, &[ServerState::Down, ServerState::Down]);
+    assert!(waiting.iter_mut().all(|w| w.poll().is_pending()));
+    assert_eq!(balancer.queued(), 3);
+    publish(&balancer, &[ServerState::Up, ServerState::Up]);
+    for (rank, waiting) in (0..).zip(&mut waiting) {
+        assert!(matches!(waiting.poll(), Poll::Ready(Turn::Called(n)) if n == rank));
+    }
+    assert_eq!(balancer.queued(), 0);
+    let mut without = Waiting::new(
+        &balancer,
+        Want {
+            hold: false,
+            ..held(&both)
+        },
+    );
+    assert!(matches!(without.poll(), Poll::Ready(Turn::Again)));
+}
+
+#[test]
+fn so_many_are_held_where_no_limit_is_set() {
+    let balancer = balancer(1, &[]);
+    let held = || Want {
+        hold: true,
+        ..Want::default()
+    };
+    let tickets: Vec<Ticket> = (0..1_024).map(|_| balancer.wait(held()).unwrap()).collect();
+    assert_eq!(balancer.wait(held()).unwrap_err(), QueueFull);
+    drop(tickets);
+    assert_eq!(balancer.queued(), 0);
+    balancer.limit_queue(1);
+    let _one = balancer.wait(held()).unwrap();
+    assert_eq!(balancer.wait(held()).unwrap_err(), QueueFull);
 }

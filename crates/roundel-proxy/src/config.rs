@@ -350,7 +350,8 @@ pub struct ServerTimeouts {
     /// For a request in all, from its first byte to the last of its answer, upgraded connections
     /// excepted; zero, the default, for any time.
     pub total: Duration,
-    /// In the queue of a full backend. Default 5 s.
+    /// For a place on a full backend, or for a server of a backend whose last one went away less
+    /// than this ago; zero for no waiting. Default 5 s.
     pub queue: Duration,
     /// How long an idle connection is kept. Default 4 s, below the 5 s of Node.js.
     pub upstream_idle: Duration,

@@ -49,7 +49,11 @@ pub(crate) struct Search {
     /// The number of the client's connection.
     pub(crate) client: u64,
     pub(crate) tried: SmallVec<[ServerId; 4]>,
+    /// What the backend's limit on retries counts.
     pub(crate) retries: u32,
+    /// Connects that failed at once, for which another server was asked: no byte was sent and no
+    /// time lost, so no limit counts them.
+    pub(crate) refusals: u32,
     pub(crate) redispatched: bool,
     /// The generation of the set that was read last.
     pub(crate) set_version: u64,
@@ -85,6 +89,7 @@ impl Search {
         self.set_version = current.generation();
         if let Some(sticky) = self.sticky.take()
             && let Some(index) = sticky.locate(&current)
+            && !current.servers()[index].live.is_refused()
         {
             let taken = current.take(index, worker.index);
             if taken.is_err() {
@@ -101,11 +106,12 @@ impl Search {
         current.pick(&context, &mut worker.rng.borrow_mut())
     }
 
-    /// What to wait for after [`PickError::Full`].
-    pub(crate) fn want(&self) -> Want {
+    /// What to wait for: after [`PickError::Full`] a place, with `hold` a server.
+    pub(crate) fn want(&self, hold: bool) -> Want {
         Want {
             only: self.sticky.map(|s| s.id),
             tried: self.tried.to_vec(),
+            hold,
         }
     }
 
@@ -249,7 +255,8 @@ fn socket(shared: &Shared, address: SocketAddr) -> io::Result<TcpSocket> {
 }
 
 /// Opens connections until one stands: the next server at once after a refusal, and beside a
-/// silent one after [`NEXT_AFTER`]. Nothing has been sent, so any method may go anywhere.
+/// silent one after [`NEXT_AFTER`]. Nothing has been sent, so any method may go anywhere. Every
+/// server is asked once before it fails; only silent ones count as retries.
 async fn race(
     worker: &Worker,
     slot: &BackendSlot,
@@ -271,10 +278,7 @@ async fn race(
                     worker.pool.shed();
                 }
             }
-            if others_left {
-                return next.as_mut().poll(cx).map(|()| None);
-            }
-            Poll::Pending
+            next.as_mut().poll(cx).map(|()| None)
         });
         let Some((i, result)) = event.await else {
             if open.iter().any(|o| o.short.get()) {
@@ -283,15 +287,21 @@ async fn race(
                     .reset(tokio::time::Instant::now() + TELL_AFTER);
                 continue;
             }
+            if leave_behind(slot, search, &mut open)
+                && let Err(error) = add(worker, slot, search, &mut open, limit)
+            {
+                return Err(NoLink::NoServer(error));
+            }
             told = !told;
             let pause = match (told, open.last()) {
+                _ if !others_left => NEXT_AFTER,
                 (true, Some(silent)) => {
                     tell(worker, slot, &silent.pick, EvidenceKind::Unanswered);
                     NEXT_AFTER - TELL_AFTER
                 }
                 (_, silent) => {
                     search.tried.extend(silent.map(|s| s.pick.id()));
-                    others_left = add(worker, slot, search, &mut open, limit).is_ok();
+                    others_left = add_beside(worker, slot, search, &mut open, limit).is_ok();
                     TELL_AFTER
                 }
             };
@@ -300,12 +310,15 @@ async fn race(
         };
         let done = open.swap_remove(i);
         let error = match result {
-            Ok(stream) => return Ok(won(worker, search, done, stream)),
+            Ok(stream) => return Ok(won(worker, slot, search, done, stream)),
             Err(error) if is_shortage(&error) && open.is_empty() => return Err(NoLink::Short),
             Err(error) => error,
         };
         failed(worker, slot, search, &done, &error);
-        let added = add(worker, slot, search, &mut open, limit);
+        let added = match error.kind() {
+            io::ErrorKind::TimedOut => add_beside(worker, slot, search, &mut open, limit),
+            _ => add(worker, slot, search, &mut open, limit),
+        };
         if added.is_ok() {
             done.pick.counters().retries.add(1);
             done.pick.counters().redispatches.add(1);
@@ -319,8 +332,43 @@ async fn race(
     }
 }
 
-/// Starts on one more server if the backend's retries allow it and one is left.
+/// Gives up connects to servers that are known by now to serve no longer. Returns whether none is
+/// left.
+fn leave_behind(
+    slot: &BackendSlot,
+    search: &mut Search,
+    open: &mut SmallVec<[Opening; 2]>,
+) -> bool {
+    let current = slot.current();
+    open.retain(|opening| {
+        let id = opening.pick.id();
+        let mut servers = current.servers().iter();
+        let serves = servers.any(|e| e.live.id == id && e.state.takes_sticky());
+        if !serves && !search.tried.contains(&id) {
+            search.tried.push(id);
+        }
+        serves
+    });
+    open.is_empty()
+}
+
+/// Starts on one more server in place of one that is out of the question, if one is left.
 fn add(
+    worker: &Worker,
+    slot: &BackendSlot,
+    search: &mut Search,
+    open: &mut SmallVec<[Opening; 2]>,
+    limit: Duration,
+) -> Result<(), PickError> {
+    let pick = search.pick(worker, slot)?;
+    search.refusals += 1;
+    open.push(Opening::new(worker, pick, limit));
+    Ok(())
+}
+
+/// Starts on one more server although another may still answer, if the backend's retries allow
+/// it and one is left.
+fn add_beside(
     worker: &Worker,
     slot: &BackendSlot,
     search: &mut Search,
@@ -336,10 +384,17 @@ fn add(
     Ok(())
 }
 
-fn won(worker: &Worker, search: &mut Search, opening: Opening, stream: TcpStream) -> Link {
+fn won(
+    worker: &Worker,
+    slot: &BackendSlot,
+    search: &mut Search,
+    opening: Opening,
+    stream: TcpStream,
+) -> Link {
     // Servers tried on the way may be asked again for a later attempt: only this one is spent then.
     search.redispatched |= !search.tried.is_empty() && !search.tried.contains(&opening.pick.id());
     opening.pick.counters().connects.add(1);
+    slot.backend.balancer.note_served();
     let now = worker.clock().now();
     Link {
         took: now.saturating_duration_since(opening.begun),
@@ -374,7 +429,8 @@ fn failed(
     tell(worker, slot, &opening.pick, kind);
 }
 
-/// Tells the control side what became of a connect.
+/// Tells the control side what became of a connect. That it was refused, all other requests know
+/// at once, until the control side has decided what follows.
 fn tell(worker: &Worker, slot: &BackendSlot, pick: &Pick, kind: EvidenceKind) {
     let evidence = Evidence {
         backend: slot.backend.balancer.name().clone(),
@@ -382,6 +438,12 @@ fn tell(worker: &Worker, slot: &BackendSlot, pick: &Pick, kind: EvidenceKind) {
         address: pick.address(),
         kind,
     };
+    let refused = kind == EvidenceKind::Refused;
+    if refused {
+        pick.server().note_refused();
+    }
     // A full channel means that the control side has plenty of evidence already.
-    let _ = worker.shared.evidence.try_send(evidence);
+    if worker.shared.evidence.try_send(evidence).is_err() && refused {
+        pick.server().clear_refused();
+    }
 }

@@ -97,7 +97,7 @@ pub(crate) async fn exchange<D: Downstream>(
     let mut course = Course::new(scene, slot, head, story);
     deadline.end_at(course.end(story));
     let begun = course.attempts(client, deadline, story).await;
-    story.retries = course.state.search.retries;
+    story.retries = course.state.search.retries + course.state.search.refusals;
     story.set_version = course.state.search.set_version;
     let outcome = match begun {
         Ok(begun) => course.pass_on(client, deadline, story, begun).await,

@@ -1,6 +1,7 @@
 //! Reports of checks and evidence from the workers.
 
-use std::time::Instant;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use roundel_model::ServerState;
 
@@ -11,6 +12,13 @@ use crate::{CheckReport, CheckStatus};
 
 /// The most servers that are probed at the fast pace while none serves.
 const HURRIED: usize = 100;
+
+/// For so long after the last server went away, and while requests wait for one, probes hurry.
+const MISSED: Duration = Duration::from_secs(5);
+/// The time between two probes of a server then.
+const HASTE: Duration = Duration::from_millis(50);
+/// The same between any two probes of a backend.
+const HASTE_ALL: Duration = Duration::from_millis(10);
 
 impl Director {
     /// Takes the result of a probe asked for by [`super::StartCheck`]; ignores an outdated one.
@@ -45,7 +53,11 @@ impl Director {
             let few = self.records.len() <= HURRIED;
             let record = &mut self.records[i];
             let urgent = !another && few && !record.health.is_up();
-            let interval = record.interval(now, &self.config, urgent);
+            let mut interval = record.interval(now, &self.config, urgent);
+            if urgent {
+                interval = interval.min(self.haste(now));
+            }
+            let record = &mut self.records[i];
             record.probe.schedule(now, interval, &mut self.rng);
         }
         self.settle(now, i);
@@ -62,6 +74,15 @@ impl Director {
         let Some(i) = self.index.get(&evidence.server).copied() else {
             return;
         };
+        let live = Arc::clone(&self.records[i].live);
+        self.weigh(now, i, evidence);
+        if evidence.kind == EvidenceKind::Refused {
+            // From here on the snapshot says whether it is picked.
+            live.clear_refused();
+        }
+    }
+
+    fn weigh(&mut self, now: Instant, i: usize, evidence: &Evidence) {
         let record = &self.records[i];
         let serves = record.state.takes_sticky();
         if !serves || record.server.address != evidence.address || !self.config.check.is_on() {
@@ -84,6 +105,15 @@ impl Director {
         record.probe.hasten(now, &self.config.check);
         self.settle(now, i);
         self.finish(now);
+    }
+
+    /// The longest time between two probes of a server while none serves.
+    fn haste(&self, now: Instant) -> Duration {
+        let lost = self.balancer.lost_for(now);
+        match self.balancer.queued() > 0 || lost.is_some_and(|lost| lost < MISSED) {
+            true => HASTE.max(HASTE_ALL * self.records.len() as u32),
+            false => Duration::MAX,
+        }
     }
 
     pub(super) fn is_another_usable(&self, i: usize) -> bool {

@@ -79,8 +79,8 @@ impl Course<'_> {
         connect::used(worker, self.slot, search, pick, careful).map_err(Ok)
     }
 
-    /// Opens a connection, to the server picked or to the next ones, or waits for a place. With
-    /// `fresh` no used one is taken.
+    /// Opens a connection, to the server picked or to the next ones, or waits for a place or a
+    /// server. With `fresh` no used one is taken.
     async fn link<D: Downstream>(
         &mut self,
         mut picked: Result<Pick, PickError>,
@@ -93,24 +93,18 @@ impl Course<'_> {
         // There was no used one for what is picked already.
         let mut opens = fresh || picked.is_ok();
         loop {
-            let pick = match picked {
-                Ok(pick) => pick,
-                Err(PickError::Full) => {
-                    opens = fresh;
-                    self.wait(client, deadline, story).await?
+            let error = match picked {
+                Ok(pick) => {
+                    let connected = self.connect(client, deadline, pick, opens, careful).await;
+                    match connected? {
+                        Ok(link) => return Ok(link),
+                        Err(error) => error,
+                    }
                 }
-                Err(error) => return Err(no_server(error)),
+                Err(error) => NoLink::NoServer(error),
             };
-            let connected = self.connect(client, deadline, pick, opens, careful).await;
-            match connected? {
-                Ok(link) => return Ok(link),
-                // Those asked refused, and all others are full.
-                Err(NoLink::NoServer(PickError::Full)) => {
-                    self.state.search.retries += 1;
-                    picked = Err(PickError::Full);
-                }
-                Err(error) => return Err(no_link(error)),
-            }
+            opens = fresh;
+            picked = Ok(self.wait(client, deadline, story, error).await?);
         }
     }
 
@@ -353,11 +347,7 @@ pub(super) fn total_timeout() -> Failed {
     Failed::Answer(504, Term::TotalTimeout, answer::sentence(504))
 }
 
-pub(super) fn no_server(error: PickError) -> Failed {
-    no_link(NoLink::NoServer(error))
-}
-
-fn no_link(error: NoLink) -> Failed {
+pub(super) fn no_link(error: NoLink) -> Failed {
     match error {
         NoLink::NoServer(PickError::Empty) => Failed::Answer(
             503,

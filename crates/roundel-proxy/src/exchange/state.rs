@@ -21,6 +21,8 @@ pub(crate) struct State {
     /// A connection of this server was stale; it is asked again on a fresh one.
     pub(super) again: Option<Pick>,
     pub(super) stale_seen: bool,
+    /// It waits, or waited, for a server of a backend that has lost its last one.
+    pub(super) held: bool,
     /// The server that is asked; at the end, the one that was asked last.
     pub(super) pick: Option<Pick>,
     /// The connection to it.
@@ -36,6 +38,7 @@ impl State {
         self.replay = Replay::default();
         self.again = None;
         self.stale_seen = false;
+        self.held = false;
         self.pick = None;
         self.server = None;
     }

@@ -13,3 +13,4 @@ mod rewriting;
 mod servers;
 mod splice;
 mod stage;
+mod waiting;

@@ -7,3 +7,4 @@ mod reload;
 mod slow;
 mod stage;
 mod timeouts;
+mod waiting;

@@ -109,3 +109,84 @@ fn a_host_of_which_nothing_is_heard_is_down_at_once_unless_it_is_the_last() {
     bench.evidence(2, EvidenceKind::Unheard);
     assert_eq!(bench.state(2), ServerState::Up, "nobody else is left");
 }
+
+#[test]
+fn once_it_is_decided_a_refusal_is_forgotten() {
+    let mut bench = Bench::serving(2);
+    let live = bench.status(1).live.clone();
+    for (n, state) in [(1, ServerState::Down), (2, ServerState::Up)] {
+        bench
+            .verdicts
+            .insert(name(&format!("s{n}")), CheckStatus::L4Con);
+        let live = bench.status(n).live.clone();
+        live.note_refused();
+        bench.evidence(n, EvidenceKind::Refused);
+        assert_eq!((bench.state(n), live.is_refused()), (state, false));
+    }
+    let mut unchecked = Bench::new(1, off());
+    unchecked.status(1).live.note_refused();
+    unchecked.evidence(1, EvidenceKind::Refused);
+    assert!(!unchecked.status(1).live.is_refused());
+    // Evidence that comes too late for its server to be known.
+    live.note_refused();
+    bench.verdicts.clear();
+    bench.run(SECOND);
+    assert_eq!(
+        (bench.state(1), live.is_refused()),
+        (ServerState::Up, false)
+    );
+}
+
+#[test]
+fn the_last_server_is_missed_from_the_moment_it_went() {
+    let mut bench = Bench::serving(1);
+    let balancer = Arc::clone(bench.director.balancer());
+    assert_eq!(balancer.lost_for(bench.now), Some(Duration::ZERO));
+    bench.verdicts.insert(name("s1"), CheckStatus::L4Con);
+    bench.evidence(1, EvidenceKind::Refused);
+    bench.run(60 * MS);
+    assert_eq!(bench.state(1), ServerState::Down);
+    bench.checks.clear();
+    bench.run(SECOND);
+    assert!(balancer.lost_for(bench.now) >= Some(SECOND));
+    let checks = bench.checks.len();
+    assert!((17..=23).contains(&checks), "every 50 ms: {checks}");
+    bench.run(10 * SECOND);
+    bench.checks.clear();
+    bench.run(SECOND);
+    let checks = bench.checks.len();
+    assert!((3..=6).contains(&checks), "every / 8 by now: {checks}");
+    let _waiting = balancer.wait(crate::Want {
+        hold: true,
+        ..Default::default()
+    });
+    bench.run(SECOND);
+    bench.checks.clear();
+    bench.run(SECOND);
+    let checks = bench.checks.len();
+    assert!((17..=23).contains(&checks), "somebody waits: {checks}");
+    bench.verdicts.clear();
+    bench.run(60 * MS);
+    assert_eq!(balancer.lost_for(bench.now), Some(Duration::ZERO));
+    let never = Bench::new(1, off());
+    let balancer = never.director.balancer();
+    assert_eq!(balancer.lost_for(never.now), None, "nothing was checked");
+}
+
+#[test]
+fn whatever_takes_the_last_server_out_is_a_loss() {
+    let leave = |bench: &mut Bench| bench.presence(1, Presence::Leaving);
+    let vanish = |bench: &mut Bench| bench.vanish(1);
+    let drain = |bench: &mut Bench| {
+        let act = ServerAct::State(AdminState::Drain);
+        bench.command(1, act).unwrap();
+    };
+    for lose in [leave as fn(&mut Bench), vanish, drain] {
+        let mut bench = Bench::serving(1);
+        bench.run(SECOND);
+        lose(&mut bench);
+        let later = bench.now + SECOND;
+        let lost = bench.director.balancer().lost_for(later);
+        assert!(lost >= Some(SECOND) && lost < Some(2 * SECOND), "{lost:?}");
+    }
+}

@@ -47,13 +47,18 @@ impl Keys<'_> {
 
     /// Starts a balancer of these servers and waits until all are up.
     pub(super) fn serve(self, servers: &[SocketAddr]) -> Balancer {
+        let balancer = self.start(servers);
+        balancer.wait_up(servers.len(), SOON);
+        balancer
+    }
+
+    /// Starts a balancer of these servers, up or not.
+    pub(super) fn start(self, servers: &[SocketAddr]) -> Balancer {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("limits.toml");
         let at = addresses();
         fs::write(&path, self.file(at, servers)).unwrap();
-        let balancer = Balancer::with_file(path.to_str().unwrap(), at);
-        balancer.wait_up(servers.len(), SOON);
-        balancer
+        Balancer::with_file(path.to_str().unwrap(), at)
     }
 }
 
