@@ -9,9 +9,13 @@ use std::time::Duration;
 pub struct CheckSpec {
     /// What a probe does.
     pub kind: CheckKind,
-    /// Time between the starts of two probes of one server; in transition an eighth, at least
-    /// 50 ms. Default 2 s.
+    /// Time between the starts of two probes of one server; an eighth of it, at least 50 ms,
+    /// while a server that is out may come in. Default 2 s.
     pub every: Duration,
+    /// The same for a server that serves, from its first failure on until it is decided; more
+    /// than `every` counts as `every`. Default 1 s: half of `every`, so that an outage of less
+    /// than `(fall - 1) * every / 2` is lived through.
+    pub fast: Duration,
     /// A probe without a result for this long has failed. Default 2 s.
     pub timeout: Duration,
     /// Passes in a row that bring a server back; a server that never served needs one. Default 2.
@@ -47,6 +51,7 @@ impl Default for CheckSpec {
                 host: None,
             },
             every: Duration::from_secs(2),
+            fast: Duration::from_secs(1),
             timeout: Duration::from_secs(2),
             rise: 2,
             fall: 3,
@@ -55,6 +60,11 @@ impl Default for CheckSpec {
 }
 
 impl CheckSpec {
+    /// Time between two probes while failures count against a server that serves.
+    pub fn fast(&self) -> Duration {
+        self.fast.min(self.every)
+    }
+
     /// Whether servers are probed at all.
     pub fn is_on(&self) -> bool {
         self.kind != CheckKind::Off

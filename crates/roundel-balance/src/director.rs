@@ -220,9 +220,10 @@ impl Director {
             self.dirty = true;
         }
         if before != after {
+            let had_served = self.records[i].has_served;
             let lasted = self.records[i].enter(now, after);
             self.dirty = true;
-            self.tell_transition(now, i, before, lasted);
+            self.tell_transition(now, i, (before, had_served), lasted);
         }
         if self.records[i].tell_silence() {
             self.balancer.note_silence();
@@ -230,15 +231,22 @@ impl Director {
         self.arm(now, i);
     }
 
-    fn tell_transition(&mut self, now: Instant, i: usize, before: ServerState, lasted: Duration) {
+    fn tell_transition(
+        &mut self,
+        now: Instant,
+        i: usize,
+        (before, had_served): (ServerState, bool),
+        lasted: Duration,
+    ) {
         use ServerState::{Down, Joining, Up, Warming};
         let record = &self.records[i];
         let check = match self.config.check.is_on() {
             true => words::result(&record.probe.last),
             false => "checks are off".into(),
         };
+        let before_first = before == Joining || !had_served;
         let (kind, text, duration) = match (before, record.state) {
-            (Joining, Up | Warming) => {
+            (Joining | Down, Up | Warming) if before_first => {
                 let took = now.saturating_duration_since(record.joined);
                 let text = format!("serving after {}: {check}", Span(took));
                 (EventKind::Serving, text, Some(took))
@@ -264,6 +272,11 @@ impl Director {
         };
         let name = record.server.name.clone();
         self.tell(kind, Some(name), text, duration);
+        let hopeless = |r: &Record| r.state == Down && !r.has_served;
+        if before == Joining && self.records.iter().all(hopeless) {
+            let text = format!("no usable server: {}", self.census());
+            self.tell(EventKind::NoServer, None, text, None);
+        }
     }
 
     fn tell(

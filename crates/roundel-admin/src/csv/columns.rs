@@ -1,7 +1,5 @@
 //! The columns in order, each beside the rule that fills it.
 
-use roundel_model::ServerState;
-
 use super::cell::Cell;
 use super::row::{Row, is_usable, usable};
 use super::status::{check_phrase, server_status};
@@ -43,14 +41,10 @@ fn means(r: &Row<'_>) -> Option<Means> {
     }
 }
 
-/// 1 for a server that counts in its group, or how many of a backend's do.
+/// 1 for a server of this group, whatever its state, or how many of a backend's are usable.
 fn members(r: &Row<'_>, o: &mut Cell<'_>, backup: bool) {
-    use ServerState::{Down, Ejected, Joining, Left};
     match r {
-        Row::Server(_, s, _) => {
-            let counts = !matches!(s.state, Joining | Ejected | Down | Left);
-            o.num(i32::from(counts && s.backup == backup));
-        }
+        Row::Server(_, s, _) => o.num(i32::from(s.backup == backup)),
         Row::Backend(b, _) => o.num(usable(b, backup).count() as u64),
         Row::Frontend(..) => {}
     }

@@ -8,10 +8,7 @@ use crate::status::{Check, Server};
 pub(crate) fn server_status(server: &Server) -> String {
     let check = server.check.as_ref();
     match server.state {
-        ServerState::Joining => match check {
-            Some(check) => format!("DOWN {}/{}", check.health.min(check.rise), check.rise),
-            None => "DOWN".into(),
-        },
+        ServerState::Joining => "DOWN".into(),
         ServerState::Up | ServerState::Warming => check.map_or("no check".into(), up),
         ServerState::Ejected => "DOWN".into(),
         ServerState::Down => check.map_or("DOWN".into(), down),

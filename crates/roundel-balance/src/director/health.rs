@@ -6,8 +6,8 @@ use crate::CheckSpec;
 ///
 /// Shape: `value` runs from 0 to `rise + fall − 1`; the server is up from `rise` on. A failure
 /// of an up server takes one off, a pass of a down one adds one, and reaching `rise` or falling
-/// below it jumps to the end of the scale. A fresh server is neither: its first pass brings it
-/// to the top.
+/// below it jumps to the end of the scale. A fresh server is neither until it has failed `fall`
+/// times; then it was never up. Its first pass brings it to the top.
 /// Source: `set_server_check_status` in HAProxy's check.c.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Health {
@@ -15,6 +15,8 @@ pub(super) struct Health {
     rise: u32,
     fall: u32,
     fresh: bool,
+    /// Failures before the first pass, at most `fall`.
+    stillborn: u32,
 }
 
 impl Health {
@@ -24,6 +26,7 @@ impl Health {
             rise: spec.rise.max(1),
             fall: spec.fall.max(1),
             fresh: true,
+            stillborn: 0,
         }
     }
 
@@ -48,6 +51,11 @@ impl Health {
         self.fresh
     }
 
+    /// Whether it has failed as often as an up server may not, without ever having passed.
+    pub(super) fn was_never_up(&self) -> bool {
+        self.fresh && self.stillborn >= self.fall
+    }
+
     pub(super) fn is_up(&self) -> bool {
         !self.fresh && self.value >= self.rise
     }
@@ -70,7 +78,9 @@ impl Health {
     }
 
     pub(super) fn fail(&mut self) {
-        if self.value > self.rise {
+        if self.fresh {
+            self.stillborn = (self.stillborn + 1).min(self.fall);
+        } else if self.value > self.rise {
             self.value -= 1;
         } else {
             self.value = 0;
@@ -80,6 +90,17 @@ impl Health {
     /// Goes down at once. A fresh server stays fresh.
     pub(super) fn sink(&mut self) {
         self.value = 0;
+        self.give_up();
+    }
+
+    /// Failures that counted before the first pass.
+    pub(super) fn stillborn(&self) -> u32 {
+        self.stillborn
+    }
+
+    /// Holds a fresh server for one that was never up.
+    pub(super) fn give_up(&mut self) {
+        self.stillborn = self.fall;
     }
 
     pub(super) fn assume_up(&mut self) {
@@ -92,9 +113,10 @@ impl Health {
         self.value = 0;
     }
 
-    /// Takes other limits and keeps the verdict.
+    /// Takes other limits and keeps the verdict; a server that was never up begins anew.
     pub(super) fn reshape(&mut self, spec: &CheckSpec) {
         let up = self.is_up();
+        self.stillborn = 0;
         (self.rise, self.fall) = (spec.rise.max(1), spec.fall.max(1));
         self.value = if up { self.top() } else { 0 };
     }
@@ -116,8 +138,12 @@ mod tests {
     fn one_pass_is_enough_at_birth_only() {
         let mut h = health(2, 3);
         h.fail();
-        assert!(!h.is_up() && h.is_fresh());
+        h.fail();
+        assert!(!h.is_up() && h.is_fresh() && !h.was_never_up());
+        h.fail();
+        assert!(h.was_never_up());
         h.pass();
+        assert!(!h.was_never_up());
         assert!(h.is_up());
         assert_eq!(h.value(), 4);
         h.sink();

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use roundel_model::{AdminState, Name};
+use roundel_model::{AdminState, Name, ServerState};
 
 use super::record::{Record, Totals};
 use super::{Director, WeightOrder};
@@ -21,6 +21,8 @@ pub struct Heritage {
     pub weight: Option<WeightOrder>,
     /// Whether the checks hold it for up; `None` before the first has passed.
     pub up: Option<bool>,
+    /// Whether it failed its first checks as often as an up server may not.
+    pub never_up: bool,
     /// The time it was down, in sum.
     pub downtime: Duration,
     /// Failed probes while it was up.
@@ -55,6 +57,7 @@ impl Record {
             admin: self.admin,
             weight: self.weights.ordered,
             up: (!self.health.is_fresh()).then(|| self.health.is_up()),
+            never_up: self.health.was_never_up(),
             downtime: totals.downtime,
             check_failures: totals.check_failures,
             check_downs: totals.check_downs,
@@ -74,13 +77,24 @@ impl Record {
         if !is_checked || heritage.address != self.server.address {
             return;
         }
+        self.has_served = heritage.up.is_some();
         match heritage.up {
             Some(true) => self.health.assume_up(),
             Some(false) => {
                 self.health.assume_down();
-                self.cause = "down before this process took over".into();
+                self.stay_down("down before this process took over");
+            }
+            None if heritage.never_up => {
+                self.health.give_up();
+                self.stay_down("never up, nor before this process took over");
             }
             None => {}
         }
+    }
+
+    /// It was down and counted as such by the process before.
+    fn stay_down(&mut self, cause: &str) {
+        self.cause = cause.into();
+        self.state = ServerState::Down;
     }
 }

@@ -49,6 +49,8 @@ pub(super) struct Record {
     pub(super) state: ServerState,
     pub(super) since: Instant,
     pub(super) joined: Instant,
+    /// It has served since it joined.
+    pub(super) has_served: bool,
     pub(super) warm_until: Option<Instant>,
     /// Why it is down.
     pub(super) cause: String,
@@ -108,6 +110,7 @@ impl Record {
             state: ServerState::Joining,
             since: now,
             joined: now,
+            has_served: false,
             warm_until: None,
             cause: String::new(),
             timer: None,
@@ -132,6 +135,7 @@ impl Record {
         self.silence = Silence::new(now, &self.live);
         self.live.clear_streaks();
         self.joined = now;
+        self.has_served = false;
     }
 
     /// The state that follows from every verdict.
@@ -142,7 +146,7 @@ impl Record {
             ServerState::Maint
         } else if self.served_at().is_some() && !self.gossip_down {
             ServerState::Up
-        } else if self.health.is_fresh() && !self.gossip_down {
+        } else if self.health.is_fresh() && !self.health.was_never_up() && !self.gossip_down {
             ServerState::Joining
         } else if self.gossip_down || !self.health.is_up() {
             ServerState::Down
@@ -186,6 +190,7 @@ impl Record {
         if state == ServerState::Down {
             self.totals.check_downs += 1;
         }
+        self.has_served |= state.takes_sticky();
         self.state = state;
         self.since = now;
         lasted
@@ -210,17 +215,26 @@ impl Record {
         }
     }
 
-    /// The time between two probes: shorter while the next results may change the state, and
-    /// with `urgent`.
+    /// Counts a failure of a server that has never passed, if it is one of those that decide.
+    pub(super) fn fail_at_birth(&mut self) {
+        if !self.health.was_never_up() {
+            self.health.fail();
+            self.totals.check_failures += 1;
+        }
+    }
+
+    /// The time between two probes: shorter while failures count against a server that serves,
+    /// much shorter for one that may come in, and with `urgent`.
     pub(super) fn interval(&self, now: Instant, config: &DirectorConfig, urgent: bool) -> Duration {
         let every = config.check.every;
         let is_young = now.saturating_duration_since(self.joined) < BIRTH;
-        let fast = match self.health.is_fresh() {
-            true => is_young,
-            false => self.health.is_in_transition() || self.connect_doubt || self.silent || urgent,
-        };
-        if fast {
+        let is_doubted = self.connect_doubt || self.silent || urgent;
+        if self.health.is_fresh() && !is_young {
+            every
+        } else if is_doubted || (!self.health.is_up() && self.health.is_in_transition()) {
             (every / 8).max(Duration::from_millis(50)).min(every)
+        } else if self.health.is_in_transition() {
+            config.check.fast()
         } else {
             every
         }

@@ -6,9 +6,9 @@ use std::time::{Duration, Instant};
 use roundel_model::ServerState;
 
 use super::record::Record;
-use super::words::result;
+use super::words::{self, result};
 use super::{CheckTicket, Director, EventKind, Evidence, EvidenceKind};
-use crate::{CheckReport, CheckStatus};
+use crate::{CheckReport, CheckSpec, CheckStatus};
 
 /// The most servers that are probed at the fast pace while none serves.
 const HURRIED: usize = 100;
@@ -45,7 +45,7 @@ impl Director {
             let answered = record.live.answers() > answered_before;
             record.slow = status == CheckStatus::L7Tout && answered && record.health.is_up();
             if !record.slow {
-                fail(record);
+                fail(now, record, &self.config.check);
             }
         }
         if !record.probe.is_hastened() {
@@ -125,14 +125,22 @@ impl Director {
 }
 
 /// Counts a failed check; one is enough when something else speaks against the server.
-fn fail(record: &mut Record) {
+fn fail(now: Instant, record: &mut Record, spec: &CheckSpec) {
     let was_up = record.health.is_up();
     if record.is_doubted() {
         record.health.sink();
-    } else {
+    } else if !record.health.is_fresh() {
         record.health.fail();
+    } else if counts_at_birth(now, record, spec) {
+        record.fail_at_birth();
     }
     if record.health.is_up() {
+        return;
+    }
+    if record.health.is_fresh() {
+        if record.health.was_never_up() && !record.gossip_down {
+            record.cause = format!("never up: {}", words::diagnosis(spec, &record.probe.last));
+        }
         return;
     }
     let result = result(&record.probe.last);
@@ -146,6 +154,14 @@ fn fail(record: &mut Record) {
     } else if record.state == ServerState::Down && !record.gossip_down {
         record.cause = format!("check fails: {result}");
     }
+}
+
+/// Whether a failure counts: a server that has just joined is asked more often than its app
+/// takes to start, so its last failure counts only once an up server would be down, too.
+fn counts_at_birth(now: Instant, record: &Record, spec: &CheckSpec) -> bool {
+    let age = now.saturating_duration_since(record.joined);
+    let last = record.health.stillborn() + 1 >= record.health.fall();
+    !last || age >= spec.fast() * record.health.fall()
 }
 
 fn doubt(record: &Record) -> &'static str {

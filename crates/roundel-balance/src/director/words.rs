@@ -3,7 +3,7 @@
 use std::fmt::{self, Write};
 use std::time::Duration;
 
-use crate::CheckReport;
+use crate::{CheckReport, CheckSpec, CheckStatus};
 
 /// Writes a duration with two or three figures: `850 µs`, `12 ms`, `4.2 s`, `3 min 5 s`, `2 h 1 min`.
 pub(super) struct Span(pub(super) Duration);
@@ -35,9 +35,61 @@ pub(super) fn result(report: &CheckReport) -> String {
     text
 }
 
+/// Writes what a check found and what would mend it:
+/// `HEAD / gave 405; 2xx and 3xx pass; set check = "GET /healthz" or "tcp"`.
+pub(super) fn diagnosis(spec: &CheckSpec, report: &CheckReport) -> String {
+    let (kind, result) = (&spec.kind, result(report));
+    match (report.status, report.http_code) {
+        (CheckStatus::L7Sts, Some(code)) => {
+            format!("{kind} gave {code}; 2xx and 3xx pass; set check = \"GET /healthz\" or \"tcp\"")
+        }
+        (CheckStatus::L7Rsp, _) => {
+            format!("{kind} gave {result}; if it speaks no HTTP/1.1, set check = \"tcp\"")
+        }
+        (CheckStatus::L7Tout, _) => {
+            let limit = Span(spec.timeout);
+            format!("{kind} gave no answer in {limit}; set check.timeout, or check = \"tcp\"")
+        }
+        (CheckStatus::L4Tout, _) => {
+            format!("{result}; is the address right, and does no firewall drop it?")
+        }
+        _ => format!("{result}; does the app listen at that address and port?"),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_diagnosis_names_the_cure() {
+        let spec = CheckSpec::default();
+        for (status, code, text) in [
+            (
+                CheckStatus::L7Sts,
+                Some(405),
+                "HEAD / gave 405; 2xx and 3xx pass; set check = \"GET /healthz\" or \"tcp\"",
+            ),
+            (
+                CheckStatus::L7Tout,
+                None,
+                "HEAD / gave no answer in 2.0 s; set check.timeout, or check = \"tcp\"",
+            ),
+            (
+                CheckStatus::L4Con,
+                None,
+                "L4CON refused; does the app listen at that address and port?",
+            ),
+        ] {
+            let report = CheckReport {
+                status,
+                http_code: code,
+                duration: Duration::ZERO,
+                description: "refused".into(),
+            };
+            assert_eq!(diagnosis(&spec, &report), text);
+        }
+    }
 
     #[test]
     fn spans() {

@@ -299,9 +299,10 @@ fn show_check(spec: &CheckSpec) -> String {
         }
     };
     format!(
-        "{{ {kind}, every = {}, timeout = {}, rise = {}, fall = {} }}",
+        "{{ {kind}, every = {}, timeout = {}, fast = {}, rise = {}, fall = {} }}",
         quote(show_duration(spec.every)),
         quote(show_duration(spec.timeout)),
+        quote(show_duration(spec.fast())),
         spec.rise,
         spec.fall
     )

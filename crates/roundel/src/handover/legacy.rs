@@ -104,6 +104,7 @@ pub(crate) struct ServerLegacy {
     /// The weight that an operator ordered, such as `100` or `50%`, else empty.
     pub(crate) weight: String,
     pub(crate) up: Option<bool>,
+    pub(crate) never_up: bool,
     pub(crate) down_seconds: f64,
     pub(crate) check_failures: u64,
     pub(crate) check_downs: u64,
@@ -150,6 +151,7 @@ impl From<&Heritage> for ServerLegacy {
                 Some(WeightOrder::Percent(n)) => format!("{n}%"),
             },
             up: heritage.up,
+            never_up: heritage.never_up,
             down_seconds: heritage.downtime.as_secs_f64(),
             check_failures: heritage.check_failures,
             check_downs: heritage.check_downs,
@@ -175,6 +177,7 @@ impl ServerLegacy {
                 None => self.weight.parse().ok().map(WeightOrder::Absolute),
             },
             up: self.up,
+            never_up: self.never_up,
             downtime: seconds(self.down_seconds),
             check_failures: self.check_failures,
             check_downs: self.check_downs,

@@ -23,6 +23,7 @@ mod gapless;
 mod limits;
 mod live;
 mod mixed;
+mod never_up;
 mod operator;
 mod orders;
 mod policy;

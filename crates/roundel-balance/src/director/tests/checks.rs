@@ -22,7 +22,7 @@ fn fall_failures_put_it_down_and_rise_passes_bring_it_back() {
 }
 
 #[test]
-fn probes_are_spread_by_a_tenth_and_faster_in_transition() {
+fn probes_are_spread_by_a_tenth_and_twice_as_fast_after_a_failure() {
     let mut bench = Bench::serving(1);
     bench.checks.clear();
     bench.run(200 * SECOND);
@@ -35,7 +35,32 @@ fn probes_are_spread_by_a_tenth_and_faster_in_transition() {
     bench.verdicts.insert(name("s1"), CheckStatus::L4Con);
     bench.run(4 * SECOND);
     let fast = bench.checks[1].0 - bench.checks[0].0;
-    assert!(fast <= Duration::from_millis(280), "{fast:?}");
+    assert!((900..=1_100).contains(&fast.as_millis()), "{fast:?}");
+}
+
+#[test]
+fn a_blip_shorter_than_half_of_fall_intervals_is_lived_through() {
+    for seed in 0..40 {
+        let mut bench = Bench::serving(1);
+        bench.run(10 * SECOND + seed * 57 * MS);
+        bench.verdicts.insert(name("s1"), CheckStatus::L7Sts);
+        bench.run(1_500 * MS);
+        bench.verdicts.clear();
+        bench.run(10 * SECOND);
+        assert!(bench.told(EventKind::CheckDown).is_empty(), "{seed}");
+    }
+}
+
+#[test]
+fn the_pace_after_a_failure_can_be_set() {
+    let mut config = DirectorConfig::default();
+    config.check.fast = 100 * MS;
+    let mut bench = Bench::new(1, config);
+    bench.run(SECOND);
+    bench.verdicts.insert(name("s1"), CheckStatus::L7Sts);
+    bench.run(2_500 * MS);
+    assert_eq!(bench.state(1), ServerState::Down);
+    assert!(bench.told(EventKind::CheckDown)[0].contains("failed 3 times"));
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use roundel_balance::{CheckKind, Policy};
+use roundel_balance::{CheckKind, CheckSpec, Policy};
 use roundel_model::{Name, Weight};
 use roundel_proxy::{HeaderRules, ProxyVersion};
 
@@ -60,6 +60,7 @@ pub(in crate::config) struct CheckTable {
     pub(in crate::config) kind: Option<CheckKind>,
     pub(in crate::config) every: Option<Duration>,
     pub(in crate::config) timeout: Option<Duration>,
+    pub(in crate::config) fast: Option<Duration>,
     pub(in crate::config) rise: Option<u64>,
     pub(in crate::config) fall: Option<u64>,
 }
@@ -229,6 +230,7 @@ fn check(item: &Item<'_>) -> Option<CheckTable> {
         kind: None,
         every: None,
         timeout: None,
+        fast: None,
         rise: None,
         fall: None,
     };
@@ -249,6 +251,18 @@ fn check(item: &Item<'_>) -> Option<CheckTable> {
     };
     table.every = s.get("every", positive).map(|at| at.value);
     table.timeout = s.get("timeout", positive).map(|at| at.value);
+    let every = table.every.unwrap_or(CheckSpec::default().every);
+    let quick = |i: &Item<'_>| {
+        let time = positive(i)?;
+        if time > every {
+            return i.fail(Fault::new(
+                "checks after a failure are faster than others",
+                "write at most what `every` says, or leave `fast` out: it is half of that",
+            ));
+        }
+        Some(time)
+    };
+    table.fast = s.get("fast", quick).map(|at| at.value);
     table.rise = s.get("rise", |i| i.integer(1..=100)).map(|at| at.value);
     table.fall = s.get("fall", |i| i.integer(1..=100)).map(|at| at.value);
     s.finish(&[]);

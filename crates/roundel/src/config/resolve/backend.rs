@@ -376,6 +376,7 @@ fn check(table: &CheckTable) -> CheckSpec {
         kind: table.kind.clone().unwrap_or(default.kind),
         every,
         timeout: table.timeout.unwrap_or(every),
+        fast: table.fast.unwrap_or(every / 2),
         rise: count(table.rise, default.rise),
         fall: count(table.fall, default.fall),
     }
