@@ -47,6 +47,8 @@ known! {
     MaxForwards = "Max-Forwards",
     Authorization = "Authorization",
     ProxyAuthorization = "Proxy-Authorization",
+    WwwAuthenticate = "WWW-Authenticate",
+    ProxyAuthenticate = "Proxy-Authenticate",
     ContentType = "Content-Type",
     ContentEncoding = "Content-Encoding",
     ContentRange = "Content-Range",
@@ -107,9 +109,11 @@ impl Known {
             (16, b'x') => Self::either(name, Self::XForwardedHost, Self::XForwardedPort),
             (16, b'p') => Self::ProxyConnection.confirmed(name),
             (16, b'c') => Self::ContentEncoding.confirmed(name),
+            (16, b'w') => Self::WwwAuthenticate.confirmed(name),
             (17, b't') => Self::TransferEncoding.confirmed(name),
             (17, b'x') => Self::XForwardedProto.confirmed(name),
             (17, b's') => Self::SecWebSocketKey.confirmed(name),
+            (18, b'p') => Self::ProxyAuthenticate.confirmed(name),
             (19, b'p') => Self::ProxyAuthorization.confirmed(name),
             _ => Self::Other,
         }
@@ -184,6 +188,8 @@ impl Known {
             | Known::ContentRange.bit()
             | Known::Trailer.bit()
             | Known::ProxyAuthorization.bit()
+            | Known::WwwAuthenticate.bit()
+            | Known::ProxyAuthenticate.bit()
             | Known::CacheControl.bit()
             | Known::MaxForwards.bit()
             | Known::Range.bit()

@@ -29,6 +29,7 @@ mod host;
 mod known;
 mod limits;
 mod lines;
+pub mod login;
 mod method;
 pub mod path;
 pub mod proxy_protocol;

@@ -17,6 +17,7 @@ use smallvec::SmallVec;
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::Sleep;
 
+use crate::bonds::Bond;
 use crate::pool::ANYONE;
 use crate::rules::BackendSlot;
 use crate::shared::Shared;
@@ -35,6 +36,8 @@ pub(crate) struct Link {
     pub(crate) pick: Pick,
     pub(crate) stream: TcpStream,
     pub(crate) reused: bool,
+    /// It carries the client's login.
+    pub(crate) bound: bool,
     /// Zero for a used connection.
     pub(crate) took: Duration,
 }
@@ -44,6 +47,8 @@ pub(crate) struct Link {
 pub(crate) struct Search {
     /// The server that the sticky cookie names, until it was tried.
     pub(crate) sticky: Option<StickyServer>,
+    /// The connection that carries the client's login; `sticky` names its server.
+    pub(crate) bond: Option<Bond>,
     /// The hash of the request's key, where the policy picks by key.
     pub(crate) hash: Option<u64>,
     /// The number of the client's connection.
@@ -165,13 +170,26 @@ pub(crate) async fn connect(
 }
 
 /// Takes a used connection to a picked server. Errors: the pick, when there is none.
+///
+/// One that carries the client's login is taken or ends here: its server was asked for first.
 pub(crate) fn used(
     worker: &Worker,
     slot: &BackendSlot,
-    search: &Search,
+    search: &mut Search,
     pick: Pick,
     careful: bool,
 ) -> Result<Link, Pick> {
+    if let Some(bond) = search.bond.take()
+        && bond.server == pick.id()
+    {
+        return Ok(Link {
+            pick,
+            stream: bond.stream,
+            reused: true,
+            bound: true,
+            took: Duration::ZERO,
+        });
+    }
     let key = (slot.key(), pick.id().0);
     let owner = search.owner(slot, &pick);
     let now = worker.clock().recent();
@@ -181,6 +199,7 @@ pub(crate) fn used(
             pick,
             stream,
             reused: true,
+            bound: false,
             took: Duration::ZERO,
         }),
         None => Err(pick),
@@ -401,6 +420,7 @@ fn won(
         pick: opening.pick,
         stream,
         reused: false,
+        bound: false,
     }
 }
 

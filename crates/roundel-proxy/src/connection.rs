@@ -16,6 +16,7 @@ use tokio::task::coop::consume_budget;
 
 use crate::accept::Open;
 use crate::body::{Writer, poll_fill};
+use crate::bonds::Bonds;
 use crate::counters::RequestError;
 use crate::deadline::Deadline;
 use crate::downstream::h1::H1Client;
@@ -50,6 +51,8 @@ pub(crate) struct Peer {
     pub(crate) id: u64,
     /// Connections to servers that only this client may use wait in the pool.
     pub(crate) owns: Cell<bool>,
+    /// Connections to servers that carry its logins.
+    pub(crate) bonds: Bonds,
     _open: Open,
 }
 
@@ -103,6 +106,7 @@ impl Connection {
             proto: "http",
             id: open.worker.next_id(),
             owns: Cell::new(false),
+            bonds: Bonds::default(),
             _open: open,
         };
         Self {
@@ -164,7 +168,10 @@ pub(crate) async fn run(mut connection: Box<Connection>) {
                 begun = next;
             }
             Next::Close => return,
-            Next::Linger => return Box::pin(linger(connection.stream, &deadline)).await,
+            Next::Linger => {
+                connection.peer.bonds.clear();
+                return Box::pin(linger(connection.stream, &deadline)).await;
+            }
             Next::Tunnel(tunnel) => {
                 return Box::pin(tunnel::run(*connection, &deadline, tunnel)).await;
             }
@@ -189,7 +196,8 @@ async fn wait(
     }
     let limit = head_limit(&rules);
     drop(rules);
-    let (worker, stream) = (&connection.peer.worker, &mut connection.stream);
+    let Connection { peer, stream, .. } = connection;
+    let worker = &peer.worker;
     let mut rested = false;
     poll_fn(|cx| {
         // Right behind a request there is seldom another one; once woken there nearly always is.
@@ -205,10 +213,14 @@ async fn wait(
                 Poll::Pending => worker.blocks.give_request(head),
             }
         }
-        match deadline.poll_fired(cx) || worker.closes_idle() {
-            true => Poll::Ready(None),
-            false => Poll::Pending,
+        if deadline.poll_fired(cx) || worker.closes_idle() {
+            return Poll::Ready(None);
         }
+        if !peer.bonds.is_empty() {
+            deadline.look_again();
+            return peer.bonds.poll_over(&peer.slot.rules(), cx).map(|()| None);
+        }
+        Poll::Pending
     })
     .await
 }

@@ -9,9 +9,10 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use roundel_balance::{Pick, StickyVerdict};
-use roundel_http1::{Edits, Known, Method, RequestHead, ResponseHead};
+use roundel_http1::{Edits, Known, Method, RequestHead, ResponseHead, login};
 
 use crate::answer::Reply;
+use crate::bonds::Bond;
 use crate::connect::StickyServer;
 use crate::deadline::Deadline;
 use crate::headers::identity;
@@ -125,6 +126,9 @@ pub(crate) async fn exchange<D: Downstream>(
             story,
         );
     }
+    if let Some(bond) = course.state.search.bond.take() {
+        scene.peer.bonds.put(bond);
+    }
     scene.worker.blocks.give_state(course.state);
     outcome
 }
@@ -158,6 +162,10 @@ impl<'x> Course<'x> {
         state.search.hash = find_hash(scene, slot, head);
         state.search.client = scene.peer.id;
         state.cookie = sticky.map(|s| s.id);
+        state.login = login::in_request(head.fields());
+        if let Some(bond) = scene.peer.bonds.take(slot.key()) {
+            follow_bond(slot, bond, &mut state);
+        }
         state.replay = Replay::new(head, scene.rules.frontend.limits.max_body);
         Self { scene, slot, state }
     }
@@ -188,6 +196,8 @@ impl<'x> Course<'x> {
             edits,
             replay,
             cookie,
+            login,
+            bound,
             pick: Some(pick),
             server: Some(server),
             ..
@@ -205,7 +215,11 @@ impl<'x> Course<'x> {
             let answered = own::answer(scene, client, deadline, story, slot, &reply);
             return Box::pin(answered).await;
         }
-        let sets_cookie = *cookie != Some(pick.id());
+        let sets_cookie = match bound {
+            // Other connections of the client may be logged in where its cookie leads.
+            true => cookie.is_none(),
+            false => *cookie != Some(pick.id()),
+        };
         story.cookie_set = sets_cookie && slot.cookie.is_some();
         let cookie = story.cookie_set.then(|| pick.cookie_value());
         answer_edits(
@@ -217,7 +231,8 @@ impl<'x> Course<'x> {
             story,
             edits,
         );
-        let last = !sent || scene.worker.is_draining();
+        let logged_out = (*login || *bound) && !server.head.keep_alive();
+        let last = !sent || logged_out || scene.worker.is_draining();
         client.commit(&server.head, edits, last);
         story.status = server.head.status();
         story.phase = Phase::Data;
@@ -243,7 +258,7 @@ impl<'x> Course<'x> {
         story.request_bytes = pump.request_bytes() + pump.client_head_size();
         story.response_bytes += pump.response_bytes();
         let outcome = body_outcome(end, client, story);
-        self.part(matches!(outcome, Outcome::Done) && sent);
+        self.part::<D>(matches!(outcome, Outcome::Done) && sent);
         outcome
     }
 
@@ -259,8 +274,9 @@ impl<'x> Course<'x> {
         }
     }
 
-    /// Puts the connection back into the pool if its exchange ended exactly, else closes it.
-    fn part(&mut self, is_over: bool) {
+    /// Puts the connection back into the pool if its exchange ended exactly, else closes it. One that
+    /// carries a login, or is about to, stays with its client.
+    fn part<D: Downstream>(&mut self, is_over: bool) {
         let (Some(pick), Some(server)) = (&self.state.pick, &self.state.server) else {
             return;
         };
@@ -269,6 +285,10 @@ impl<'x> Course<'x> {
             return;
         }
         let worker = self.scene.worker;
+        let unfinished = login::in_answer(server.head.status(), server.head.fields());
+        if self.state.login || self.state.bound || unfinished {
+            return self.bind::<D>(unfinished);
+        }
         let configured = self.slot.backend.timeouts.upstream_idle;
         let limit = match server.head.keep_alive_timeout() {
             // The server's own clock started a little earlier; a second is a safe distance.
@@ -284,6 +304,23 @@ impl<'x> Course<'x> {
         if let Some(server) = self.state.server.take() {
             let stream = server.into_stream(&worker.blocks);
             worker.pool.put(key, owner, address, stream, now, limit);
+        }
+    }
+
+    /// Leaves the connection, which carries a login or is about to, to its client alone.
+    #[cold]
+    fn bind<D: Downstream>(&mut self, unfinished: bool) {
+        let (Some(pick), Some(server)) = (&self.state.pick, self.state.server.take()) else {
+            return;
+        };
+        if D::KEEPS_LOGINS {
+            self.scene.peer.bonds.put(Bond {
+                backend: self.slot.key(),
+                server: pick.id(),
+                address: pick.address(),
+                stream: server.into_stream(&self.scene.worker.blocks),
+                unfinished,
+            });
         }
     }
 }
@@ -365,6 +402,18 @@ fn take_sticky(
         story.sticky = StickyVerdict::label(verdict);
     }
     found
+}
+
+/// Has the request go out on the connection that carries the client's login, if it still can.
+#[cold]
+fn follow_bond(slot: &BackendSlot, bond: Bond, state: &mut State) {
+    match bond.locate(&slot.current()) {
+        Some(server) if bond.is_fit() => {
+            state.search.sticky = Some(server);
+            state.search.bond = Some(bond);
+        }
+        _ => state.login_lost = state.login && bond.unfinished,
+    }
 }
 
 fn find_hash(scene: Scene<'_>, slot: &BackendSlot, head: &RequestHead) -> Option<u64> {

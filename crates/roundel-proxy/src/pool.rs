@@ -232,7 +232,7 @@ fn last_of(list: &mut Vec<Idle>, owner: u64) -> Option<Idle> {
 
 /// Whether nothing has arrived, neither bytes nor an end. `look` asks the kernel even if the
 /// last turn of the event loop knew of nothing.
-fn is_quiet(stream: &TcpStream, look: bool) -> bool {
+pub(crate) fn is_quiet(stream: &TcpStream, look: bool) -> bool {
     let blocks = |e: io::Error| e.kind() == io::ErrorKind::WouldBlock;
     if !stream.try_read(&mut [0]).is_err_and(blocks) {
         return false;

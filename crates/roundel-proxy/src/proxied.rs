@@ -1,9 +1,7 @@
 //! The PROXY protocol on the clients' side: who is connected through the proxy that connects.
 
-use std::cell::Cell;
 use std::future::poll_fn;
 use std::task::Poll;
-use std::time::{Duration, Instant};
 
 use roundel_http1::RequestHead;
 use roundel_http1::proxy_protocol::{self, Header, Invalid, MAX_LENGTH};
@@ -12,9 +10,6 @@ use crate::body::poll_fill;
 use crate::connection::{Connection, Peer};
 use crate::deadline::Deadline;
 use crate::headers;
-
-/// Between two lines of one worker about refused connections of one frontend.
-const COMPLAINT: Duration = Duration::from_secs(1);
 
 /// Why a connection is not let in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,26 +29,6 @@ impl Refused {
             Self::Cut => "it ended in the middle of the PROXY protocol header".to_owned(),
             Self::TimedOut => "no PROXY protocol header came in time".to_owned(),
         }
-    }
-}
-
-/// Limits how often a worker tells of refused connections.
-#[derive(Debug, Default)]
-pub(crate) struct Complaints {
-    last: Cell<Option<Instant>>,
-    held_back: Cell<u64>,
-}
-
-impl Complaints {
-    /// How many were held back since the last one, if one is due.
-    fn due(&self, now: Instant) -> Option<u64> {
-        let last = self.last.get();
-        if last.is_some_and(|at| now.saturating_duration_since(at) < COMPLAINT) {
-            self.held_back.set(self.held_back.get() + 1);
-            return None;
-        }
-        self.last.set(Some(now));
-        Some(self.held_back.take())
     }
 }
 
@@ -125,32 +100,13 @@ fn complain(peer: &Peer, refused: Refused) {
     let worker = &peer.worker;
     let counters = peer.slot.counters(worker.index);
     counters.proxy_protocol_errors.add(1);
-    if let Some(held_back) = peer.slot.complaints.due(worker.clock().now()) {
-        let more = match held_back {
-            0 => String::new(),
-            n => format!(" ({n} more since the line before)"),
-        };
+    let complaints = &peer.slot.complaints.proxy_protocol;
+    if let Some(more) = complaints.due(worker.clock().now()) {
         tracing::warn!(
             "frontend {}: a connection from {} was closed: {}{more}",
             peer.slot.rules().frontend.name,
             peer.address,
             refused.words()
         );
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn complaints_are_held_back_and_counted() {
-        let (complaints, start) = (Complaints::default(), Instant::now());
-        assert_eq!(complaints.due(start), Some(0));
-        for _ in 0..5 {
-            assert_eq!(complaints.due(start), None);
-        }
-        assert_eq!(complaints.due(start + COMPLAINT), Some(5));
-        assert_eq!(complaints.due(start + 2 * COMPLAINT), Some(0));
     }
 }

@@ -7,10 +7,10 @@ use std::sync::Arc;
 use roundel_balance::{Current, View};
 use roundel_stats::PerWorker;
 
+use crate::complaints::Complaints;
 use crate::config::{Backend, Frontend, Target};
 use crate::headers::Via;
 use crate::headers::rules::{HeaderRules, Place, Template};
-use crate::proxied::Complaints;
 use crate::room::Room;
 use crate::sticky::CookieText;
 use crate::{FrontendCounters, headers};

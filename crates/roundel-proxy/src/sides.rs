@@ -69,6 +69,9 @@ pub(crate) trait Sink {
 
 /// The client's side of one exchange.
 pub(crate) trait Downstream: Source + Sink {
+    /// A login can be kept for the client's connection: it carries one exchange at a time.
+    const KEEPS_LOGINS: bool;
+
     /// The request.
     fn head(&self) -> &RequestHead;
 

@@ -147,6 +147,7 @@ fn count_frontend(scene: Scene<'_>, head: &RequestHead, story: &Story, total_us:
     }
     match story.term {
         Term::RateLimited => counters.denied.add(1),
+        Term::Http11Required => counters.request_error(RequestError::Refused),
         Term::TooLarge => counters.request_error(RequestError::TooLarge),
         _ => {}
     }

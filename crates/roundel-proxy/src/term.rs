@@ -9,6 +9,8 @@ pub(crate) enum Term {
     BadRequest,
     /// The request's body was larger than allowed.
     TooLarge,
+    /// The client is to come again by HTTP/1.1.
+    Http11Required,
     /// The client asked more often than it may.
     RateLimited,
     /// A route sent the client elsewhere.
@@ -72,6 +74,7 @@ impl Term {
             Self::Ok => "ok",
             Self::BadRequest => "bad_request",
             Self::TooLarge => "too_large",
+            Self::Http11Required => "http_1_1_required",
             Self::RateLimited => "rate_limited",
             Self::Redirected => "redirected",
             Self::RequestTimeout => "request_timeout",
@@ -107,7 +110,7 @@ impl Term {
     pub(crate) fn letters(self, phase: Phase) -> [u8; 2] {
         let cause = match self {
             Self::Ok => return *b"--",
-            Self::BadRequest | Self::RateLimited => return *b"PR",
+            Self::BadRequest | Self::RateLimited | Self::Http11Required => return *b"PR",
             Self::Redirected => return *b"LR",
             Self::NoServer | Self::QueueFull => return *b"SC",
             Self::RequestTimeout

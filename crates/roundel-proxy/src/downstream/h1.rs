@@ -158,6 +158,8 @@ impl Sink for H1Client<'_> {
 }
 
 impl Downstream for H1Client<'_> {
+    const KEEPS_LOGINS: bool = true;
+
     fn head(&self) -> &RequestHead {
         &self.head
     }

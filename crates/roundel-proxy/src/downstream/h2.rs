@@ -11,7 +11,7 @@ use bytes::{Bytes, BytesMut};
 use h2::server::SendResponse;
 use h2::{Reason, RecvStream, SendStream};
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode};
-use roundel_http1::{Edits, Framing, Limits, RequestHead, ResponseHead, Trailers};
+use roundel_http1::{Edits, Framing, Limits, RequestHead, ResponseHead, Trailers, login};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
@@ -19,7 +19,8 @@ use crate::connection::{Connection, Peer};
 use crate::deadline::Deadline;
 use crate::exchange::{decline, exchange};
 use crate::sides::{Downstream, Presence, Sink, Source, SourceError};
-use crate::story::{Scene, Story};
+use crate::story::{Scene, Story, conclude};
+use crate::term::Term;
 
 /// Streams that one connection may have open at once.
 const STREAMS: u32 = 128;
@@ -154,12 +155,35 @@ async fn stream(peer: &Peer, request: Request<RecvStream>, respond: SendResponse
     };
     let mut story = Story::new(started, started);
     match translated {
+        Ok(()) if login::in_request(client.head.fields()) => {
+            refuse_login(scene, &mut client, &mut story);
+        }
         Ok(()) => {
             exchange(scene, &mut client, &deadline, &mut story).await;
         }
         Err(status) => decline(scene, &mut client, &deadline, &mut story, status).await,
     }
     worker.blocks.give_request(client.head);
+}
+
+/// Sends a client that logs its connection in to HTTP/1.1, where a connection carries one exchange at
+/// a time and so can be bound to one of a server. Browsers and curl come again by themselves.
+///
+/// Source: RFC 9113 9.2.2 and 7, HTTP_1_1_REQUIRED.
+#[cold]
+fn refuse_login(scene: Scene<'_>, client: &mut H2Client, story: &mut Story) {
+    client.respond.send_reset(Reason::HTTP_1_1_REQUIRED);
+    story.end(Term::Http11Required);
+    let peer = scene.peer;
+    if let Some(more) = peer.slot.complaints.logins.due(scene.worker.clock().now()) {
+        tracing::warn!(
+            "frontend {}: {} logs in by NTLM or Negotiate over HTTP/2; such a login belongs to a \
+             connection, so the client was told to use HTTP/1.1{more}",
+            scene.rules.frontend.name,
+            peer.address,
+        );
+    }
+    conclude(scene, None, None, &client.head, story);
 }
 
 /// Builds a head from HTTP/2's fields. Errors: the status to answer with.
@@ -331,6 +355,8 @@ impl Sink for H2Client {
 }
 
 impl Downstream for H2Client {
+    const KEEPS_LOGINS: bool = false;
+
     fn head(&self) -> &RequestHead {
         &self.head
     }

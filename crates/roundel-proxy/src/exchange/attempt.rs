@@ -41,6 +41,11 @@ impl Course<'_> {
         story: &mut Story,
     ) -> Result<Begun, Failed> {
         deadline.clear();
+        if self.state.login_lost {
+            // On another connection the server would refuse this step, and the client take that
+            // for a wrong password. A connection that ends has it begin again.
+            return Err(Failed::Client(Term::ServerAbort));
+        }
         let careful = !client.head().method().is_idempotent();
         loop {
             story.phase = Phase::Connect;
@@ -145,6 +150,7 @@ impl Course<'_> {
         story.connect = Some(link.took);
         story.phase = Phase::Head;
         let state = &mut *self.state;
+        state.bound = link.bound;
         let pick = state.pick.insert(link.pick);
         let blocks = &scene.worker.blocks;
         let server = H1Server::new(link.stream, link.reused, blocks);
@@ -167,6 +173,7 @@ impl Course<'_> {
         let State {
             search,
             replay,
+            bound,
             pick: Some(pick),
             server: Some(server),
             ..
@@ -176,7 +183,9 @@ impl Course<'_> {
         };
         let mut pump = Pump::new(scene, slot, client, server, replay, deadline);
         let live = pick.server();
-        let mut end = poll_fn(|cx| pump.poll_head(live, true, cx)).await;
+        // A login goes on where it began or nowhere.
+        let leaves = !*bound;
+        let mut end = poll_fn(|cx| pump.poll_head(live, leaves, cx)).await;
         if matches!(end, HeadEnd::Silent) {
             if go_elsewhere(scene, slot, search, pick) {
                 live.note_failure();
@@ -213,6 +222,7 @@ impl Course<'_> {
             replay,
             again,
             stale_seen,
+            bound,
             pick: asked,
             server: Some(server),
             ..
@@ -228,6 +238,11 @@ impl Course<'_> {
             stale_seen: *stale_seen,
         };
         let failure = failure(error, server.reused);
+        if *bound && matches!(failure, Failure::Empty { .. }) {
+            // The server ended the connection that was logged in: so does the client's, which has
+            // the client log in again.
+            return Asked::Failed(Failed::Client(Term::ServerAbort));
+        }
         let verdict = retry::decide(failure, attempt, self.slot.backend.retries);
         if verdict == Verdict::Again {
             *stale_seen = true;

@@ -23,6 +23,12 @@ pub(crate) struct State {
     pub(super) stale_seen: bool,
     /// It waits, or waited, for a server of a backend that has lost its last one.
     pub(super) held: bool,
+    /// The request brings a login for its connection.
+    pub(super) login: bool,
+    /// The connection on which it was to go on has ended.
+    pub(super) login_lost: bool,
+    /// The server is asked on a connection that carries the client's login.
+    pub(super) bound: bool,
     /// The server that is asked; at the end, the one that was asked last.
     pub(super) pick: Option<Pick>,
     /// The connection to it.
@@ -39,6 +45,9 @@ impl State {
         self.again = None;
         self.stale_seen = false;
         self.held = false;
+        self.login = false;
+        self.login_lost = false;
+        self.bound = false;
         self.pick = None;
         self.server = None;
     }

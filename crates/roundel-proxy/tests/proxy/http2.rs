@@ -9,7 +9,10 @@ use http::{Request, Response};
 use crate::stage::*;
 
 /// Connects an HTTP/2 client and runs `talk` with it.
-fn talk<F: Future>(stage: &Stage, talk: impl FnOnce(SendRequest<Bytes>) -> F) -> F::Output {
+pub(crate) fn talk<F: Future>(
+    stage: &Stage,
+    talk: impl FnOnce(SendRequest<Bytes>) -> F,
+) -> F::Output {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -25,7 +28,9 @@ fn talk<F: Future>(stage: &Stage, talk: impl FnOnce(SendRequest<Bytes>) -> F) ->
     })
 }
 
-async fn collect(response: Response<h2::RecvStream>) -> Result<(String, String), h2::Error> {
+pub(crate) async fn collect(
+    response: Response<h2::RecvStream>,
+) -> Result<(String, String), h2::Error> {
     let mut body = response.into_body();
     let mut data = Vec::new();
     while let Some(chunk) = body.data().await {

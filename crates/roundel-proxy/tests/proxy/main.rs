@@ -7,6 +7,7 @@ mod bodies;
 mod connections;
 mod http2;
 mod lifecycle;
+mod logins;
 mod policy;
 mod refusals;
 mod rewriting;

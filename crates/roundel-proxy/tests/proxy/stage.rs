@@ -147,12 +147,18 @@ pub(crate) fn routes(
 
 /// Publishes servers `s1`, `s2`, … in one state.
 pub(crate) fn publish(balancer: &Balancer, servers: &[SocketAddr], state: ServerState) {
-    let placements = servers.iter().enumerate().map(|(i, address)| Placement {
+    publish_each(balancer, servers, &vec![state; servers.len()]);
+}
+
+/// Publishes servers `s1`, `s2`, … each in its state.
+pub(crate) fn publish_each(balancer: &Balancer, servers: &[SocketAddr], states: &[ServerState]) {
+    let all = servers.iter().zip(states).enumerate();
+    let placements = all.map(|(i, (address, state))| Placement {
         live: balancer.live(&name(&format!("s{}", i + 1))),
         address: *address,
         weight: Placement::WEIGHT_UNIT,
         backup: false,
-        state,
+        state: *state,
     });
     balancer.publish(placements.collect());
 }
@@ -275,6 +281,11 @@ pub(crate) struct Peer {
 }
 
 impl Peer {
+    /// Tells the test something else than a head.
+    pub(crate) fn told(&self, what: &str) {
+        let _ = self.tell.send(what.to_owned());
+    }
+
     /// Reads one request head; `None` when the connection ends before.
     pub(crate) fn head(&mut self) -> Option<String> {
         let mut got = Vec::new();

@@ -22,6 +22,7 @@ mod fields;
 mod gapless;
 mod limits;
 mod live;
+mod logins;
 mod mixed;
 mod never_up;
 mod operator;
