@@ -94,7 +94,7 @@ impl Search {
         self.set_version = current.generation();
         if let Some(sticky) = self.sticky.take()
             && let Some(index) = sticky.locate(&current)
-            && !current.servers()[index].live.is_refused()
+            && (self.bond.is_some() || !current.servers()[index].live.is_refused())
         {
             let taken = current.take(index, worker.index);
             if taken.is_err() {
