@@ -35,11 +35,12 @@ pub(crate) async fn follow(
     outlet: Outlet,
 ) {
     let mut notices = Notices::default();
+    let mut reading = Reading::new(config, default_port);
     loop {
         let next = tokio::time::Instant::now() + PACE;
         let now = Arc::clone(&members.borrow_and_update());
         let mut complaints = BTreeMap::new();
-        let servers = servers(&now, &config, default_port, &mut complaints);
+        let servers = reading.servers(&now, &mut complaints);
         notices.renew("gossip", complaints);
         if !outlet.say(servers).await || members.changed().await.is_err() {
             return;
@@ -48,80 +49,139 @@ pub(crate) async fn follow(
     }
 }
 
-/// The servers among `members`, in natural order of name.
-///
-/// A member that cannot be a server is left out with a complaint by name. Tags come from the
-/// network: `port` must be a port and `addr` an address, or the member is left out; a bad
-/// `weight` counts as 1. `drain=1` announces that it leaves.
-pub fn servers(
-    members: &[Member],
-    config: &GossipConfig,
+/// Finds the servers among the members, and remembers what their tags last said that made sense.
+struct Reading {
+    config: GossipConfig,
     default_port: u16,
-    complaints: &mut BTreeMap<String, String>,
-) -> Vec<Server> {
-    let mut found: Vec<Server> = Vec::new();
-    for member in members {
-        if member.tags.get("role") != Some(&config.role) {
-            continue;
-        }
-        let mut warn = |text: String| {
-            complaints.insert(format!("member {}", quoted(&member.name)), text);
-        };
-        match server(member, config, default_port, &mut warn) {
-            Ok(server) => found.push(server),
-            Err(text) => warn(format!("not taken as a server: {text}")),
-        }
-    }
-    found.sort_by(|a, b| a.name.cmp(&b.name));
-    found.dedup_by(|a, b| a.name == b.name);
-    found
+    good: BTreeMap<String, Good>,
 }
 
-fn server(
-    member: &Member,
-    config: &GossipConfig,
-    default_port: u16,
-    warn: &mut impl FnMut(String),
-) -> Result<Server, String> {
-    let name = Name::new(&member.name).map_err(|error| error.to_string())?;
-    let tag = |key: &str| member.tags.get(key).map(String::as_str);
-    let port = match tag("port") {
-        None => default_port,
-        Some(text) => text
-            .parse()
-            .ok()
-            .filter(|port| *port != 0)
-            .ok_or_else(|| format!("tag port={} is not a port", quoted(text)))?,
-    };
-    let address = match tag("addr") {
-        None => SocketAddr::new(member.address.ip(), port),
-        Some(text) => parse_address(text, port)
-            .ok_or_else(|| format!("tag addr={} is not an address", quoted(text)))?,
-    };
-    // A mapped address must be judged, and dialled, as the IPv4 address that it is.
-    let address = SocketAddr::new(address.ip().to_canonical(), address.port());
-    if let Some(why) = refusal(address.ip(), config.allow_loopback) {
-        return Err(format!("{why} address {}", address.ip()));
+/// What a member's tags said the last time that they could be read.
+#[derive(Clone, Copy)]
+struct Good {
+    /// Where the member was then: another one may bear the name since.
+    gossip: SocketAddr,
+    address: Option<SocketAddr>,
+    weight: Weight,
+}
+
+impl Reading {
+    fn new(config: GossipConfig, default_port: u16) -> Self {
+        Self {
+            config,
+            default_port,
+            good: BTreeMap::new(),
+        }
     }
-    Ok(Server {
+
+    /// The servers among `members`, in natural order of name.
+    ///
+    /// Tags come from the network: `port` must be a port, `addr` an address and `weight` a weight.
+    /// What is none is complained about by the member's name, and the last good value stays in
+    /// force; without one, the weight is 1, and a member whose address is unknown is left out.
+    /// `drain=1` announces that it leaves.
+    fn servers(
+        &mut self,
+        members: &[Member],
+        complaints: &mut BTreeMap<String, String>,
+    ) -> Vec<Server> {
+        let mut found: Vec<Server> = Vec::new();
+        let mut good = BTreeMap::new();
+        for member in members {
+            if member.tags.get("role") != Some(&self.config.role) {
+                continue;
+            }
+            let mut faults = Vec::new();
+            let read = self.read(member, &mut faults);
+            good.insert(member.name.clone(), read);
+            match server(member, &read) {
+                Ok(Some(server)) => found.push(server),
+                Ok(None) => faults.insert(0, "not taken as a server".to_owned()),
+                Err(text) => faults.push(format!("not taken as a server: {text}")),
+            }
+            if !faults.is_empty() {
+                let key = format!("member {}", quoted(&member.name));
+                complaints.insert(key, faults.join(": "));
+            }
+        }
+        self.good = good;
+        found.sort_by(|a, b| a.name.cmp(&b.name));
+        found.dedup_by(|a, b| a.name == b.name);
+        found
+    }
+
+    fn read(&self, member: &Member, faults: &mut Vec<String>) -> Good {
+        let before = self.good.get(&member.name);
+        let before = before.filter(|good| good.gossip == member.address);
+        let address = self.address(member).map_or_else(
+            |fault| {
+                let kept = before.and_then(|good| good.address);
+                let stays = kept.map_or(String::new(), |kept| format!("; {kept} stays"));
+                faults.push(fault + &stays);
+                kept
+            },
+            Some,
+        );
+        let weight = weight(member).unwrap_or_else(|fault| {
+            let kept = before.map_or(Weight::ONE, |good| good.weight);
+            faults.push(format!("{fault}; {kept} stays"));
+            kept
+        });
+        Good {
+            gossip: member.address,
+            address,
+            weight,
+        }
+    }
+
+    fn address(&self, member: &Member) -> Result<SocketAddr, String> {
+        let tag = |key: &str| member.tags.get(key).map(String::as_str);
+        let port = match tag("port") {
+            None => self.default_port,
+            Some(text) => text
+                .parse()
+                .ok()
+                .filter(|port| *port != 0)
+                .ok_or_else(|| format!("tag port={} is not a port", quoted(text)))?,
+        };
+        let address = match tag("addr") {
+            None => SocketAddr::new(member.address.ip(), port),
+            Some(text) => parse_address(text, port)
+                .ok_or_else(|| format!("tag addr={} is not an address", quoted(text)))?,
+        };
+        // A mapped address must be judged, and dialled, as the IPv4 address that it is.
+        let address = SocketAddr::new(address.ip().to_canonical(), address.port());
+        match refusal(address.ip(), self.config.allow_loopback) {
+            Some(why) => Err(format!("{why} address {}", address.ip())),
+            None => Ok(address),
+        }
+    }
+}
+
+/// The server that a member is; nothing if its address is unknown.
+fn server(member: &Member, read: &Good) -> Result<Option<Server>, String> {
+    let name = Name::new(&member.name).map_err(|error| error.to_string())?;
+    Ok(read.address.map(|address| Server {
         name,
         address,
-        weight: tag("weight").map_or(Weight::ONE, |text| weight(text, warn)),
+        weight: read.weight,
         backup: false,
         source: SourceKind::Gossip,
         presence: presence(member),
-    })
+    }))
 }
 
-fn weight(text: &str, warn: &mut impl FnMut(String)) -> Weight {
+fn weight(member: &Member) -> Result<Weight, String> {
+    let Some(text) = member.tags.get("weight") else {
+        return Ok(Weight::ONE);
+    };
     let weight = text.parse().ok().and_then(|n| Weight::new(n).ok());
-    weight.unwrap_or_else(|| {
+    weight.ok_or_else(|| {
         let most = Weight::MAX;
-        warn(format!(
-            "tag weight={} is not a weight of 1 to {most}; taken as 1",
+        format!(
+            "tag weight={} is not a weight of up to {most}",
             quoted(text)
-        ));
-        Weight::ONE
+        )
     })
 }
 
@@ -184,7 +244,7 @@ mod tests {
 
     fn read(members: &[Member]) -> (Vec<Server>, BTreeMap<String, String>) {
         let mut complaints = BTreeMap::new();
-        let servers = servers(members, &config(), 3000, &mut complaints);
+        let servers = Reading::new(config(), 3000).servers(members, &mut complaints);
         (servers, complaints)
     }
 
@@ -239,6 +299,36 @@ mod tests {
     }
 
     #[test]
+    fn a_tag_that_cannot_be_read_keeps_its_last_good_value() {
+        let mut reading = Reading::new(config(), 3000);
+        let mut look = |tags: &[(&str, &str)], port| {
+            let mut w = member("w", &[&[("role", "backend")], tags].concat());
+            w.address.set_port(port);
+            let mut complaints = BTreeMap::new();
+            let servers = reading.servers(&[w], &mut complaints);
+            let shown = servers.first().map(|s| (s.address.port(), s.weight.get()));
+            let told = complaints.into_values().next().unwrap_or_default();
+            (shown, told)
+        };
+        let good = [("weight", "7"), ("port", "8080")];
+        assert_eq!(look(&good, 7946), (Some((8080, 7)), String::new()));
+        let (shown, told) = look(&[("weight", "x"), ("port", "8081")], 7946);
+        assert_eq!(shown, Some((8081, 7)));
+        assert!(
+            told.contains("weight") && told.ends_with("; 7 stays"),
+            "{told}"
+        );
+        let (shown, told) = look(&[("weight", "9"), ("port", "x")], 7946);
+        assert_eq!(shown, Some((8081, 9)));
+        assert!(told.ends_with("; 10.0.0.7:8081 stays"), "{told}");
+        let (shown, _) = look(&[("addr", "169.254.169.254")], 7946);
+        assert_eq!(shown, Some((8081, 1)), "a refused address is no good value");
+        // Another member by the name has no past.
+        assert_eq!(look(&[("port", "x")], 7947).0, None);
+        assert_eq!(look(&[("weight", "x")], 7947).0, Some((3000, 1)));
+    }
+
+    #[test]
     fn loopback_only_where_allowed() {
         let mut local = member("w", &[("role", "backend")]);
         local.address = ([127, 0, 3, 1], 7946).into();
@@ -247,7 +337,7 @@ mod tests {
             allow_loopback: true,
             ..config()
         };
-        let servers = servers(&[local], &allowing, 3000, &mut BTreeMap::new());
+        let servers = Reading::new(allowing, 3000).servers(&[local], &mut BTreeMap::new());
         assert_eq!(servers[0].address.to_string(), "127.0.3.1:3000");
     }
 

@@ -24,6 +24,6 @@ mod source;
 
 pub use aggregator::{Aggregator, Clash};
 pub use dns::DnsConfig;
-pub use gossip::{GossipConfig, servers as gossip_servers};
+pub use gossip::GossipConfig;
 pub use run::{Config, Discovery, start};
 pub use source::{SourceConfig, SourceUpdate};

@@ -1,19 +1,25 @@
 //! Scripts that are run for events, as `serf agent -event-handler` runs them.
 //!
 //! A script gets the kind of event in its environment and members or a payload on its standard
-//! input. Unlike with agents, scripts run one at a time, and none runs for ever.
+//! input. Unlike with agents, scripts run one at a time, none runs for ever, and what happens to
+//! members waits for nothing but the run before; user events are merged as agents merge them.
 
 mod run;
+mod user_events;
 
 use std::collections::VecDeque;
 use std::fmt;
 use std::str::FromStr;
-use std::time::Duration;
+use std::sync::{Arc, Weak};
+use std::time::{Duration, Instant};
 
 use roundel_gossip::{Event, Member, QueryId};
+use tokio::sync::broadcast;
 use tokio::sync::broadcast::error::RecvError;
 
+use self::user_events::{UserEvent, UserEvents};
 use crate::Handle;
+use crate::handle::Shared;
 
 /// A script that runs longer is killed.
 const LIMIT: Duration = Duration::from_secs(60);
@@ -59,11 +65,7 @@ enum Filter {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Happening {
     Members(&'static str, Vec<Member>),
-    User {
-        name: String,
-        payload: Vec<u8>,
-        time: u64,
-    },
+    User(UserEvent),
     Query {
         id: QueryId,
         name: String,
@@ -149,16 +151,6 @@ impl Happening {
             Event::Failed(m) => Self::Members("member-failed", vec![m.clone()]),
             Event::Update(m) => Self::Members("member-update", vec![m.clone()]),
             Event::Reap(m) => Self::Members("member-reap", vec![m.clone()]),
-            Event::User {
-                name,
-                payload,
-                time,
-                ..
-            } => Self::User {
-                name: name.clone(),
-                payload: payload.clone(),
-                time: *time,
-            },
             Event::Query(question) if !question.name.starts_with(roundel_gossip::INTERNAL) => {
                 Self::Query {
                     id: question.id,
@@ -174,7 +166,7 @@ impl Happening {
     fn kind(&self) -> (&'static str, &str) {
         match self {
             Self::Members(kind, _) => (kind, ""),
-            Self::User { name, .. } => ("user", name),
+            Self::User(event) => ("user", &event.name),
             Self::Query { name, .. } => ("query", name),
         }
     }
@@ -184,10 +176,46 @@ impl Happening {
 #[derive(Debug, Default)]
 struct Waiting {
     queue: VecDeque<Happening>,
+    /// User events that are to be merged or brought into order first.
+    held: UserEvents,
     dropped: u64,
 }
 
 impl Waiting {
+    fn note(&mut self, now: Instant, event: &Event) {
+        if let Event::User {
+            name,
+            payload,
+            time,
+            coalesce,
+        } = event
+        {
+            let event = UserEvent {
+                name: name.clone(),
+                payload: payload.clone(),
+                time: *time,
+            };
+            self.held.add(now, event, *coalesce);
+        } else if let Some(happening) = Happening::of(event) {
+            self.add(happening);
+        }
+    }
+
+    /// Has the user events that are due wait with the rest.
+    fn release(&mut self, now: Instant) {
+        for event in self.held.take(now) {
+            self.add(Happening::User(event));
+        }
+        self.dropped += std::mem::take(&mut self.held.dropped);
+    }
+
+    fn tell_dropped(&mut self) {
+        let dropped = std::mem::take(&mut self.dropped);
+        if dropped > 0 {
+            tracing::warn!(dropped, "event handlers are too slow: events were dropped");
+        }
+    }
+
     /// Adds a happening; members to whom the same happened one after another share a run.
     fn add(&mut self, happening: Happening) {
         if let Happening::Members(kind, more) = &happening
@@ -206,27 +234,40 @@ impl Waiting {
     }
 }
 
-/// Runs scripts for events until the node ends.
+/// Runs scripts for events until the node ends. The first is that the node itself is a member.
 pub(crate) fn start(handle: Handle, handlers: Vec<Handler>) {
-    let mut events = handle.events();
-    // The node must end when the application lets go of it.
-    let shared = std::sync::Arc::downgrade(&handle.shared);
-    drop(handle);
-    tokio::spawn(async move {
-        let mut waiting = Waiting::default();
+    let events = handle.events();
+    let own = handle.members().borrow().iter().cloned().collect();
+    let mut waiting = Waiting::default();
+    waiting.add(Happening::Members("member-join", own));
+    let runner = Runner {
+        events,
+        waiting,
+        // The node must end when the application lets go of it.
+        shared: Arc::downgrade(&handle.shared),
+    };
+    tokio::spawn(runner.run(handlers));
+}
+
+/// Waits for events, and has the scripts run for them.
+struct Runner {
+    events: broadcast::Receiver<Arc<Event>>,
+    waiting: Waiting,
+    shared: Weak<Shared>,
+}
+
+impl Runner {
+    async fn run(mut self, handlers: Vec<Handler>) {
         loop {
-            if waiting.queue.is_empty() {
-                match events.recv().await {
-                    Ok(event) => note(&mut waiting, &event),
-                    Err(RecvError::Lagged(lost)) => waiting.dropped += lost,
-                    Err(RecvError::Closed) => return,
+            self.waiting.release(Instant::now());
+            let Some(happening) = self.waiting.queue.pop_front() else {
+                if self.listen().await {
+                    continue;
                 }
-            }
-            let Some(happening) = waiting.queue.pop_front() else {
-                continue;
+                return;
             };
             for handler in handlers.iter().filter(|h| h.wants(&happening)) {
-                let Some(shared) = shared.upgrade() else {
+                let Some(shared) = self.shared.upgrade() else {
                     return;
                 };
                 let handle = Handle { shared };
@@ -235,33 +276,35 @@ pub(crate) fn start(handle: Handle, handlers: Vec<Handler>) {
                 loop {
                     tokio::select! {
                         () = &mut run => break,
-                        more = events.recv() => match more {
-                            Ok(event) => note(&mut waiting, &event),
-                            Err(RecvError::Lagged(lost)) => waiting.dropped += lost,
-                            Err(RecvError::Closed) => {
-                                // What was begun ends as it would.
-                                run.await;
-                                return;
-                            }
+                        goes_on = self.listen() => if !goes_on {
+                            // What was begun ends as it would.
+                            run.await;
+                            return;
                         },
                     }
                 }
             }
-            tell_dropped(&mut waiting);
+            self.waiting.tell_dropped();
         }
-    });
-}
-
-fn note(waiting: &mut Waiting, event: &Event) {
-    if let Some(happening) = Happening::of(event) {
-        waiting.add(happening);
     }
-}
 
-fn tell_dropped(waiting: &mut Waiting) {
-    let dropped = std::mem::take(&mut waiting.dropped);
-    if dropped > 0 {
-        tracing::warn!(dropped, "event handlers are too slow: events were dropped");
+    /// Takes the next event, or waits until held ones are due; false when the node has ended.
+    async fn listen(&mut self) -> bool {
+        let due = async {
+            match self.waiting.held.due() {
+                Some(at) => tokio::time::sleep_until(at.into()).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            event = self.events.recv() => match event {
+                Ok(event) => self.waiting.note(Instant::now(), &event),
+                Err(RecvError::Lagged(lost)) => self.waiting.dropped += lost,
+                Err(RecvError::Closed) => return false,
+            },
+            () = due => self.waiting.release(Instant::now()),
+        }
+        true
     }
 }
 

@@ -373,26 +373,47 @@ async fn scripts_run_for_events_and_answer_queries() {
     let lb = balancer("lb", |c| {
         c.handlers = handlers.to_vec();
         c.handlers.push("query:load=echo 0.3".parse().unwrap());
+        let failing = "query:broken=echo 0.3; exit 3";
+        c.handlers.push(failing.parse().unwrap());
     })
     .await;
+    let own = "member-join lb\nlb\t127.0.0.1\tbalancer\trole=balancer\n";
+    let log_says = |what: &str| {
+        wait_for("the scripts' output", SOON, || {
+            let text = std::fs::read_to_string(&log).ok()?;
+            text.ends_with(what).then_some(text)
+        })
+    };
+    // The first call tells of the node itself, as with agents.
+    tokio::task::block_in_place(|| log_says(own));
     let web = balancer("web-1", |c| {
         c.join = vec![lb.local_addr().to_string()];
         c.tags.insert("port".to_owned(), "3000".to_owned());
     })
     .await;
     until(&web, "they meet", SOON, |m| alive(m) == 2).await;
-    web.user_event("deploy", b"v2".to_vec(), false)
-        .await
-        .unwrap();
-    let text = tokio::task::block_in_place(|| {
-        wait_for("the scripts' output", SOON, || {
-            let text = std::fs::read_to_string(&log).ok()?;
-            text.contains("v2\n").then_some(text)
-        })
-    });
-    let wanted = "member-join lb\nweb-1\t127.0.0.1\tbalancer\tport=3000,role=balancer\n\
-                  user deploy\nv2\n";
+    let announce = async |range: std::ops::RangeInclusive<u8>, coalesce| {
+        for version in range {
+            let payload = format!("v{version}").into_bytes();
+            web.user_event("deploy", payload, coalesce).await.unwrap();
+        }
+    };
+    // One after another in the order in which they were announced.
+    announce(1..=20, false).await;
+    let mut wanted = format!("{own}member-join lb\n");
+    wanted += "web-1\t127.0.0.1\tbalancer\tport=3000,role=balancer\n";
+    wanted.extend((1..=20).map(|version| format!("user deploy\nv{version}\n")));
+    let text = tokio::task::block_in_place(|| log_says("v20\n"));
     assert_eq!(text, wanted);
+    // Merged into the last one.
+    announce(21..=40, true).await;
+    let text = tokio::task::block_in_place(|| log_says("v40\n"));
+    assert_eq!(text, wanted + "user deploy\nv40\n");
+    let (said, _) = collect(&web, load(|q| q.name = "broken".to_owned())).await;
+    assert!(
+        said.is_empty(),
+        "a script that fails does not answer: {said:?}"
+    );
     let (said, _) = collect(&web, load(|_| {})).await;
     assert_eq!(said, [("lb".to_owned(), "0.3".to_owned())].into());
 }
@@ -428,4 +449,33 @@ async fn a_name_that_another_has_is_given_up() {
     // It comes back by those it knew, without being told where they are.
     until(&us, "they meet again", SOON, |m| alive(m) == 3).await;
     second.wait_member(&[&to, "alive"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_of_one_name_meet_under_others() {
+    let first = balancer("twin", |_| {}).await;
+    let seed = first.local_addr().to_string();
+    let second = balancer("twin", |c| c.join = vec![seed]).await;
+    // Far less than the pause after which seeds are tried again.
+    let soon = Duration::from_secs(4);
+    until(&first, "the first knows both", soon, |m| alive(m) == 2).await;
+    until(&second, "the second knows both", soon, |m| alive(m) == 2).await;
+    assert_ne!(first.name(), second.name());
+}
+
+/// Its vote is answered by nobody else, and an agent without a vote ends itself.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_agent_of_our_name_that_is_alone_with_us_stays() {
+    let us = balancer("twin", |_| {}).await;
+    let seed = us.local_addr().to_string();
+    let Some(agent) = Agent::start("twin", &["-join", &seed]) else {
+        return;
+    };
+    until(&us, "they meet", SOON, |m| alive(m) == 2).await;
+    agent
+        .process
+        .wait_line("majority in name conflict resolution [1 / 1]", SOON);
+    assert!(us.name().starts_with("twin-"), "{}", us.name());
+    agent.wait_member(&["twin ", "alive"]);
+    agent.wait_member(&[&us.name(), "alive"]);
 }

@@ -33,7 +33,7 @@ fn gossip(args: &GossipArgs) -> Result<roundel_gossip_tokio::Config, Fault> {
         name: name.unwrap_or_else(crate::host::node_name).to_string(),
         listen,
         advertise: args.advertise.clone(),
-        tags: args.tags.iter().cloned().collect(),
+        tags: args.tags.iter().flatten().cloned().collect(),
         join: args.join.clone(),
         keys: keys(args)?,
         keyring: args.gossip_keyring_file.clone(),

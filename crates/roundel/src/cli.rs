@@ -12,6 +12,7 @@ use roundel_gossip_tokio::{Advertise, Handler};
 use roundel_model::{Name, Weight};
 
 use crate::config::{AccessLogFormat, LOG_FORMATS, check_word, cookie_name, policy};
+use crate::list::{List, Listed};
 use crate::value::{self, Fault};
 
 /// A layer-7 load balancer that finds its own backends.
@@ -126,9 +127,9 @@ pub struct GossipArgs {
     /// Name of this node [default: host name]
     #[arg(long, value_name = "NAME", env = "ROUNDEL_NODE_NAME", value_parser = name)]
     pub node_name: Option<Name>,
-    /// Tag to announce
-    #[arg(long = "tag", value_name = "K=V", env = "ROUNDEL_TAG", value_delimiter = ',', value_parser = value::pair)]
-    pub tags: Vec<(String, String)>,
+    /// Tag to announce; the variable is a list, in which `\,` is a comma of a value
+    #[arg(long = "tag", value_name = "K=V", env = "ROUNDEL_TAG", value_parser = Listed(value::pair))]
+    pub tags: Vec<List<(String, String)>>,
     /// Key of the gossip, base64
     #[arg(
         long,
@@ -167,8 +168,8 @@ pub struct BackendArgs {
     #[arg(long, value_name = "PORT", env = "ROUNDEL_SERVER_PORT", value_parser = clap::value_parser!(u16).range(1..))]
     pub server_port: Option<u16>,
     /// Server that needs no discovery
-    #[arg(long = "static", value_name = "NAME=ADDR", env = "ROUNDEL_STATIC", value_delimiter = ',', value_parser = static_server)]
-    pub static_servers: Vec<(Name, String)>,
+    #[arg(long = "static", value_name = "NAME=ADDR", env = "ROUNDEL_STATIC", value_parser = Listed(static_server))]
+    pub static_servers: Vec<List<(Name, String)>>,
     /// How servers are chosen: roundrobin, leastconn, p2c, hash, maglev [default: roundrobin]
     #[arg(long, value_name = "NAME", env = "ROUNDEL_BALANCE", value_parser = policy)]
     pub balance: Option<Policy>,
@@ -406,8 +407,16 @@ pub struct EventArgs {
     #[command(flatten)]
     #[allow(missing_docs)]
     pub operator: OperatorArgs,
-    /// Let handlers merge events of this name
-    #[arg(long)]
+    /// Let handlers merge events of this name: only the last one of a burst counts
+    #[arg(
+        long,
+        value_name = "BOOL",
+        default_value_t = true,
+        default_missing_value = "true",
+        num_args = 0..=1,
+        require_equals = true,
+        action = clap::ArgAction::Set
+    )]
     pub coalesce: bool,
     /// What the event is called
     #[arg(value_name = "NAME")]

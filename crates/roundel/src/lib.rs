@@ -9,6 +9,7 @@
 
 pub mod cli;
 pub mod config;
+pub mod list;
 pub mod value;
 
 mod agent;

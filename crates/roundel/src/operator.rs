@@ -38,7 +38,7 @@ pub(crate) async fn members(args: &MembersArgs) -> anyhow::Result<()> {
             && tags.iter().all(|(k, v)| member.tags.get(k) == Some(v))
     });
     if args.reader.json {
-        return print_json(&json!({ "members": snapshot.members }));
+        return print_json(&tables::members_json(&snapshot.members));
     }
     if snapshot.gossip.is_none() {
         bail!("gossip is off in this balancer");

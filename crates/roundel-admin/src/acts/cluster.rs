@@ -42,12 +42,22 @@ impl Default for QueryWish {
     }
 }
 
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 struct EventWish {
     name: String,
     payload: String,
     coalesce: bool,
+}
+
+impl Default for EventWish {
+    fn default() -> Self {
+        Self {
+            name: String::new(),
+            payload: String::new(),
+            coalesce: true,
+        }
+    }
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -134,7 +144,8 @@ pub(crate) async fn query(
     act::<QueryWish>(&admin, &headers, &extensions, &body, QueryWish::command).await
 }
 
-/// `POST /api/v1/cluster:event` with `{"name": ...}` and maybe `payload`, `coalesce`.
+/// `POST /api/v1/cluster:event` with `{"name": ...}` and maybe `payload`, `coalesce` (true
+/// unless told).
 pub(crate) async fn event(
     State(admin): State<Admin>,
     headers: HeaderMap,

@@ -28,6 +28,8 @@ pub struct Member {
     pub me: bool,
     /// Memberlist protocol version in use.
     pub protocol: u8,
+    /// Serf protocol versions: lowest, highest, in use.
+    pub delegate: [u8; 3],
 }
 
 impl Member {

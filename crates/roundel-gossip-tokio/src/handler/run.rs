@@ -8,7 +8,7 @@ use roundel_gossip::Member;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::process::Command;
 
-use super::Happening;
+use super::{Happening, UserEvent};
 use crate::Handle;
 
 /// Bytes of output that are kept; the rest is read and dropped. Serf's figure.
@@ -17,8 +17,8 @@ const OUTPUT: usize = 8 << 10;
 /// A script that runs longer is complained about; Serf's figure.
 const SLOW: Duration = Duration::from_secs(1);
 
-/// Runs a script to its end, or kills it after `limit`. What it prints answers a query and is
-/// logged.
+/// Runs a script to its end, or kills it after `limit`. What it prints is logged, and answers a
+/// query unless the script failed.
 pub(super) async fn run(handle: Handle, script: &str, happening: &Happening, limit: Duration) {
     let mut command = Command::new("/bin/sh");
     command.arg("-c").arg(script);
@@ -66,6 +66,7 @@ pub(super) async fn run(handle: Handle, script: &str, happening: &Happening, lim
     match status {
         Ok(status) if !status.success() => {
             tracing::warn!(target: "event_handler", script, %status, output = shown(&err), "the event handler failed");
+            return;
         }
         // Another may have reaped it.
         Ok(_) | Err(_) => {
@@ -132,9 +133,9 @@ pub(super) fn variables(handle: &Handle, happening: &Happening) -> Vec<(String, 
     }
     match happening {
         Happening::Members(..) => {}
-        Happening::User { name, time, .. } => {
-            list.push(("USER_EVENT".to_owned(), name.clone()));
-            list.push(("USER_LTIME".to_owned(), time.to_string()));
+        Happening::User(event) => {
+            list.push(("USER_EVENT".to_owned(), event.name.clone()));
+            list.push(("USER_LTIME".to_owned(), event.time.to_string()));
         }
         Happening::Query { name, time, .. } => {
             list.push(("QUERY_NAME".to_owned(), name.clone()));
@@ -167,7 +168,7 @@ pub(super) fn input(happening: &Happening) -> Vec<u8> {
             }
             text.into_bytes()
         }
-        Happening::User { payload, .. } | Happening::Query { payload, .. } => {
+        Happening::User(UserEvent { payload, .. }) | Happening::Query { payload, .. } => {
             let mut payload = payload.clone();
             if payload.last().is_some_and(|last| *last != b'\n') {
                 payload.push(b'\n');

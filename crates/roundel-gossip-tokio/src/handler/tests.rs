@@ -20,11 +20,11 @@ fn member(name: &str, tags: &[(&str, &str)]) -> Member {
 }
 
 fn user(name: &str) -> Happening {
-    Happening::User {
+    Happening::User(UserEvent {
         name: name.to_owned(),
         payload: b"v2".to_vec(),
         time: 7,
-    }
+    })
 }
 
 #[test]

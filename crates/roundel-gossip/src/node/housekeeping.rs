@@ -25,14 +25,22 @@ impl Node {
         }
         let old = now.checked_sub(timings.tombstone);
         let forgotten = |r: &Record| {
-            let gone = r.swim == Swim::Gone;
-            gone && (r.prune || old.is_some_and(|at| r.member.since <= at))
+            let old = r.swim == Swim::Gone && old.is_some_and(|at| r.member.since <= at);
+            old || r.is_pruned()
         };
         for name in self.names_of(forgotten) {
-            if let Some(record) = self.members.remove(&name) {
-                self.revision += 1;
-                self.event(Event::Reap(record.member));
-            }
+            self.forget(now, &name);
+        }
+    }
+
+    /// Erases a member that is gone from both levels.
+    pub(super) fn forget(&mut self, now: Instant, name: &Arc<str>) {
+        if self.members.get(name).is_some_and(|r| r.swim != Swim::Gone) {
+            self.delist(now, name);
+        }
+        if let Some(record) = self.members.remove(name) {
+            self.revision += 1;
+            self.event(Event::Reap(record.member));
         }
     }
 

@@ -66,6 +66,11 @@ impl Record {
         matches!(self.swim, Swim::Alive | Swim::Suspect)
     }
 
+    /// Whether it is gone and is to be erased without waiting.
+    pub(super) fn is_pruned(&self) -> bool {
+        self.prune && !self.is_up()
+    }
+
     /// Highest memberlist protocol that it understands.
     pub(super) fn protocol_max(&self) -> u8 {
         self.member.versions[1]

@@ -137,6 +137,12 @@ impl Node {
             }
             Status::Leaving | Status::Left => {}
         }
+        let pruned = self.members.get_key_value(&intent.node);
+        let pruned = pruned.filter(|(name, record)| record.is_pruned() && **name != self.name);
+        if let Some((name, _)) = pruned {
+            let name = name.clone();
+            self.forget(now, &name);
+        }
         true
     }
 

@@ -83,6 +83,7 @@ impl GossipView {
             rtt_us: round_trip.map(|d| d.as_micros() as u64),
             me: *member.name == *self.handle.name(),
             protocol: member.versions[2],
+            delegate: [member.versions[3], member.versions[4], member.versions[5]],
         }
     }
 

@@ -73,11 +73,13 @@ pub(crate) async fn query(args: &QueryArgs) -> anyhow::Result<()> {
     let limit = PATIENCE + args.timeout.unwrap_or_default();
     let value = post(&args.operator, "/api/v1/cluster:query", Some(body), limit).await?;
     let result = &value["result"];
-    if args.operator.reader.json {
-        return print_json(result);
-    }
     let acks = result["acks"].as_array().cloned().unwrap_or_default();
     let responses = result["responses"].as_object().cloned().unwrap_or_default();
+    if args.operator.reader.json {
+        // As `serf query -format=json` has it, without acknowledgements too.
+        let acks = (!args.no_ack).then_some(acks);
+        return print_json(&json!({ "Acks": acks, "Responses": responses }));
+    }
     out::line(format_args!("Query '{}' dispatched", args.name))?;
     for from in acks.iter().filter_map(Value::as_str) {
         out::line(format_args!("Ack from '{from}'"))?;

@@ -1,6 +1,7 @@
 //! What the readers print.
 
 use roundel_admin::status::{Event, Member, Server, Snapshot};
+use serde_json::{Value, json};
 
 use crate::table::Table;
 
@@ -18,6 +19,28 @@ pub(super) fn members(members: &[Member]) -> String {
         ]);
     }
     table.to_string()
+}
+
+/// The same with the keys of `serf members -format=json`, and what more is known.
+pub(super) fn members_json(members: &[Member]) -> Value {
+    let member = |member: &Member| {
+        let port = member.address.rsplit_once(':').map(|(_, port)| port);
+        let [min, max, version] = member.delegate;
+        json!({
+            "name": member.name,
+            "addr": member.address,
+            "port": port.and_then(|port| port.parse::<u16>().ok()),
+            "tags": member.tags,
+            "status": member.status,
+            "protocol": { "min": min, "max": max, "version": version },
+            "suspect": member.suspect,
+            "incarnation": member.incarnation,
+            "since_seconds": member.since_seconds,
+            "rtt_us": member.rtt_us,
+            "me": member.me,
+        })
+    };
+    json!({ "members": members.iter().map(member).collect::<Vec<_>>() })
 }
 
 /// One line of the timeline.

@@ -81,11 +81,11 @@ fn the_verbs_that_ask_all_members() {
         "--json",
     ];
     let json: serde_json::Value = serde_json::from_str(&verb(&demo, &[], &words)).unwrap();
-    assert_eq!(json["acks"], serde_json::json!(["webapp-2"]));
+    assert_eq!(json["Acks"], serde_json::json!(["webapp-2"]));
     let text = verb(&demo, &[], &["event", "deploy", "v2"]);
     assert_eq!(
         text.trim(),
-        "Event 'deploy' dispatched! Coalescing enabled: false"
+        "Event 'deploy' dispatched! Coalescing enabled: true"
     );
     wait_told(&demo, "user event deploy, 2 bytes");
 

@@ -167,3 +167,40 @@ fn a_leave_alone_is_over_at_once() {
     let out = bench.pass(Duration::from_millis(1));
     assert!(out.events.contains(&Event::Departed));
 }
+
+#[test]
+fn a_failed_member_that_is_pruned_is_gone_at_once() {
+    let mut bench = Bench::with(&["a", "b", "c"]);
+    bench.hear(&Message::Dead(accuse("b", 1, "a")));
+    assert_eq!(bench.status("b"), Some(Status::Failed));
+    let prune = |node: &str, ltime| {
+        let node = node.to_owned();
+        let intent = LeaveIntent {
+            ltime,
+            node,
+            prune: true,
+        };
+        Message::User(SerfMessage::Leave(intent).encode())
+    };
+    let out = bench.hear(&prune("b", 60));
+    let kinds = |e: &Event| matches!(e, Event::Leave(m) | Event::Reap(m) if m.name == "b");
+    assert_eq!(out.events.iter().filter(|e| kinds(e)).count(), 2);
+    assert_eq!(bench.status("b"), None);
+    let out = bench.pass(Duration::from_millis(400));
+    assert!(
+        out.messages
+            .iter()
+            .any(|(_, message)| *message == prune("b", 60))
+    );
+    // One that lives leaves first.
+    bench.hear(&prune("c", 61));
+    assert_eq!(bench.status("c"), Some(Status::Leaving));
+    bench.hear(&Message::Dead(accuse("c", 1, "c")));
+    bench.pass(Timings::lan().reap_interval);
+    assert_eq!(bench.status("c"), None);
+    // Our own record is never erased.
+    bench.node.leave(bench.now);
+    bench.pass(Duration::from_secs(10));
+    bench.hear(&prune("me", 1_000));
+    assert_eq!(bench.status("me"), Some(Status::Left));
+}

@@ -108,7 +108,7 @@ impl Merge<'_> {
     fn flagged_servers(&self, server_port: u16) -> Vec<StaticServer> {
         let mut names = BTreeSet::new();
         let mut list = Vec::new();
-        for (name, address) in &self.args.backend.static_servers {
+        for (name, address) in self.args.backend.static_servers.iter().flatten() {
             if !names.insert(name) {
                 self.complain(Fault::new(
                     format!("--static names `{name}` twice"),

@@ -95,7 +95,7 @@ impl Merge<'_> {
             self.note_file(&format!("gossip.tags.{key}"), &at.span);
             tags.insert(key.clone(), at.value.clone());
         }
-        for (key, value) in &self.args.gossip.tags {
+        for (key, value) in self.args.gossip.tags.iter().flatten() {
             self.note_given(&format!("gossip.tags.{key}"), "tags");
             tags.insert(key.clone(), value.clone());
         }
