@@ -1,6 +1,6 @@
 //! TCP streams: one short-lived task each, which moves bytes and knows nothing of them.
 
-use std::io;
+use std::io::{self, ErrorKind::TimedOut};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
@@ -9,12 +9,11 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 
+use crate::places::Place;
+
 /// Longest wait for the peer's end after ours, so that what we wrote last is not cut off by a
 /// reset.
 const LINGER: Duration = Duration::from_millis(500);
-
-/// Longest time for writing what is left when a stream is closed.
-const FLUSH: Duration = Duration::from_secs(10);
 
 /// Bytes read at once.
 const CHUNK: usize = 16 << 10;
@@ -38,15 +37,25 @@ pub(crate) type Reports = mpsc::Sender<(StreamId, Moved)>;
 /// Unbounded, as the node writes at most one message to a stream.
 pub(crate) type Writes = mpsc::UnboundedSender<Vec<u8>>;
 
-/// Serves an accepted connection.
-pub(crate) fn accepted(id: StreamId, socket: TcpStream, reports: Reports) -> Writes {
+/// Serves an accepted connection, which keeps its place to the end. `limit` is the longest time
+/// for writing one message: a peer that does not read must not keep it in memory.
+pub(crate) fn accepted(
+    id: StreamId,
+    socket: TcpStream,
+    reports: Reports,
+    limit: Duration,
+    place: Place,
+) -> Writes {
     let (writes, inbox) = mpsc::unbounded_channel();
-    tokio::spawn(serve(id, socket, reports, inbox));
+    tokio::spawn(async move {
+        serve(id, socket, reports, limit, inbox).await;
+        drop(place);
+    });
     writes
 }
 
 /// Makes a connection, then serves it.
-pub(crate) fn open(id: StreamId, to: SocketAddr, reports: Reports) -> Writes {
+pub(crate) fn open(id: StreamId, to: SocketAddr, reports: Reports, limit: Duration) -> Writes {
     let (writes, inbox) = mpsc::unbounded_channel::<Vec<u8>>();
     tokio::spawn(async move {
         let mut inbox = inbox;
@@ -62,7 +71,7 @@ pub(crate) fn open(id: StreamId, to: SocketAddr, reports: Reports) -> Writes {
                     .await
                     .is_ok()
                 {
-                    serve(id, socket, reports, inbox).await;
+                    serve(id, socket, reports, limit, inbox).await;
                 }
             }
             Err(error) => {
@@ -78,6 +87,7 @@ async fn serve(
     id: StreamId,
     mut socket: TcpStream,
     reports: Reports,
+    limit: Duration,
     mut inbox: mpsc::UnboundedReceiver<Vec<u8>>,
 ) {
     let _ = socket.set_nodelay(true);
@@ -86,11 +96,13 @@ async fn serve(
         tokio::select! {
             write = inbox.recv() => match write {
                 Some(bytes) => {
-                    if let Err(error) = socket.write_all(&bytes).await {
+                    let written = tokio::time::timeout(limit, socket.write_all(&bytes)).await;
+                    let late = || Err(io::Error::new(TimedOut, "the peer does not read"));
+                    if let Err(error) = written.unwrap_or_else(|_| late()) {
                         return report_end(id, &reports, Err(error)).await;
                     }
                 }
-                None => return finish(socket).await,
+                None => return finish(socket, limit).await,
             },
             read = socket.read(&mut buffer) => match read {
                 Ok(len) if len > 0 => {
@@ -115,8 +127,8 @@ async fn report_end(id: StreamId, reports: &Reports, end: io::Result<usize>) {
 
 /// Ends our side, then reads the rest away: closing with bytes unread would reset the connection
 /// and could take our last words from the peer.
-async fn finish(mut socket: TcpStream) {
-    let _ = tokio::time::timeout(FLUSH, socket.shutdown()).await;
+async fn finish(mut socket: TcpStream, limit: Duration) {
+    let _ = tokio::time::timeout(limit, socket.shutdown()).await;
     let mut rest = [0; 1024];
     let drain = async { while socket.read(&mut rest).await.is_ok_and(|len| len > 0) {} };
     let _ = tokio::time::timeout(LINGER, drain).await;

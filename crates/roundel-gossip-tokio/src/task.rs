@@ -18,8 +18,10 @@ use tokio::task::JoinHandle;
 use crate::advertise::OwnAddress;
 use crate::answers::Desk;
 use crate::estate::Estate;
+use crate::guard::guarded;
 use crate::handle::Command;
 use crate::joins::Joins;
+use crate::places::Places;
 use crate::socket::{Datagrams, Sockets, for_socket};
 use crate::streams::{self, Moved, Reports, Writes};
 
@@ -62,6 +64,9 @@ pub(crate) struct Task {
     /// No connection is accepted before this.
     accept_from: tokio::time::Instant,
     streams: BTreeMap<StreamId, Writes>,
+    places: Places,
+    /// Longest time for writing one message to a stream.
+    write_limit: Duration,
     reports: (Reports, mpsc::Receiver<(StreamId, Moved)>),
     resolved: (mpsc::Sender<Resolved>, mpsc::Receiver<Resolved>),
     joins: Joins,
@@ -117,6 +122,8 @@ impl Task {
         seeding: Seeding,
         files: Files,
     ) -> Self {
+        let places = Places::new(node.config().limits.streams);
+        let write_limit = node.config().timings.stream_timeout;
         Self {
             node,
             sockets,
@@ -128,6 +135,8 @@ impl Task {
             looks: address::looks(),
             accept_from: tokio::time::Instant::now(),
             streams: BTreeMap::new(),
+            places,
+            write_limit,
             reports: mpsc::channel(256),
             resolved: mpsc::channel(16),
             joins: Joins::default(),
@@ -218,7 +227,10 @@ impl Task {
             let Ok((bytes, from, at)) = buffer.receive(&self.sockets.udp) else {
                 return;
             };
-            self.node.handle_datagram_at(now, from, at, bytes);
+            let node = &mut self.node;
+            if guarded(|| node.handle_datagram_at(now, from, at, bytes)).is_none() {
+                node.refuse_broken(from);
+            }
             self.carry_out();
         }
     }
@@ -226,11 +238,15 @@ impl Task {
     fn take_stream(&mut self, now: Instant, result: std::io::Result<(TcpStream, SocketAddr)>) {
         match result {
             Ok((socket, from)) => {
+                let Some(place) = self.places.take(from.ip().to_canonical()) else {
+                    return self.node.refuse_stream(from);
+                };
                 if let Some(id) = self.node.accept_stream(now, from) {
                     if let Ok(at) = socket.local_addr() {
                         self.node.handle_stream_at(id, at.ip());
                     }
-                    let writes = streams::accepted(id, socket, self.reports.0.clone());
+                    let (reports, limit) = (self.reports.0.clone(), self.write_limit);
+                    let writes = streams::accepted(id, socket, reports, limit, place);
                     self.streams.insert(id, writes);
                 }
             }
@@ -249,7 +265,12 @@ impl Task {
                 }
                 self.node.handle_stream_opened(now, id);
             }
-            Moved::Bytes(bytes) => self.node.handle_stream_bytes(now, id, &bytes),
+            Moved::Bytes(bytes) => {
+                let node = &mut self.node;
+                if guarded(|| node.handle_stream_bytes(now, id, &bytes)).is_none() {
+                    node.refuse_broken_stream(id);
+                }
+            }
             Moved::Closed(why) => {
                 self.streams.remove(&id);
                 self.node.handle_stream_closed(now, id, &why);
@@ -312,7 +333,8 @@ impl Task {
                     }
                 }
                 Output::Open { id, to } => {
-                    let writes = streams::open(id, to, self.reports.0.clone());
+                    let reports = self.reports.0.clone();
+                    let writes = streams::open(id, to, reports, self.write_limit);
                     self.streams.insert(id, writes);
                 }
                 Output::Write { id, bytes } => {

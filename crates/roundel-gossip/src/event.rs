@@ -163,11 +163,13 @@ pub enum DropReason {
     Limit,
     /// A stream took too long.
     Timeout,
+    /// An error of our own came of it.
+    Internal,
 }
 
 impl DropReason {
     /// Every reason, for a table of counters.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Malformed,
         Self::Unauthenticated,
         Self::Label,
@@ -178,6 +180,7 @@ impl DropReason {
         Self::Incompatible,
         Self::Limit,
         Self::Timeout,
+        Self::Internal,
     ];
 
     /// One lower-case word.
@@ -193,6 +196,7 @@ impl DropReason {
             Self::Incompatible => "incompatible",
             Self::Limit => "limit",
             Self::Timeout => "timeout",
+            Self::Internal => "internal",
         }
     }
 }

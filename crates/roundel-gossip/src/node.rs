@@ -235,6 +235,21 @@ impl Node {
         id
     }
 
+    /// Notes that a stream was not even taken in, as there are too many.
+    pub fn refuse_stream(&mut self, from: SocketAddr) {
+        self.refuse(canonical(from), DropReason::Limit);
+    }
+
+    /// Notes that a datagram was given up in the middle, over an error of our own.
+    pub fn refuse_broken(&mut self, from: SocketAddr) {
+        self.refuse(canonical(from), DropReason::Internal);
+    }
+
+    /// Gives up a stream whose bytes could not be taken in, over an error of our own.
+    pub fn refuse_broken_stream(&mut self, id: StreamId) {
+        self.stream_broken(id);
+    }
+
     /// Notes that a stream asked for by [`Output::Open`] is connected.
     pub fn handle_stream_opened(&mut self, now: Instant, id: StreamId) {
         self.stream_opened(now, id);
@@ -394,6 +409,11 @@ impl Node {
     /// Gives when to call [`Node::handle_timeout`] at the latest.
     pub fn poll_timeout(&self) -> Option<Instant> {
         self.timers.next()
+    }
+
+    /// The settings that it was made with.
+    pub fn config(&self) -> &Config {
+        &self.config
     }
 
     /// Our own name.

@@ -217,6 +217,14 @@ impl Node {
         }
     }
 
+    /// An error of our own came of what the peer sent.
+    pub(super) fn stream_broken(&mut self, id: StreamId) {
+        if let Some(stream) = self.streams.get(&id) {
+            self.refuse(stream.peer, DropReason::Internal);
+        }
+        self.stream_failed(id, "an internal error");
+    }
+
     /// The peer or the network closed a stream.
     pub(super) fn stream_closed(&mut self, id: StreamId, why: &str) {
         if let Some(stream) = self.forget_stream(id) {
