@@ -1,6 +1,6 @@
 //! The control side of the proxy: what is bound, who runs, orders to the workers.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{SocketAddr, TcpListener};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
@@ -13,7 +13,7 @@ use tokio::sync::mpsc;
 
 use crate::config::{Frontend, Listen};
 use crate::handle::{FrontendStatus, PipeStatus};
-use crate::listener::{self, Opened};
+use crate::listener::{self, Opened, covers};
 use crate::room::Room;
 use crate::rules::FrontendLive;
 use crate::shared::{Door, Order, Shared};
@@ -57,6 +57,13 @@ struct Running {
     live: FrontendLive,
 }
 
+impl Running {
+    /// The listeners that its configuration names.
+    fn asked(&self) -> impl Iterator<Item = &Bound> {
+        self.listeners.iter().filter(|bound| !bound.covered)
+    }
+}
+
 #[derive(Debug, Clone, Copy)]
 struct Bound {
     asked: Listen,
@@ -64,6 +71,9 @@ struct Bound {
     id: u64,
     /// No other process opened it.
     own: bool,
+    /// No configuration asks for it: it goes on as a part of a wider address on the same port,
+    /// so that no connection is lost on the way from the one to the other.
+    covered: bool,
 }
 
 impl Bound {
@@ -84,6 +94,22 @@ enum Found {
     Moved(Bound),
     /// It was bound just now, and no worker has it yet.
     Fresh(Bound, Vec<Arc<TcpListener>>),
+}
+
+impl Found {
+    fn bound(&self) -> &Bound {
+        match self {
+            Self::Kept(bound) | Self::Moved(bound) | Self::Fresh(bound, _) => bound,
+        }
+    }
+}
+
+/// The listeners of each frontend of a new configuration, in its order.
+type Plan = Vec<Vec<Found>>;
+
+/// The bound of the plan.
+fn planned(plan: &Plan) -> impl Iterator<Item = &Bound> {
+    plan.iter().flatten().map(Found::bound)
 }
 
 impl Control {
@@ -137,7 +163,7 @@ impl Control {
         let state = self.state();
         let status = |running: &Running| FrontendStatus {
             name: running.name.clone(),
-            addresses: running.listeners.iter().map(|b| b.local).collect(),
+            addresses: running.asked().map(|b| b.local).collect(),
             counters: running.live.counters.clone(),
             maxconn: self.first_limit(&running.live.room),
             is_full: running.live.room.is_full() || self.shared.room.is_full(),
@@ -150,11 +176,15 @@ impl Control {
         if state.draining {
             return Err(StartError::ShuttingDown);
         }
-        let mut plan = Vec::with_capacity(routes.frontends.len());
-        let mut taken = Vec::new();
+        let mut plan = Plan::with_capacity(routes.frontends.len());
         for frontend in &routes.frontends {
-            plan.push(self.find_listeners(&mut state, frontend, &mut taken)?);
+            plan.push(Vec::with_capacity(frontend.listen.len()));
+            for listen in &frontend.listen {
+                let found = self.find_listener(&mut state, &frontend.name, *listen, &plan)?;
+                plan.last_mut().expect("pushed above").push(found);
+            }
         }
+        self.keep_covered(&mut state, &mut plan)?;
         self.shared.room.limit(routes.maxconn);
         let old = std::mem::take(&mut state.frontends);
         let mut kept = Vec::new();
@@ -181,52 +211,94 @@ impl Control {
         Ok(())
     }
 
-    /// Finds or binds each address of a frontend; what is bound here closes again on an error.
+    /// Finds or binds one address of a frontend; what is bound here closes again on an error.
     ///
-    /// `taken` holds the running listeners that the new configuration uses already.
-    fn find_listeners(
+    /// `plan` holds what the new configuration uses already.
+    fn find_listener(
         &self,
         state: &mut State,
-        frontend: &Frontend,
-        taken: &mut Vec<u64>,
-    ) -> Result<Vec<Found>, StartError> {
-        let mut listeners = Vec::with_capacity(frontend.listen.len());
-        for listen in &frontend.listen {
-            let free = |b: &&Bound| !taken.contains(&b.id);
-            let own = state.frontends.iter().find(|f| f.name == frontend.name);
-            let mut own = own.into_iter().flat_map(|f| &f.listeners).filter(free);
-            let kept = own.find(|b| b.asked == *listen);
-            let mut all = state.frontends.iter().flat_map(|f| &f.listeners);
-            let moved = all.find(|b| free(b) && b.local == listen.address);
-            let found = match (kept, moved) {
-                (Some(bound), _) => Found::Kept(*bound),
-                (None, Some(bound)) => Found::Moved(Bound {
-                    asked: *listen,
-                    ..*bound
-                }),
-                (None, None) => {
-                    let before = state.inherited.len();
-                    let (workers, inherited) = (self.workers(), &mut state.inherited);
-                    let (local, sockets): Opened =
-                        listener::open_all(listen.address, workers, inherited)?;
-                    state.next_listener += 1;
-                    let id = state.next_listener;
-                    let (asked, own) = (*listen, state.inherited.len() == before);
-                    let bound = Bound {
-                        asked,
-                        local,
-                        id,
-                        own,
-                    };
-                    Found::Fresh(bound, sockets)
-                }
-            };
-            if let Found::Kept(bound) | Found::Moved(bound) = &found {
-                taken.push(bound.id);
-            }
-            listeners.push(found);
+        frontend: &Name,
+        listen: Listen,
+        plan: &Plan,
+    ) -> Result<Found, StartError> {
+        let free = |b: &&Bound| planned(plan).all(|taken| taken.id != b.id);
+        let own = state.frontends.iter().find(|f| f.name == *frontend);
+        let mut own = own.into_iter().flat_map(|f| &f.listeners).filter(free);
+        if let Some(bound) = own.find(|b| b.asked == listen) {
+            return Ok(Found::Kept(Bound {
+                covered: false,
+                ..*bound
+            }));
         }
-        Ok(listeners)
+        let mut all = state.frontends.iter().flat_map(|f| &f.listeners);
+        if let Some(bound) = all.find(|b| free(b) && b.local == listen.address) {
+            return Ok(Found::Moved(Bound {
+                asked: listen,
+                covered: false,
+                ..*bound
+            }));
+        }
+        self.open_fresh(state, listen, plan)
+    }
+
+    /// Binds an address, or takes it from what another process opened.
+    fn open_fresh(
+        &self,
+        state: &mut State,
+        asked: Listen,
+        plan: &Plan,
+    ) -> Result<Found, StartError> {
+        let running = state.frontends.iter().flat_map(|f| &f.listeners);
+        let mut mine: Vec<SocketAddr> = running.chain(planned(plan)).map(|b| b.local).collect();
+        let left = state.inherited.iter();
+        mine.extend(left.filter_map(|l| l.local_addr().ok()));
+        let before = state.inherited.len();
+        let (workers, inherited) = (self.workers(), &mut state.inherited);
+        let (local, sockets): Opened =
+            listener::open_all(asked.address, workers, inherited, &mine)?;
+        state.next_listener += 1;
+        let bound = Bound {
+            asked,
+            local,
+            id: state.next_listener,
+            own: state.inherited.len() == before,
+            covered: false,
+        };
+        Ok(Found::Fresh(bound, sockets))
+    }
+
+    /// Keeps what nobody asks for any more and what lies within an address of the plan, which
+    /// gets its connections from now on.
+    ///
+    /// The kernel hands a connection to the listener of the narrowest address. One that closed
+    /// while a wider one opens would turn those away who are about to connect to it.
+    fn keep_covered(&self, state: &mut State, plan: &mut Plan) -> Result<(), StartError> {
+        let running = state.frontends.iter().flat_map(|f| &f.listeners);
+        let gone: Vec<Bound> = running
+            .filter(|b| planned(plan).all(|taken| taken.id != b.id))
+            .copied()
+            .collect();
+        for bound in gone {
+            if let Some((at, asked)) = covering(plan, bound.local) {
+                plan[at].push(Found::Moved(Bound {
+                    asked,
+                    covered: true,
+                    ..bound
+                }));
+            }
+        }
+        let left = state.inherited.iter().filter_map(|l| l.local_addr().ok());
+        let left: BTreeSet<SocketAddr> = left.collect();
+        for address in left {
+            if let Some((at, asked)) = covering(plan, address) {
+                let Found::Fresh(bound, sockets) = self.open_fresh(state, asked, plan)? else {
+                    continue;
+                };
+                let covered = true;
+                plan[at].push(Found::Fresh(Bound { covered, ..bound }, sockets));
+            }
+        }
+        Ok(())
     }
 
     /// Gives a frontend and its listeners to every worker.
@@ -364,6 +436,19 @@ impl Control {
     fn state(&self) -> MutexGuard<'_, State> {
         self.bound.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Which frontend of the plan listens on the narrowest address around this one, and how it would ask for it.
+fn covering(plan: &Plan, address: SocketAddr) -> Option<(usize, Listen)> {
+    let all = plan.iter().enumerate();
+    let all = all.flat_map(|(at, list)| list.iter().map(move |found| (at, found.bound())));
+    let around = all.filter(|(_, bound)| !bound.covered && covers(bound.local, address));
+    let (at, bound) = around.min_by_key(|(_, bound)| bound.local.is_ipv6())?;
+    let asked = Listen {
+        address,
+        ..bound.asked
+    };
+    Some((at, asked))
 }
 
 impl Drop for Control {

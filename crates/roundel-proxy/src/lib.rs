@@ -64,6 +64,7 @@ pub use counters::{FrontendCounters, METHODS, RequestError};
 pub use error::StartError;
 pub use handle::{FrontendStatus, PipeStatus, Proxy, start, start_held};
 pub use headers::rules::{HeaderRule, HeaderRules, Place, Template};
+pub use listener::{covers, listen_beside};
 pub use log::{AccessLog, LogFormat};
 pub use pages::{ErrorPages, Page};
 pub use rate::{Limiter, RateLimit};

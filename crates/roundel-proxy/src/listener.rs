@@ -15,19 +15,30 @@ const BACKLOG: i32 = 4096;
 /// The sockets of one address and where they listen.
 pub(crate) type Opened = (SocketAddr, Vec<Arc<TcpListener>>);
 
+/// Binds one socket to `address`, which may be wider or narrower than those of `mine`, on which
+/// this process or its predecessor listens.
+///
+/// Errors: what the system says; nobody else may listen on the address.
+pub fn listen_beside(address: SocketAddr, mine: &[SocketAddr]) -> io::Result<TcpListener> {
+    refuse_taken(address, mine)?;
+    bind(address)
+}
+
 /// Takes the sockets of one address from those that another process opened, else binds `workers`
 /// of them.
 ///
 /// Shape: as [`bind_all`]; inherited sockets may be fewer or more than the workers. None of them
-/// is closed, since connections may wait in each.
+/// is closed, since connections may wait in each. `mine` are the addresses on which this process
+/// or its predecessor listens.
 pub(crate) fn open_all(
     address: SocketAddr,
     workers: usize,
     inherited: &mut Vec<TcpListener>,
+    mine: &[SocketAddr],
 ) -> Result<Opened, StartError> {
     let found = take(address, inherited);
     let Some(first) = found.first() else {
-        let (local, all) = bind_all(address, workers)?;
+        let (local, all) = bind_all(address, workers, mine)?;
         return Ok((local, all.into_iter().map(Arc::new).collect()));
     };
     let failed = |source| StartError::Bind { address, source };
@@ -64,15 +75,18 @@ fn take(address: SocketAddr, inherited: &mut Vec<TcpListener>) -> Vec<TcpListene
 /// Binds `workers` sockets to one address.
 ///
 /// Shape: all share one port; with port 0 the first takes a free one and the others join it. On
-/// a machine without IPv6, `[::]` means `0.0.0.0`.
+/// a machine without IPv6, `[::]` means `0.0.0.0`, unless that is among `mine`.
 /// Errors: the first failure; sockets bound before it are closed.
 fn bind_all(
     address: SocketAddr,
     workers: usize,
+    mine: &[SocketAddr],
 ) -> Result<(SocketAddr, Vec<TcpListener>), StartError> {
-    let bound = match try_all(address, workers) {
-        Err(error) if address.ip() == IpAddr::V6(Ipv6Addr::UNSPECIFIED) && lacks_ipv6(&error) => {
-            try_all((Ipv4Addr::UNSPECIFIED, address.port()).into(), workers)
+    let four = SocketAddr::from((Ipv4Addr::UNSPECIFIED, address.port()));
+    let is_every = address.ip() == IpAddr::V6(Ipv6Addr::UNSPECIFIED);
+    let bound = match try_all(address, workers, mine) {
+        Err(error) if is_every && lacks_ipv6(&error) && !mine.contains(&four) => {
+            try_all(four, workers, mine)
         }
         bound => bound,
     };
@@ -84,8 +98,12 @@ fn lacks_ipv6(error: &io::Error) -> bool {
     matches!(code, Some(Errno::AFNOSUPPORT | Errno::ADDRNOTAVAIL))
 }
 
-fn try_all(address: SocketAddr, workers: usize) -> io::Result<(SocketAddr, Vec<TcpListener>)> {
-    refuse_taken(address)?;
+fn try_all(
+    address: SocketAddr,
+    workers: usize,
+    mine: &[SocketAddr],
+) -> io::Result<(SocketAddr, Vec<TcpListener>)> {
+    refuse_taken(address, mine)?;
     let first = bind(address)?;
     let local = first.local_addr()?;
     let mut all = vec![first];
@@ -95,16 +113,29 @@ fn try_all(address: SocketAddr, workers: usize) -> io::Result<(SocketAddr, Vec<T
     Ok((local, all))
 }
 
-/// Fails if anybody listens on `address`, even a process of our own user with `SO_REUSEPORT`.
+/// Fails if anybody else listens on `address`, even a process of our own user with `SO_REUSEPORT`.
 ///
 /// With that option the kernel would let two balancers share a port by accident, and each would
-/// get half of the connections.
-fn refuse_taken(address: SocketAddr) -> io::Result<()> {
-    if address.port() == 0 {
+/// get half of the connections. Where a listener of our own is in the way of finding out (`mine`),
+/// such a balancer would have met that one when it started; the kernel refuses all others.
+fn refuse_taken(address: SocketAddr, mine: &[SocketAddr]) -> io::Result<()> {
+    let overlaps = |own: &SocketAddr| covers(*own, address) || covers(address, *own);
+    if address.port() == 0 || mine.iter().any(overlaps) {
         return Ok(());
     }
     let socket = socket(address)?;
     socket.bind(&address.into())
+}
+
+/// Whether a listener on `wide` gets the connections to `narrow` too, where nobody else listens.
+/// `[::]` stands for both families.
+pub fn covers(wide: SocketAddr, narrow: SocketAddr) -> bool {
+    let is_within = match wide.ip() {
+        IpAddr::V6(ip) if ip.is_unspecified() => true,
+        IpAddr::V4(ip) if ip.is_unspecified() => narrow.is_ipv4(),
+        ip => ip == narrow.ip(),
+    };
+    wide.port() == narrow.port() && is_within
 }
 
 fn bind(address: SocketAddr) -> io::Result<TcpListener> {
@@ -159,21 +190,36 @@ mod tests {
 
     #[test]
     fn all_workers_share_the_port_that_the_first_took() {
-        let (local, all) = bind_all("127.0.0.1:0".parse().unwrap(), 3).unwrap();
+        let (local, all) = bind_all("127.0.0.1:0".parse().unwrap(), 3, &[]).unwrap();
         assert_ne!(local.port(), 0);
         assert!(all.iter().all(|l| l.local_addr().unwrap() == local));
     }
 
     #[test]
     fn a_port_of_another_balancer_is_not_shared() {
-        let (local, _all) = bind_all("127.0.0.1:0".parse().unwrap(), 2).unwrap();
-        let error = bind_all(local, 2).unwrap_err();
+        let (local, _all) = bind_all("127.0.0.1:0".parse().unwrap(), 2, &[]).unwrap();
+        let error = bind_all(local, 2, &[]).unwrap_err();
         assert!(error.to_string().contains("taken"), "{error}");
     }
 
     #[test]
+    fn wider_and_narrower_addresses_share_a_port_with_our_own() {
+        let (narrow, _kept) = bind_all("127.0.0.1:0".parse().unwrap(), 2, &[]).unwrap();
+        let four = SocketAddr::from((Ipv4Addr::UNSPECIFIED, narrow.port()));
+        let six = SocketAddr::from((Ipv6Addr::UNSPECIFIED, narrow.port()));
+        assert!(bind_all(four, 2, &[]).is_err());
+        let (_, _wide) = bind_all(four, 2, &[narrow]).unwrap();
+        // A machine without IPv6 has nothing more to show here.
+        let has_six = bind_all("[::]:0".parse().unwrap(), 1, &[]).is_ok();
+        assert_eq!(bind_all(six, 2, &[narrow, four]).is_ok(), has_six);
+        let other = SocketAddr::from(([127, 0, 0, 2], narrow.port()));
+        assert!(covers(six, four) && covers(six, narrow) && covers(four, narrow));
+        assert!(!covers(four, six) && !covers(narrow, four) && !covers(narrow, other));
+    }
+
+    #[test]
     fn behind_a_closed_door_those_inside_are_accepted() {
-        let (local, all) = bind_all("127.0.0.1:0".parse().unwrap(), 1).unwrap();
+        let (local, all) = bind_all("127.0.0.1:0".parse().unwrap(), 1, &[]).unwrap();
         let short = std::time::Duration::from_millis(50);
         let _inside = std::net::TcpStream::connect(local).unwrap();
         close_door(&all[0]).unwrap();
@@ -193,7 +239,7 @@ mod tests {
 
     #[test]
     fn the_unspecified_address_takes_both_families() {
-        let Ok((local, all)) = bind_all("[::]:0".parse().unwrap(), 1) else {
+        let Ok((local, all)) = bind_all("[::]:0".parse().unwrap(), 1, &[]) else {
             return; // A machine without IPv6 has nothing to show here.
         };
         let four = SocketAddr::from(([127, 0, 0, 1], local.port()));

@@ -150,12 +150,24 @@ pub fn listen(text: &str) -> Result<SocketAddr, Fault> {
     {
         return Ok(SocketAddr::new(Ipv4Addr::LOCALHOST.into(), port));
     }
-    text.parse().map_err(|_| not_listen(text))
+    let address: SocketAddr = text.parse().map_err(|_| not_listen(text))?;
+    Ok(canonical(address))
+}
+
+/// Writes an IPv4 address that IPv6 maps as IPv4.
+fn canonical(address: SocketAddr) -> SocketAddr {
+    match address.ip().to_canonical() {
+        IpAddr::V4(ip) => SocketAddr::new(ip.into(), address.port()),
+        // As it was, with its zone.
+        IpAddr::V6(_) => address,
+    }
 }
 
 fn not_listen(text: &str) -> Fault {
     let hint = if let Ok(port) = text.parse::<u16>() {
         format!("did you mean \":{port}\"?")
+    } else if text.starts_with('[') && text.contains('%') {
+        "write the number of the zone's interface, from `ip link`: \"[fe80::1%2]:80\"".to_owned()
     } else if let Ok(IpAddr::V6(ip)) = text.parse::<IpAddr>() {
         format!("add a port: \"[{ip}]:80\"")
     } else if text.parse::<Ipv4Addr>().is_ok() {

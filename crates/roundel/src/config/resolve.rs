@@ -133,6 +133,9 @@ impl Merge<'_> {
         let gossip = self.gossip(file);
         let backends = self.backends(file, gossip.as_ref());
         let frontends = self.frontends(file, &backends);
+        if let Some(process) = &process {
+            self.addresses_are_free(file, process, gossip.as_ref());
+        }
         Some(Ok(Settings {
             file: self.source.map(|s| s.name().to_owned()),
             process: process?,

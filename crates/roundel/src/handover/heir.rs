@@ -60,6 +60,12 @@ impl Inherited {
         Some(listener)
     }
 
+    /// Where those that nobody has taken yet listen.
+    pub(crate) fn addresses(&self) -> Vec<SocketAddr> {
+        let local = |l: &TcpListener| l.local_addr().ok();
+        self.tcp.iter().filter_map(local).collect()
+    }
+
     /// Takes the listener of one path, if there is one.
     pub(crate) fn take_path(&mut self, path: &Path) -> Option<UnixListener> {
         let same = |l: &UnixListener| l.local_addr().is_ok_and(|a| a.as_pathname() == Some(path));

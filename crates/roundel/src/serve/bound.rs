@@ -32,11 +32,19 @@ impl Bound {
         let process = &settings.process;
         let stats = match inherited.take(process.stats_listen) {
             Some(listener) => TcpListener::from_std(listener)?,
-            None => bind(process.stats_listen, "the page", "--stats-listen").await?,
+            None => bind(
+                process.stats_listen,
+                inherited,
+                "the page",
+                "--stats-listen",
+            )?,
         };
         let cli = match process.cli_listen.map(|a| (a, inherited.take(a))) {
             Some((_, Some(listener))) => Some(TcpListener::from_std(listener)?),
-            Some((address, None)) => Some(bind(address, "the runtime API", "--cli-listen").await?),
+            Some((address, None)) => {
+                let (what, flag) = ("the runtime API", "--cli-listen");
+                Some(bind(address, inherited, what, flag)?)
+            }
             None => None,
         };
         let path = process.cli_socket.as_deref();
@@ -58,9 +66,16 @@ impl Bound {
     }
 }
 
-/// Binds one address of the admin side; an error names the flag that chooses another.
-async fn bind(address: SocketAddr, what: &str, flag: &str) -> anyhow::Result<TcpListener> {
-    TcpListener::bind(address).await.map_err(|error| {
+/// Binds one address of the admin side, which may be wider or narrower than one that was
+/// inherited; an error names the flag that chooses another.
+fn bind(
+    address: SocketAddr,
+    inherited: &Inherited,
+    what: &str,
+    flag: &str,
+) -> anyhow::Result<TcpListener> {
+    let bound = roundel_proxy::listen_beside(address, &inherited.addresses());
+    bound.and_then(TcpListener::from_std).map_err(|error| {
         let port = address.port();
         match error.kind() {
             ErrorKind::AddrInUse => anyhow!(

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::ops::Range;
 
 use roundel_model::Name;
-use roundel_proxy::{ClientTimeouts, HeaderRules, Limits, Listen, Marks};
+use roundel_proxy::{ClientTimeouts, HeaderRules, Limits, Listen, Marks, covers};
 
 use super::Merge;
 use crate::config::file::{
@@ -13,7 +13,7 @@ use crate::config::file::{
     TargetItem,
 };
 use crate::config::reader::At;
-use crate::config::{Backend, ErrorPages, Frontend, Route, Target};
+use crate::config::{Backend, ErrorPages, Frontend, Gossip, Process, Route, Target};
 use crate::value::{self, Fault, closest};
 
 impl Merge<'_> {
@@ -192,6 +192,54 @@ impl Merge<'_> {
                         "choose another port, or join both frontends by `route`",
                     );
                     self.reader.report(item.span.clone(), fault);
+                }
+            }
+        }
+    }
+
+    /// Complains of addresses of which the kernel gives only one to a process: unlike frontends,
+    /// these do not share a port with a wider or narrower address.
+    pub(super) fn addresses_are_free(
+        &self,
+        file: &File,
+        process: &Process,
+        gossip: Option<&Gossip>,
+    ) {
+        let mut taken = vec![(process.stats_listen, "stats.listen")];
+        let others = [
+            (process.cli_listen, "cli.listen"),
+            (gossip.map(|g| g.listen), "gossip.listen"),
+        ];
+        let fault = |address, other: &str, by: &str| {
+            let shown = value::show_listen(address);
+            Fault::new(
+                format!("{shown}{other} is already taken by {by}"),
+                "choose another port for one of them",
+            )
+        };
+        let find = |taken: &[(SocketAddr, &'static str)], address| {
+            let overlaps = |own| covers(own, address) || covers(address, own);
+            let mut taken = taken.iter().filter(|_| address.port() != 0);
+            taken.find(|(own, _)| overlaps(*own)).map(|(_, by)| *by)
+        };
+        for (address, name) in others {
+            let Some(address) = address else { continue };
+            if let Some(by) = find(&taken, address) {
+                self.complain(fault(address, &format!(" of {name}"), by));
+            }
+            taken.push((address, name));
+        }
+        for item in file.frontends.iter().flat_map(|f| &f.value.listen) {
+            if let Some(by) = find(&taken, item.value.address) {
+                self.reader
+                    .report(item.span.clone(), fault(item.value.address, "", by));
+            }
+        }
+        if file.frontends.is_empty() {
+            let flags = self.args.listen.iter();
+            for address in flags {
+                if let Some(by) = find(&taken, *address) {
+                    self.complain(fault(*address, " of --listen", by));
                 }
             }
         }
