@@ -63,6 +63,7 @@ impl Listen for TcpListener {
 
     async fn next(&self) -> io::Result<(TcpStream, Principal)> {
         let (stream, peer) = self.accept().await?;
+        let peer = std::net::SocketAddr::new(peer.ip().to_canonical(), peer.port());
         Ok((stream, Principal(format!("cli {peer}"))))
     }
 }

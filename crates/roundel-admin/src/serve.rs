@@ -79,6 +79,8 @@ async fn accept(
     let slot = slots.clone().acquire_owned().await;
     let slot = slot.expect("the semaphore is never closed");
     let (stream, peer) = listener.accept().await?;
+    // Both families come to one socket.
+    let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
     Ok((stream, peer, slot))
 }
 

@@ -64,7 +64,18 @@ pub(crate) fn parse_address(text: &str, default_port: u16) -> Option<SocketAddr>
             .or_else(|| bare(text.strip_prefix('[')?.strip_suffix(']')?))
             .map(|ip| SocketAddr::new(ip, default_port)),
     };
-    address.filter(|address| address.port() != 0 && !address.ip().is_unspecified())
+    let address = address?;
+    let is_server = address.port() != 0 && !address.ip().is_unspecified();
+    is_server.then(|| canonical(address))
+}
+
+/// Writes an IPv4 address that IPv6 maps as IPv4.
+pub(crate) fn canonical(address: SocketAddr) -> SocketAddr {
+    match address.ip().to_canonical() {
+        IpAddr::V4(ip) => SocketAddr::new(ip.into(), address.port()),
+        // As it was, with its zone.
+        IpAddr::V6(_) => address,
+    }
 }
 
 #[cfg(test)]

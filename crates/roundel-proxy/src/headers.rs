@@ -75,7 +75,7 @@ impl Via {
     }
 }
 
-/// Whether `peer` is one of the trusted proxies.
+/// Whether `peer`, which is no IPv4 address mapped by IPv6, is one of the trusted proxies.
 pub(crate) fn is_trusted(peer: IpAddr, trusted: &[IpNet]) -> bool {
     trusted.iter().any(|net| net.contains(&peer))
 }
@@ -271,6 +271,21 @@ mod tests {
             ]
         );
         assert_eq!(from_list[5], "x-real-ip: 192.0.2.1");
+    }
+
+    #[test]
+    fn mapped_addresses_are_their_ipv4() {
+        let told = told(
+            "X-Forwarded-For: 192.0.2.1:4711, \"[::ffff:10.0.0.9]:80\", ::ffff:10.0.0.5\r\n",
+            true,
+            ALL,
+        );
+        assert_eq!(
+            told[0],
+            "forwarded: for=192.0.2.1, for=10.0.0.9, for=10.0.0.5, \
+             for=10.0.0.1;proto=http;host=\"h\";by=_roundel"
+        );
+        assert_eq!(told[5], "x-real-ip: 192.0.2.1");
     }
 
     #[test]

@@ -7,7 +7,7 @@ use roundel_http1::{Known, RequestHead};
 
 use crate::connection::Peer;
 use crate::counters::{RequestError, method_index};
-use crate::headers::identity;
+use crate::headers::{self, identity};
 use crate::log::Record;
 use crate::rules::{BackendSlot, Rules};
 use crate::term::{Phase, Term};
@@ -241,6 +241,11 @@ fn write_line(
     total: Duration,
 ) {
     let fields = head.fields();
+    let (peer, trusted) = (
+        scene.peer.address.ip(),
+        &scene.rules.frontend.trusted_proxies,
+    );
+    let client = headers::client_address(fields, peer, trusted);
     let counters = scene.peer.slot.counters(scene.worker.index);
     let open = counters.connections.get() - counters.connections_closed.get();
     scene.worker.log.borrow_mut().add(&Record {
@@ -248,7 +253,8 @@ fn write_line(
         frontend: scene.rules.frontend.name.as_str(),
         backend: slot.map_or("", |s| s.backend.balancer.name().as_str()),
         server: pick.map_or("", |p| p.server().name.as_str()),
-        client: scene.peer.address,
+        peer: scene.peer.address,
+        named: (client != peer).then_some(client),
         method: head.method_name(),
         host: head.host().unwrap_or_default(),
         target: head.target(),

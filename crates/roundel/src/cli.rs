@@ -11,7 +11,7 @@ use roundel_balance::{CheckKind, Policy};
 use roundel_gossip_tokio::{Advertise, Handler};
 use roundel_model::{Name, Weight};
 
-use crate::config::{AccessLogFormat, LOG_FORMATS, check_word, cookie_name, policy};
+use crate::config::{AccessLogFormat, LOG_FORMATS, check_word, cookie_name, cookie_prefix, policy};
 use crate::list::{List, Listed};
 use crate::value::{self, Fault};
 
@@ -184,8 +184,8 @@ pub struct BackendArgs {
 /// Flags of every long-running verb.
 #[derive(Debug, Clone, Default, Args)]
 pub struct LogArgs {
-    /// error, warn, info, debug, trace, or a filter as in RUST_LOG [default: info]
-    #[arg(long, value_name = "LEVEL", env = "ROUNDEL_LOG_LEVEL")]
+    /// off, error, warn, info, debug, trace, or by part as in RUST_LOG [default: info]
+    #[arg(long, value_name = "LEVEL", env = "ROUNDEL_LOG_LEVEL", value_parser = crate::logging::level)]
     pub log_level: Option<String>,
 }
 
@@ -485,7 +485,16 @@ fn listen_or_off(text: &str) -> Result<ListenOrOff, Fault> {
 fn sticky(text: &str) -> Result<StickyOrOff, Fault> {
     match text {
         "off" => Ok(Choice::Off),
-        _ => cookie_name(text).map(Choice::On),
+        _ => {
+            let name = cookie_name(text)?;
+            match cookie_prefix(&name) {
+                None => Ok(Choice::On(name)),
+                Some(prefix) => Err(Fault::new(
+                    format!("browsers drop a cookie named {prefix}… without Secure"),
+                    "say it in a file: sticky = { cookie = \"…\", secure = true }",
+                )),
+            }
+        }
     }
 }
 

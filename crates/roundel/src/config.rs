@@ -14,7 +14,7 @@ mod resolve;
 mod settings;
 mod source;
 
-pub(crate) use file::{check_word, cookie_name, policy};
+pub(crate) use file::{check_word, cookie_name, cookie_prefix, policy};
 pub use problem::{Problem, Problems};
 pub(crate) use reader::choose;
 pub use resolve::{LoadError, read_text};

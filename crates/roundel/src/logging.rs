@@ -5,22 +5,43 @@ use std::io::IsTerminal;
 use tracing_subscriber::EnvFilter;
 
 use crate::cli::LogArgs;
+use crate::value::{Fault, closest};
 
 /// What is logged by default.
 pub(crate) const EVERYTHING: &str = "info";
 /// What a balancer logs by default: its timeline tells what the gossip node would say again.
 pub(crate) const WITH_TIMELINE: &str = "info,roundel_gossip_tokio=warn";
 
+/// The words for how much is told.
+const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
+/// Our own targets, by crate.
+const CRATES: [&str; 11] = [
+    "roundel",
+    "roundel_admin",
+    "roundel_agent",
+    "roundel_balance",
+    "roundel_discovery",
+    "roundel_gossip",
+    "roundel_gossip_tokio",
+    "roundel_http1",
+    "roundel_model",
+    "roundel_proxy",
+    "roundel_stats",
+];
+
 /// Starts logging to standard error. The flag wins over `RUST_LOG`, that over `default`.
 ///
+/// `RUST_LOG` is for every Rust program: one that means nothing here is passed over with a line.
 /// Errors: the level is not one.
 pub(crate) fn start(args: &LogArgs, default: &str) -> anyhow::Result<()> {
-    let default_filter = std::env::var("RUST_LOG").ok().filter(|v| !v.is_empty());
-    let words = args
-        .log_level
-        .clone()
-        .or(default_filter)
-        .unwrap_or_else(|| default.to_owned());
+    let variable = std::env::var("RUST_LOG").ok();
+    let variable = variable.filter(|v| !v.is_empty()).map(|v| level(&v));
+    let flag = args.log_level.clone().filter(|words| !words.is_empty());
+    let (words, passed_over) = match (flag, variable) {
+        (Some(words), _) | (None, Some(Ok(words))) => (words, None),
+        (None, Some(Err(fault))) => (default.to_owned(), Some(fault)),
+        (None, None) => (default.to_owned(), None),
+    };
     let filter = EnvFilter::try_new(&words)
         .map_err(|e| anyhow::anyhow!("`{words}` is not a log level: {e}"))?;
     let no_color = std::env::var_os("NO_COLOR").is_some_and(|v| !v.is_empty());
@@ -31,5 +52,124 @@ pub(crate) fn start(args: &LogArgs, default: &str) -> anyhow::Result<()> {
         .with_writer(std::io::stderr)
         .with_target(false)
         .try_init();
+    if let Some(fault) = passed_over {
+        tracing::warn!("the variable RUST_LOG is passed over: {fault}");
+    }
     Ok(())
+}
+
+/// Reads a level, or levels by target as in `RUST_LOG`: `info,roundel_proxy=debug`.
+///
+/// To `tracing` any other word is a target that nothing has, which silences everything. So a word
+/// alone is a level or one of our crates, and what begins like those is one of them.
+/// Shape: levels in lower case; nothing stays nothing.
+pub(crate) fn level(text: &str) -> Result<String, Fault> {
+    if text.trim().is_empty() {
+        return Ok(String::new());
+    }
+    let directives: Result<Vec<String>, Fault> = text.split(',').map(directive).collect();
+    let text = directives?.join(",");
+    match EnvFilter::try_new(&text) {
+        Ok(_) => Ok(text),
+        Err(error) => Err(Fault::new(error.to_string(), "write for example \"info\"")),
+    }
+}
+
+fn directive(text: &str) -> Result<String, Fault> {
+    let text = text.trim();
+    // A span may follow the target: `target[span{field=value}]=level`.
+    let (target, word) = match text.rsplit_once('=') {
+        Some((target, word)) if !word.contains(['}', ']']) => (Some(target), word),
+        _ => (None, text),
+    };
+    let lower = word.to_ascii_lowercase();
+    let is_level = LEVELS.contains(&lower.as_str());
+    let is_ours = |target: &str| {
+        let end = target.find([':', '[']).unwrap_or(target.len());
+        CRATES.contains(&&target[..end])
+    };
+    match target {
+        None if is_level => Ok(lower),
+        None if is_ours(word) => Ok(word.to_owned()),
+        Some(target) if !is_level => {
+            Err(unknown(word, &LEVELS, &format!("a log level for {target}")))
+        }
+        Some(target) if target.starts_with("roundel") && !is_ours(target) => {
+            Err(unknown(target, &CRATES, "a part of Roundel"))
+        }
+        Some(target) => Ok(format!("{target}={lower}")),
+        None => Err(unknown(word, &LEVELS, "a log level")),
+    }
+}
+
+fn unknown(word: &str, known: &[&str], what: &str) -> Fault {
+    let near = closest(&word.to_ascii_lowercase(), known.iter().copied());
+    let near = near.map_or_else(String::new, |near| format!("did you mean \"{near}\"? "));
+    Fault::new(
+        format!("`{word}` is not {what}"),
+        format!(
+            "{near}known: {}; or by part as in \"info,roundel_proxy=debug\"",
+            known.join(", ")
+        ),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn levels_are_known_words_in_any_case() {
+        let check = |text: &str, expected: &str| {
+            assert_eq!(level(text).as_deref(), Ok(expected), "{text}");
+        };
+        check("warn", "warn");
+        check("WARN", "warn");
+        check("Off", "off");
+        check("", "");
+        check("info,roundel_proxy=DEBUG", "info,roundel_proxy=debug");
+        check("info, hyper=trace", "info,hyper=trace");
+        check("roundel_proxy", "roundel_proxy");
+        check("roundel_proxy::pool=trace", "roundel_proxy::pool=trace");
+        check(
+            "roundel_proxy[request{id=1}]=debug",
+            "roundel_proxy[request{id=1}]=debug",
+        );
+    }
+
+    #[test]
+    fn other_words_are_refused_with_the_list() {
+        let check = |text: &str, parts: [&str; 2]| {
+            let told = level(text).expect_err(text).to_string();
+            assert!(parts.iter().all(|part| told.contains(part)), "{told}");
+        };
+        let list = "off, error, warn, info, debug, trace";
+        check("waring", ["did you mean \"warn\"?", list]);
+        check("WARNING", ["`WARNING` is not a log level", list]);
+        check("loud", ["`loud`", list]);
+        check("info,loud", ["`loud`", list]);
+        check("info,", ["``", list]);
+        check("3", ["`3`", list]);
+        check("roundel_proxy=loud", ["`loud`", "for roundel_proxy"]);
+        check(
+            "roundel_proxi=debug",
+            ["roundel_proxi", "did you mean \"roundel_proxy\"?"],
+        );
+        check("hyper", ["`hyper`", list]);
+    }
+
+    #[test]
+    fn every_crate_is_a_target() {
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
+        let names = std::fs::read_dir(folder).unwrap();
+        let names = names.map(|n| n.unwrap().file_name().into_string().unwrap());
+        let mut names: Vec<String> = names.map(|n| n.replace('-', "_")).collect();
+        let is_in_program = |name: &str| {
+            name.starts_with("roundel")
+                && !["roundel_testkit", "roundel_gossip_sim"].contains(&name)
+        };
+        names.retain(|name| is_in_program(name));
+        names.sort();
+        assert_eq!(names, CRATES);
+    }
 }

@@ -202,11 +202,11 @@ pub fn show_listen(address: SocketAddr) -> String {
 /// Reads a server's address, `10.0.0.1:3000`, or without a port when `default_port` says one.
 pub fn server_address(text: &str, default_port: u16) -> Result<SocketAddr, Fault> {
     if let Ok(address) = text.parse::<SocketAddr>() {
-        return Ok(address);
+        return Ok(canonical(address));
     }
     let bare = text.strip_prefix('[').and_then(|t| t.strip_suffix(']'));
     if let Ok(ip) = bare.unwrap_or(text).parse::<IpAddr>() {
-        return Ok(SocketAddr::new(ip, default_port));
+        return Ok(SocketAddr::new(ip.to_canonical(), default_port));
     }
     if let Some(port) = text.strip_prefix("localhost:")
         && let Ok(port) = port.parse::<u16>()
@@ -256,14 +256,28 @@ fn interface(text: &str) -> Result<String, Fault> {
 
 /// Reads a network such as `10.0.0.0/8`; an address alone is a network of one.
 pub fn network(text: &str) -> Result<ipnet::IpNet, Fault> {
-    text.parse()
-        .or_else(|_| text.parse::<IpAddr>().map(ipnet::IpNet::from))
-        .map_err(|_| {
-            Fault::new(
-                format!("`{text}` is not a network"),
-                "write \"10.0.0.0/8\" or one address",
-            )
-        })
+    let network = text
+        .parse()
+        .or_else(|_| text.parse::<IpAddr>().map(ipnet::IpNet::from));
+    let network = network.map_err(|_| {
+        Fault::new(
+            format!("`{text}` is not a network"),
+            "write \"10.0.0.0/8\" or one address",
+        )
+    })?;
+    Ok(canonical_network(network))
+}
+
+/// Writes a network of IPv4 addresses that IPv6 maps as one of IPv4.
+fn canonical_network(network: ipnet::IpNet) -> ipnet::IpNet {
+    const MAPPED: u8 = 96;
+    let length = network.prefix_len().checked_sub(MAPPED);
+    match (network.addr().to_canonical(), length) {
+        (IpAddr::V4(ip), Some(length)) if network.addr().is_ipv6() => {
+            ipnet::Ipv4Net::new(ip, length).map_or(network, Into::into)
+        }
+        _ => network,
+    }
 }
 
 /// Splits `K=V`.
@@ -311,6 +325,21 @@ mod tests {
         ] {
             assert!(duration(bad).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn what_ipv6_maps_is_ipv4() {
+        let shown = |text: &str| network(text).map(|n| n.to_string());
+        assert_eq!(shown("::ffff:10.0.0.0/104").as_deref(), Ok("10.0.0.0/8"));
+        assert_eq!(shown("::ffff:10.0.0.5").as_deref(), Ok("10.0.0.5/32"));
+        assert_eq!(shown("::/0").as_deref(), Ok("::/0"));
+        assert_eq!(shown("2001:db8::/32").as_deref(), Ok("2001:db8::/32"));
+        let four: SocketAddr = "10.0.0.5:80".parse().unwrap();
+        assert_eq!(server_address("[::ffff:10.0.0.5]:80", 1), Ok(four));
+        assert_eq!(server_address("::ffff:10.0.0.5", 80), Ok(four));
+        assert_eq!(listen("[::ffff:10.0.0.5]:80"), Ok(four));
+        let zone: SocketAddr = "[fe80::1%2]:80".parse().unwrap();
+        assert_eq!(listen("[fe80::1%2]:80"), Ok(zone));
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use roundel_model::{Name, Presence, Server, SourceKind, Weight};
 
+use crate::line::canonical;
 use crate::notices::quoted;
 
 /// So many empty answers in a row are believed. One alone may be a name server that has just
@@ -190,6 +191,7 @@ fn keep_good(
 
 fn server(name: &str, address: SocketAddr) -> Result<Server, (String, String)> {
     let refuse = |text: String| (format!("answer {}", quoted(name)), text);
+    let address = canonical(address);
     if address.ip().is_unspecified() || address.ip().is_multicast() || address.port() == 0 {
         return Err(refuse(format!("{address} cannot be a server")));
     }

@@ -1,6 +1,6 @@
 //! The grammar of Forwarded (RFC 7239) and of the addresses in X-Forwarded-For.
 
-use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::net::IpAddr;
 
 /// What one proxy said about the side that its request came from.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
@@ -108,29 +108,31 @@ impl Cursor<'_> {
     }
 }
 
-/// The address that a node names, with or without a port; `None` for `unknown` and the like.
+/// The address that a node names, with or without a port, in quotes or not; `None` for `unknown`
+/// and the like. An address that IPv6 maps is its IPv4.
 pub(super) fn address(node: &[u8]) -> Option<IpAddr> {
     let text = std::str::from_utf8(node).ok()?.trim();
+    let quoted = text.strip_prefix('"').and_then(|t| t.strip_suffix('"'));
+    let text = quoted.unwrap_or(text);
     if let Ok(ip) = text.parse::<IpAddr>() {
-        return Some(ip);
+        return Some(ip.to_canonical());
     }
-    if let Ok(socket) = text.parse::<SocketAddr>() {
-        return Some(socket.ip());
-    }
-    if let Some(inner) = text.strip_prefix('[') {
-        let (inner, port) = inner.split_once(']')?;
-        // Obfuscated ports begin with an underscore (RFC 7239 6.2).
-        let is_port = port.is_empty() || port.starts_with(":_");
-        return inner
-            .parse::<Ipv6Addr>()
-            .ok()
-            .filter(|_| is_port)
-            .map(IpAddr::V6);
-    }
-    let (host, port) = text.split_once(':')?;
-    host.parse::<IpAddr>()
-        .ok()
-        .filter(|_| port.starts_with('_'))
+    let (host, port) = match text.strip_prefix('[') {
+        Some(inner) => {
+            let (inner, port) = inner.split_once(']')?;
+            (IpAddr::V6(inner.parse().ok()?), port)
+        }
+        None => {
+            let colon = text.find(':')?;
+            (IpAddr::V4(text[..colon].parse().ok()?), &text[colon..])
+        }
+    };
+    // Obfuscated ports begin with an underscore (RFC 7239 6.2).
+    let is_port = match port.strip_prefix(':') {
+        None => port.is_empty(),
+        Some(port) => port.is_empty() || port.starts_with('_') || port.parse::<u16>().is_ok(),
+    };
+    is_port.then(|| host.to_canonical())
 }
 
 /// Writes the value of `for`: IPv6 needs brackets, and therefore quotes (RFC 7239 section 6).
@@ -228,6 +230,18 @@ mod tests {
         check("unknown", None);
         check("_hidden", None);
         check("192.0.2.1:x", None);
+        check("192.0.2.1:", Some("192.0.2.1"));
+        check("192.0.2.1:65536", None);
+        check("\"192.0.2.1\"", Some("192.0.2.1"));
+        check("\"[2001:db8::1]:80\"", Some("2001:db8::1"));
+        check("::ffff:10.0.0.5", Some("10.0.0.5"));
+        check("[::ffff:a00:5]:80", Some("10.0.0.5"));
+        check("[10.0.0.5]", None);
+        check("fe80::1%eth0", None);
+        check("10.0.0", None);
+        check("010.0.0.5", None);
+        check("10.0.0.5, 10.0.0.6", None);
+        check("\"", None);
     }
 
     #[test]

@@ -3,7 +3,7 @@
 //! Bytes from clients and servers are escaped so that no line can be forged or broken.
 
 use std::io::Write;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use super::LogFormat;
@@ -19,7 +19,10 @@ pub(crate) struct Record<'a> {
     pub(crate) backend: &'a str,
     /// Empty when no server was reached.
     pub(crate) server: &'a str,
-    pub(crate) client: SocketAddr,
+    /// Whoever is connected.
+    pub(crate) peer: SocketAddr,
+    /// The client that trusted proxies name, where that is not the peer.
+    pub(crate) named: Option<IpAddr>,
     pub(crate) method: &'a [u8],
     pub(crate) host: &'a [u8],
     /// The request target, query included.
@@ -81,6 +84,7 @@ enum Value<'a> {
     Flag(bool),
     Time(Duration),
     Address(SocketAddr),
+    Ip(IpAddr),
 }
 
 /// Feeds the fields of the structured formats in their order; unreached times are left out.
@@ -96,7 +100,13 @@ fn fields(r: &Record<'_>, mut put: impl FnMut(&'static str, Value<'_>)) {
     put("frontend", Value::Plain(r.frontend));
     put("backend", Value::Plain(r.backend));
     put("server", Value::Plain(r.server));
-    put("client", Value::Address(r.client));
+    match r.named {
+        None => put("client", Value::Address(r.peer)),
+        Some(client) => {
+            put("client", Value::Ip(client));
+            put("peer", Value::Address(r.peer));
+        }
+    }
     put("method", Value::Foreign(r.method));
     put("host", Value::Foreign(r.host));
     put("path", Value::Foreign(path));
@@ -151,6 +161,7 @@ fn json(record: &Record<'_>, out: &mut Vec<u8>) {
                 out.push(b'"');
             }
             Value::Address(address) => put(out, format_args!("\"{address}\"")),
+            Value::Ip(ip) => put(out, format_args!("\"{ip}\"")),
         }
     });
     out.push(b'}');
@@ -176,6 +187,7 @@ fn logfmt(record: &Record<'_>, out: &mut Vec<u8>) {
             Value::Flag(flag) => out.extend_from_slice(if flag { b"true" } else { b"false" }),
             Value::Time(at) => rfc3339(at, out),
             Value::Address(address) => put(out, format_args!("{address}")),
+            Value::Ip(ip) => put(out, format_args!("{ip}")),
         }
     });
 }
@@ -183,7 +195,11 @@ fn logfmt(record: &Record<'_>, out: &mut Vec<u8>) {
 /// Source: HAProxy configuration manual, 8.2.3 "HTTP log format".
 fn haproxy(r: &Record<'_>, out: &mut Vec<u8>) {
     let ms = |t: Option<Duration>| t.map_or(-1, |t| t.as_millis() as i64);
-    put(out, format_args!("{}:{} [", r.client.ip(), r.client.port()));
+    // The port of a client behind a proxy is not known.
+    match r.named {
+        None => put(out, format_args!("{}:{} [", r.peer.ip(), r.peer.port())),
+        Some(client) => put(out, format_args!("{client}:0 [")),
+    }
     clf_date(r.at, out);
     put(
         out,
@@ -224,7 +240,10 @@ fn haproxy(r: &Record<'_>, out: &mut Vec<u8>) {
 }
 
 fn ncsa(r: &Record<'_>, out: &mut Vec<u8>, combined: bool) {
-    put(out, format_args!("{} - - [", r.client.ip()));
+    put(
+        out,
+        format_args!("{} - - [", r.named.unwrap_or(r.peer.ip())),
+    );
     clf_date(r.at, out);
     out.extend_from_slice(b" +0000] ");
     request_line(r, out);
@@ -354,7 +373,8 @@ pub(super) fn sample() -> Record<'static> {
         frontend: "localnodes",
         backend: "nodes",
         server: "webapp-1",
-        client: SocketAddr::from(([192, 0, 2, 7], 4711)),
+        peer: SocketAddr::from(([192, 0, 2, 7], 4711)),
+        named: None,
         method: b"GET",
         host: b"example.org",
         target: b"/a?b=c",
@@ -430,6 +450,30 @@ mod tests {
              \"redispatched\":false,\"sticky\":\"none\",\"term\":\"ok\",\"term_ha\":\"--NI\",\"conns\":5,\
              \"ua\":\"curl/8\",\"referer\":\"\",\"set_version\":9}"
         );
+    }
+
+    #[test]
+    fn the_client_that_proxies_name_comes_before_the_peer() {
+        let behind = Record {
+            named: Some("2001:db8::1".parse().unwrap()),
+            ..sample()
+        };
+        let check = |format, part: &str| {
+            let line = line(format, &behind);
+            assert!(line.contains(part), "{line}");
+            assert_eq!(line.contains("192.0.2.7"), part.contains("peer"), "{line}");
+        };
+        check(
+            LogFormat::Json,
+            "\"client\":\"2001:db8::1\",\"peer\":\"192.0.2.7:4711\",\"method\"",
+        );
+        check(
+            LogFormat::Logfmt,
+            " client=2001:db8::1 peer=192.0.2.7:4711 ",
+        );
+        check(LogFormat::Haproxy, "2001:db8::1:0 [");
+        check(LogFormat::Common, "2001:db8::1 - - [");
+        check(LogFormat::Combined, "2001:db8::1 - - [");
     }
 
     #[test]

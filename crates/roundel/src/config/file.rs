@@ -24,8 +24,8 @@ mod policy;
 
 pub(super) use answers::PageFiles;
 use backend::check_kind;
-pub(crate) use backend::cookie_name;
 pub(super) use backend::{BackendTable, CheckTable, DiscoverItem, ServerTable, StickyTable};
+pub(crate) use backend::{cookie_name, cookie_prefix};
 pub(super) use fields::MarksTable;
 pub(super) use frontend::{FrontendTable, ListenItem, RouteTable, TargetItem};
 

@@ -2,6 +2,7 @@
 //! protocols, and by servers.
 
 mod bodies;
+mod clients;
 mod headers;
 mod pages;
 mod paths;

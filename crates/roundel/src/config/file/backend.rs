@@ -6,12 +6,12 @@ use std::time::Duration;
 
 use roundel_balance::{CheckKind, CheckSpec, Policy};
 use roundel_model::{Name, Weight};
-use roundel_proxy::{HeaderRules, ProxyVersion};
+use roundel_proxy::{HeaderRules, HostPattern, ProxyVersion};
 
 use super::answers::{self, PageFiles};
 use super::headers::{self, Head};
 use super::policy::{PolicyTable, maxconn};
-use super::{Maybe, ServerTimesTable, duration, section};
+use super::{Maybe, ServerTimesTable, duration, location, section};
 use crate::config::reader::{At, Item, Section};
 use crate::value::{self, Fault};
 
@@ -189,9 +189,31 @@ fn sticky(item: &Item<'_>) -> Option<Option<StickyTable>> {
     let key = s.get("key", Item::text);
     let secure = s.get("secure", Item::boolean);
     let domain = s.get("domain", |i| i.parse(cookie_domain));
-    let max_age = s.get("max_age", duration);
+    let max_age = s.get("max_age", cookie_age);
     let same_site = s.get("same_site", site);
     s.finish(&[]);
+    let is_secure = secure.as_ref().is_some_and(|at| at.value);
+    let https = "add secure = true; clients then send it over HTTPS only";
+    if let Some(item) = s.item("same_site")
+        && same_site.as_ref().is_some_and(|at| at.value == "None")
+        && !is_secure
+    {
+        let message = "browsers drop a cookie with SameSite=None and without Secure";
+        item.fail::<()>(Fault::new(message, https));
+    }
+    if let (Some(item), Some(name)) = (s.item("cookie"), &cookie)
+        && let Some(prefix) = cookie_prefix(&name.value)
+    {
+        if !is_secure {
+            let message = format!("browsers drop a cookie named {prefix}… without Secure");
+            item.fail::<()>(Fault::new(message, https));
+        }
+        if prefix == "__Host-" && domain.is_some() {
+            let message = "browsers drop a cookie named __Host-… with a Domain";
+            let hint = "leave domain out, or name it \"__Secure-…\"";
+            item.fail::<()>(Fault::new(message, hint));
+        }
+    }
     Some(Some(StickyTable {
         cookie: cookie?.value,
         key: key.map(|at| at.value),
@@ -214,15 +236,37 @@ pub(crate) fn cookie_name(text: &str) -> Result<String, Fault> {
     Ok(text.to_owned())
 }
 
+/// The prefix by which browsers ask more of a cookie, in any case.
+/// Source: RFC 6265bis (draft 22), 4.1.3. Path and HttpOnly are always as they ask.
+pub(crate) fn cookie_prefix(name: &str) -> Option<&'static str> {
+    let begins = |prefix: &&str| {
+        let start = name.get(..prefix.len());
+        start.is_some_and(|start| start.eq_ignore_ascii_case(prefix))
+    };
+    ["__Host-", "__Secure-", "__Http-"].into_iter().find(begins)
+}
+
 fn cookie_domain(text: &str) -> Result<String, Fault> {
-    let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-');
-    if text.is_empty() || !text.chars().all(fits) {
-        return Err(Fault::new(
+    // A dot before it means nothing to browsers (RFC 6265 5.2.3); one behind it matches no host.
+    match location::host(text.strip_prefix('.').unwrap_or(text)) {
+        Ok(host @ HostPattern::Name(_)) if !text.ends_with('.') => Ok(host.to_string()),
+        _ => Err(Fault::new(
             format!("`{text}` cannot be the domain of a cookie"),
-            "write \"example.org\"",
-        ));
+            "write \"example.org\"; without a domain it is for the host that was asked for",
+        )),
     }
-    Ok(text.to_owned())
+}
+
+/// Reads how long a cookie lives. It is told in whole seconds, and none would delete it.
+fn cookie_age(item: &Item<'_>) -> Option<Duration> {
+    let age = duration(item)?;
+    match age < Duration::from_secs(1) {
+        true => item.fail(Fault::new(
+            "a cookie of less than a second is deleted at once",
+            "write for example \"1d\", or leave max_age out for the browser's session",
+        )),
+        false => Some(age),
+    }
 }
 
 fn check(item: &Item<'_>) -> Option<CheckTable> {

@@ -287,3 +287,52 @@ fn rates_and_pages_that_cannot_be_are_refused_with_place_and_cure() {
         ["large.txt is larger than 256KiB", "keep the page small"],
     );
 }
+
+#[test]
+fn cookies_that_browsers_drop_are_refused_with_place_and_cure() {
+    let text = |sticky: &str| {
+        format!(
+            "[[backend]]\nname = \"b\"\nserver = [{{ name = \"s\", address = \"10.0.0.1:80\" }}]\n\
+             sticky = {{ {sticky} }}\n"
+        )
+    };
+    let wrong = |sticky: &str, column: usize, parts: [&str; 2]| {
+        let error = load(Some(&text(sticky)), &[]).expect_err(sticky);
+        let error = shown(&error);
+        let place = format!("roundel.toml:4:{column}: ");
+        assert!(error.starts_with(&place), "{place} in\n{error}");
+        for part in parts {
+            assert!(error.contains(part), "{part} in\n{error}");
+        }
+    };
+    let secure = "add secure = true";
+    let none = "cookie = \"S\", same_site = \"none\"";
+    wrong(none, 38, ["SameSite=None", secure]);
+    wrong("cookie = \"__Host-s\"", 21, ["named __Host-…", secure]);
+    wrong("cookie = \"__SECURE-s\"", 21, ["named __Secure-…", secure]);
+    wrong("cookie = \"__http-s\"", 21, ["named __Http-…", secure]);
+    let host = "cookie = \"__host-s\", secure = true, domain = \"a.example\"";
+    wrong(host, 21, ["with a Domain", "leave domain out"]);
+    wrong("cookie = \"S\", max_age = \"0s\"", 36, ["at once", "1d"]);
+    for domain in [
+        "a..b",
+        "",
+        "a.example.",
+        "a.example:80",
+        "[::1]",
+        "*.b",
+        "a b",
+    ] {
+        let sticky = format!("cookie = \"S\", domain = \"{domain}\"");
+        wrong(&sticky, 35, ["cannot be the domain", "example.org"]);
+    }
+    let domain = |sticky: &str| {
+        let s = fine(&text(sticky), &[]);
+        s.backends[0].sticky.clone().unwrap().domain
+    };
+    let secure = "secure = true, same_site = \"none\", max_age = \"1s\"";
+    let named = |name: &str| format!("cookie = \"{name}\", {secure}");
+    assert_eq!(domain(&named("__Host-s")), None);
+    let domains = format!("{}, domain = \".Bücher.example\"", named("__Secure-s"));
+    assert_eq!(domain(&domains).as_deref(), Some("xn--bcher-kva.example"));
+}
