@@ -102,3 +102,21 @@ fn a_flag_wins_over_a_variable_and_that_over_the_file() {
     assert!(warned.contains("ROUNDEL_JION"), "{process}");
     assert!(warned.contains("did you mean ROUNDEL_JOIN?"), "{process}");
 }
+
+/// Files of earlier builds, by the commit that wrote them, are valid as they were.
+#[test]
+fn files_of_earlier_builds_stay_valid() {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/upgrade");
+    let mut files = Vec::new();
+    for build in fs::read_dir(folder).unwrap() {
+        for file in fs::read_dir(build.unwrap().path()).unwrap() {
+            files.push(file.unwrap().path());
+        }
+    }
+    assert!(files.len() >= 4, "{files:?}");
+    for file in files {
+        let mut process = Process::spawn(roundel(&["check", "-c"]).arg(&file));
+        let code = process.wait_exit(SOON).code();
+        assert_eq!(code, Some(0), "{}\n{process}", file.display());
+    }
+}
