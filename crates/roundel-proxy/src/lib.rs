@@ -6,8 +6,10 @@
 //! Start at [`start`] and [`Proxy`]; inside, at `exchange.rs`, which is one request.
 //!
 //! Invariants:
-//! - Workers never wait for the control side, and a request touches nothing shared but the
-//!   rotation's cursor and the in-flight count of its server.
+//! - Workers never wait for the control side. What a request of a backend with room writes to
+//!   shared memory is the rotation's cursor, the in-flight count of its server and the retry
+//!   budget; places for connections, limits of rate, connections that workers pass to each other
+//!   and the queue of a full backend are shared too, where they are used.
 //! - What cannot be finished is broken off visibly, never ended as if it were whole.
 //! - A connection, on either side, is used again only if request and answer both ended exactly
 //!   where their framing said.
