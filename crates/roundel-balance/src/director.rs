@@ -20,6 +20,7 @@ mod status;
 #[cfg(test)]
 mod tests;
 mod timers;
+mod trust;
 mod verdicts;
 mod weights;
 mod words;
@@ -28,7 +29,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use roundel_model::{EventKind, Name, ServerState};
+use roundel_model::{EventKind, Name, Presence, ServerState};
 
 use crate::{Balancer, CheckSpec, OutlierSpec, ServerId};
 use left::{LeftRow, LeftRows};
@@ -145,6 +146,7 @@ impl Director {
             for i in 0..self.records.len() {
                 self.reconfigure_check(now, i);
             }
+            self.judge_claims();
         }
         self.reconfigure_outliers(now);
         self.dirty = true;
@@ -155,6 +157,10 @@ impl Director {
         let record = &mut self.records[i];
         record.health.reshape(&self.config.check);
         record.probe.restart(now, &self.config.check);
+        if self.config.check.is_on() && record.server.presence == Presence::Failed {
+            // Its check speaks for itself from here on.
+            record.gossip_down = false;
+        }
         if !self.config.check.is_on() {
             record.health.assume_up();
             record.connect_doubt = false;
@@ -201,6 +207,8 @@ impl Director {
         if record.warm_until.is_some_and(|until| until <= now) {
             record.warm_until = None;
         }
+        self.weigh_trust(now, i);
+        let record = &mut self.records[i];
         let mut after = record.derive();
         let begins = matches!(
             before,
@@ -225,6 +233,7 @@ impl Director {
             self.dirty = true;
             self.tell_transition(now, i, (before, had_served), lasted);
         }
+        self.tell_return(i);
         if self.records[i].tell_silence() {
             self.balancer.note_silence();
         }

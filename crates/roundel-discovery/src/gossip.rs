@@ -9,6 +9,7 @@ use roundel_gossip_tokio::{Member, Status};
 use roundel_model::{Name, Presence, Server, SourceKind, Weight};
 use tokio::sync::watch;
 
+use crate::claims::Claims;
 use crate::line::parse_address;
 use crate::notices::{Notices, quoted};
 use crate::run::Outlet;
@@ -87,6 +88,7 @@ impl Reading {
     ) -> Vec<Server> {
         let mut found: Vec<Server> = Vec::new();
         let mut good = BTreeMap::new();
+        let claims = Claims::of(members);
         for member in members {
             if member.tags.get("role") != Some(&self.config.role) {
                 continue;
@@ -95,7 +97,12 @@ impl Reading {
             let read = self.read(member, &mut faults);
             good.insert(member.name.clone(), read);
             match server(member, &read) {
-                Ok(Some(server)) => found.push(server),
+                Ok(Some(mut server)) => {
+                    if claims.has_another(member) {
+                        server.presence = Presence::Claimed;
+                    }
+                    found.push(server);
+                }
                 Ok(None) => faults.insert(0, "not taken as a server".to_owned()),
                 Err(text) => faults.push(format!("not taken as a server: {text}")),
             }
@@ -339,6 +346,35 @@ mod tests {
         };
         let servers = Reading::new(allowing, 3000).servers(&[local], &mut BTreeMap::new());
         assert_eq!(servers[0].address.to_string(), "127.0.3.1:3000");
+    }
+
+    #[test]
+    fn whoever_gossips_at_the_address_of_a_lost_member_claims_it() {
+        let presence = |status, suspect, other: &str, port: u16| {
+            let mut lost = member("w", &[("role", "backend")]);
+            (lost.status, lost.suspect) = (status, suspect);
+            // Of whatever role: it may serve something else.
+            let mut other = member(other, &[("role", "cache")]);
+            other.address.set_port(port);
+            read(&[lost, other]).0[0].presence
+        };
+        assert_eq!(
+            presence(Status::Failed, false, "new", 7946),
+            Presence::Claimed
+        );
+        assert_eq!(
+            presence(Status::Alive, true, "new", 7946),
+            Presence::Claimed
+        );
+        assert_eq!(
+            presence(Status::Alive, false, "new", 7946),
+            Presence::Present
+        );
+        // Beside it on one host, with a gossip port of its own.
+        assert_eq!(
+            presence(Status::Failed, false, "new", 7947),
+            Presence::Failed
+        );
     }
 
     #[test]

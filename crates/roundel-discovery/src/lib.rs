@@ -14,6 +14,7 @@
 //! - A set equal to the one before is not sent.
 
 mod aggregator;
+mod claims;
 mod dns;
 mod file;
 mod gossip;

@@ -123,4 +123,6 @@ pub enum Presence {
     Leaving,
     /// The cluster holds it for failed.
     Failed,
+    /// The cluster doubts it or holds it for failed, and another member is at its address.
+    Claimed,
 }

@@ -56,7 +56,7 @@ impl Record {
             address: self.server.address,
             admin: self.admin,
             weight: self.weights.ordered,
-            up: (!self.health.is_fresh()).then(|| self.health.is_up()),
+            up: (!self.health.is_fresh()).then(|| self.health.is_up() && !self.is_distrusted()),
             never_up: self.health.was_never_up(),
             downtime: totals.downtime,
             check_failures: totals.check_failures,

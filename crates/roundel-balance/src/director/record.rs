@@ -11,6 +11,7 @@ use super::outliers::Outlier;
 use super::probe::Probe;
 use super::relief::{Instead, StandIn};
 use super::silence::Silence;
+use super::trust::Distrust;
 use super::weights::{Weights, shown};
 use super::words::{Span, result};
 use super::{CheckState, DirectorConfig, ServerStatus};
@@ -41,6 +42,9 @@ pub(super) struct Record {
     /// It went out because nothing that was sent to it is answered.
     pub(super) silent: bool,
     pub(super) gossip_down: bool,
+    pub(super) distrust: Distrust,
+    /// What brought it back just now, until that is told.
+    pub(super) came_back: &'static str,
     pub(super) presence_since: Instant,
     pub(super) departure: Option<Departure>,
     pub(super) stand_in: Option<StandIn>,
@@ -104,6 +108,8 @@ impl Record {
             slow: false,
             silent: false,
             gossip_down: false,
+            distrust: Distrust::default(),
+            came_back: "",
             presence_since: now,
             departure: None,
             stand_in: None,
@@ -129,6 +135,7 @@ impl Record {
         self.slow = false;
         self.silent = false;
         self.gossip_down = false;
+        self.distrust = Distrust::default();
         self.departure = None;
         self.stand_in = None;
         self.outlier = Outlier::new(now, &self.live);
@@ -148,7 +155,7 @@ impl Record {
             ServerState::Up
         } else if self.health.is_fresh() && !self.health.was_never_up() && !self.gossip_down {
             ServerState::Joining
-        } else if self.gossip_down || !self.health.is_up() {
+        } else if self.gossip_down || !self.health.is_up() || self.is_distrusted() {
             ServerState::Down
         } else if self.outlier.ejection.is_some() {
             ServerState::Ejected
@@ -336,7 +343,10 @@ impl Record {
     fn reason(&self, now: Instant) -> String {
         match self.state {
             ServerState::Joining => format!("first check: {}", result(&self.probe.last)),
-            ServerState::Down => self.cause.clone(),
+            ServerState::Down => match self.distrust_reason(now) {
+                Some(reason) if !self.gossip_down => reason,
+                _ => self.cause.clone(),
+            },
             ServerState::Ejected => self
                 .outlier
                 .ejection
@@ -367,7 +377,9 @@ impl Record {
         let for_how_long = Span(now.saturating_duration_since(self.presence_since));
         match self.server.presence {
             Presence::Suspect => format!("gossip silent for {for_how_long}, check passes"),
-            Presence::Failed => format!("failed by gossip for {for_how_long}, check passes"),
+            Presence::Failed | Presence::Claimed => {
+                format!("failed by gossip for {for_how_long}, check passes")
+            }
             _ if self.slow => "slow: the check times out, requests are answered".into(),
             _ if self.outlier.spared.is_some() => {
                 "fails requests; stays, since no more servers may be put out".into()

@@ -94,7 +94,7 @@ impl Director {
             return self.depart(now, record, "leave announced".into(), notes);
         }
         let was_leaving = record.departure.is_some();
-        if was_leaving && server.presence == Presence::Failed {
+        if was_leaving && matches!(server.presence, Presence::Failed | Presence::Claimed) {
             // It stopped before its requests in flight ended: the departure goes on.
             return;
         }
@@ -130,12 +130,13 @@ impl Director {
                 EventKind::Refuted,
                 format!("gossip heard again after {lasted}"),
             ),
-            (Presence::Failed, Presence::Present) => (
+            (Presence::Failed | Presence::Claimed, Presence::Present) => (
                 EventKind::Refuted,
                 format!("alive again after {lasted} failed"),
             ),
             (_, Presence::Suspect) => (EventKind::Suspect, "gossip silent; checking".into()),
             (_, Presence::Failed) => (EventKind::Failed, self.failed_text()),
+            (_, Presence::Claimed) => (EventKind::Failed, "another member has its address".into()),
             _ => {
                 record.presence_since = now;
                 return;
@@ -143,21 +144,25 @@ impl Director {
         };
         record.presence_since = now;
         notes.push((record.server.name.clone(), kind, text));
+        if before == Presence::Claimed {
+            record.gossip_down = false;
+            record.distrust.begin();
+        }
         if record.server.presence == Presence::Present {
             record.gossip_down = false;
             return;
         }
         record.probe.hasten(now, &self.config.check);
-        if record.server.presence == Presence::Failed && !self.config.check.is_on() {
+        if record.server.presence == Presence::Claimed {
             record.gossip_down = true;
-            record.cause = "failed by gossip, checks are off".into();
+            record.cause = "another member has its address".into();
         }
     }
 
     fn failed_text(&self) -> String {
         match self.config.check.is_on() {
             true => "failed by gossip; its check decides".into(),
-            false => "failed by gossip".into(),
+            false => "failed by gossip; without checks it serves for another minute".into(),
         }
     }
 
@@ -184,7 +189,7 @@ impl Director {
 
     /// Puts down at once those that are suspect or failed and whose address another server
     /// claims: a check would be answered by that other one.
-    fn judge_claims(&mut self) {
+    pub(super) fn judge_claims(&mut self) {
         let is_doubted =
             |r: &Record| matches!(r.server.presence, Presence::Suspect | Presence::Failed);
         if !self.records.iter().any(is_doubted) {

@@ -3,8 +3,6 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-use roundel_model::Presence;
-
 use super::record::Record;
 use super::{CheckTicket, Director, DirectorOutput, EventKind, LeftRow, Span, StartCheck};
 use crate::ServerId;
@@ -13,11 +11,6 @@ use crate::ServerId;
 const LOOK: Duration = Duration::from_millis(50);
 /// A leaving server stays for at least this long, so that every worker has seen it go.
 const LINGER: Duration = Duration::from_millis(100);
-/// How long a passing check outweighs gossip that holds the server for failed.
-const GOSSIP_PATIENCE: Duration = Duration::from_secs(60);
-
-/// How often that is thought over again while this balancer seems cut off.
-const RETHINK: Duration = Duration::from_secs(1);
 
 impl Director {
     /// When [`Self::handle_timeout`] is due next.
@@ -72,14 +65,11 @@ impl Director {
             Some(_) => None,
             None => record.probe.due(),
         };
-        let waits = record.server.presence == Presence::Failed
-            && record.departure.is_none()
-            && !record.gossip_down;
-        let patience = waits.then(|| (record.presence_since + GOSSIP_PATIENCE).max(now + RETHINK));
+        let trust = record.trust_due(now, self.config.check.is_on());
         let step = record.next_step(now, self.config.slow_start);
         let back = record.outlier.ejection.as_ref().map(|e| e.until);
         let relief = record.stand_in.as_ref().map(|s| s.until);
-        let due = [departs, check, patience, step, back, relief]
+        let due = [departs, check, trust, step, back, relief]
             .into_iter()
             .flatten()
             .min();
@@ -112,35 +102,6 @@ impl Director {
             };
             self.output.push_back(DirectorOutput::StartCheck(start));
         }
-    }
-
-    /// Ends the trust in a check that has passed for long while gossip holds the server for
-    /// failed; not while most members are failed, since then it is this balancer that is cut off.
-    fn lose_patience(&mut self, now: Instant, i: usize) {
-        let record = &self.records[i];
-        let waited = now.saturating_duration_since(record.presence_since);
-        if record.server.presence != Presence::Failed
-            || record.gossip_down
-            || waited < GOSSIP_PATIENCE
-            || self.is_cut_off()
-        {
-            return;
-        }
-        let record = &mut self.records[i];
-        record.gossip_down = true;
-        record.cause = format!("failed by gossip for {}", Span(waited));
-    }
-
-    /// Whether most of the members that gossip told about are failed.
-    fn is_cut_off(&self) -> bool {
-        let source = roundel_model::SourceKind::Gossip;
-        let told = self.records.iter().filter(|r| r.server.source == source);
-        let (mut all, mut failed) = (0, 0);
-        for record in told {
-            all += 1;
-            failed += usize::from(record.server.presence == Presence::Failed);
-        }
-        all > 1 && failed * 2 > all
     }
 
     fn is_gone(&self, now: Instant, i: usize) -> bool {

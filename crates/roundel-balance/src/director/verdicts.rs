@@ -165,10 +165,10 @@ fn counts_at_birth(now: Instant, record: &Record, spec: &CheckSpec) -> bool {
 }
 
 fn doubt(record: &Record) -> &'static str {
-    use roundel_model::Presence::{Failed, Leaving, Present, Suspect};
+    use roundel_model::Presence::{Claimed, Failed, Leaving, Present, Suspect};
     match record.server.presence {
         Suspect => "gossip silent",
-        Failed => "failed by gossip",
+        Failed | Claimed => "failed by gossip",
         Present | Leaving => "could not connect",
     }
 }

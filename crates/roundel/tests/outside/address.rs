@@ -3,7 +3,9 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use roundel_testkit::{Host, Lan, Process, Signal, external, poll, wait_for};
+use roundel_testkit::{
+    Host, Lan, Process, Signal, descendants, external, poll, send_signal, wait_for,
+};
 
 use crate::balancer::{Balancer, SOON, roundel};
 use crate::turns::beside_others;
@@ -223,5 +225,51 @@ fn a_process_that_takes_over_keeps_the_address_that_was_learnt() {
     let end = balancer.snapshot()["process"]["pid"]
         .as_u64()
         .expect("a pid");
-    roundel_testkit::send_signal(end as u32, Signal::TERM);
+    send_signal(end as u32, Signal::TERM);
+}
+
+#[test]
+fn what_answers_at_a_dead_servers_address_gets_no_requests() {
+    let Some(lan) = Lan::new(3) else { return };
+    let _turn = beside_others();
+    let [lb, dead, other] = lan.hosts() else {
+        panic!("three hosts");
+    };
+    let balancer = serve(lb, &[]);
+    let seed = lb.ip.to_string();
+    let first = agent(dead, "s1", &seed, &[]);
+    let _second = agent(other, "s2", &seed, &[]);
+    balancer.wait_up(2, SOON);
+    let app = descendants(first.id());
+    first.signal(Signal::KILL);
+    app.into_iter()
+        .for_each(|pid| send_signal(pid, Signal::KILL));
+    balancer.wait_member("s1", "failed", SOON);
+
+    // A container of another service, which has its port in common.
+    let words = ["toy", "--node-name", "stranger"];
+    let _stranger = Process::spawn(&mut dead.on(&roundel(&words)));
+    let reason = poll(SOON, || {
+        let snapshot = balancer.snapshot();
+        let servers = snapshot["backends"][0]["servers"].as_array()?.clone();
+        let s1 = servers.iter().find(|s| s["name"] == "s1")?;
+        let reason = s1["reason"].as_str()?.to_owned();
+        reason
+            .contains("another may answer at its address")
+            .then_some(reason)
+    });
+    assert!(
+        reason.is_some(),
+        "{:?}\n{}",
+        balancer.states(),
+        balancer.process
+    );
+    for _ in 0..10 {
+        let text = balancer.get("/").text();
+        assert!(!text.contains("stranger"), "{text}");
+    }
+    // Its agent is back, and with it the word of gossip.
+    drop(_stranger);
+    let _again = agent(dead, "s1", &seed, &[]);
+    balancer.wait_up(2, SOON);
 }

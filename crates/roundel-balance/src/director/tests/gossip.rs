@@ -49,37 +49,130 @@ fn failed_is_down_when_the_check_fails_too() {
 }
 
 #[test]
-fn failed_is_down_at_once_without_checks_and_back_when_alive() {
-    let mut bench = Bench::new(2, off());
-    bench.presence(1, Presence::Failed);
-    assert_eq!(bench.state(1), ServerState::Down);
-    assert_eq!(bench.told(EventKind::Failed).len(), 2);
-    bench.presence(1, Presence::Present);
-    assert_eq!(bench.state(1), ServerState::Up);
-}
-
-#[test]
-fn failed_with_a_passing_check_is_down_after_a_minute() {
-    let mut bench = Bench::serving(3);
+fn failed_without_checks_is_down_after_a_minute_and_back_when_alive() {
+    let mut bench = Bench::new(3, off());
     bench.presence(1, Presence::Failed);
     bench.run(59 * SECOND);
     assert_eq!(bench.state(1), ServerState::Up);
     bench.run(2 * SECOND);
     assert_eq!(bench.state(1), ServerState::Down);
+    let reason = bench.status(1).reason;
+    assert!(reason.starts_with("failed by gossip for 1 min"), "{reason}");
+    bench.presence(1, Presence::Present);
+    assert_eq!(bench.state(1), ServerState::Up);
+}
+
+#[test]
+fn without_checks_gossip_puts_out_fewer_than_half_and_never_the_last() {
+    for (servers, failed, out) in [(1, 1, 0), (2, 1, 0), (3, 1, 1), (5, 2, 2), (6, 3, 2)] {
+        let mut bench = Bench::new(servers, off());
+        for n in 1..=failed {
+            bench.presence(n, Presence::Failed);
+        }
+        bench.run(600 * SECOND);
+        let down = bench
+            .states()
+            .iter()
+            .filter(|s| **s == ServerState::Down)
+            .count();
+        assert_eq!(down, out, "{failed} of {servers}");
+    }
+}
+
+#[test]
+fn failed_with_a_passing_check_serves_for_ever() {
+    let mut bench = Bench::serving(3);
+    bench.presence(1, Presence::Failed);
+    bench.run(24 * 3600 * SECOND);
+    let status = bench.status(1);
+    assert_eq!(status.state, ServerState::Up);
     assert!(
-        bench
-            .status(1)
-            .reason
-            .contains("failed by gossip for 1 min")
+        status.doubt && status.reason.contains("failed by gossip for 24 h"),
+        "{}",
+        status.reason
     );
-    bench.run(30 * SECOND);
-    assert_eq!(
-        bench.state(1),
-        ServerState::Down,
-        "its check cannot clear it"
+}
+
+#[test]
+fn what_failed_both_ways_comes_back_when_gossip_hears_of_it() {
+    let mut bench = Bench::serving(2);
+    bench.verdicts.insert(name("s1"), CheckStatus::L4Tout);
+    bench.presence(1, Presence::Failed);
+    bench.run(SECOND);
+    assert_eq!(bench.state(1), ServerState::Down);
+    // Another answers at its address.
+    bench.verdicts.clear();
+    bench.run(600 * SECOND);
+    let status = bench.status(1);
+    assert_eq!(status.state, ServerState::Down);
+    assert!(
+        status.reason.contains("another may answer at its address"),
+        "{}",
+        status.reason
     );
     bench.presence(1, Presence::Present);
     assert_eq!(bench.state(1), ServerState::Up);
+    let told = bench.told(EventKind::CheckUp);
+    assert!(told.contains(&"back: heard of by gossip"), "{told:?}");
+}
+
+#[test]
+fn where_nobody_else_serves_checks_that_pass_for_long_bring_it_back() {
+    let mut bench = Bench::serving(1);
+    bench.verdicts.insert(name("s1"), CheckStatus::L4Tout);
+    bench.presence(1, Presence::Failed);
+    bench.run(SECOND);
+    assert_eq!(bench.state(1), ServerState::Down);
+    bench.verdicts.clear();
+    bench.run(20 * SECOND);
+    assert_eq!(bench.state(1), ServerState::Down);
+    // A failure begins the count anew.
+    bench.verdicts.insert(name("s1"), CheckStatus::L4Tout);
+    bench.run(10 * SECOND);
+    bench.verdicts.clear();
+    bench.run(29 * SECOND);
+    assert_eq!(bench.state(1), ServerState::Down);
+    bench.run(5 * SECOND);
+    assert_eq!(bench.state(1), ServerState::Up);
+    let told = bench.told(EventKind::CheckUp);
+    assert!(
+        told.iter()
+            .any(|t| t.starts_with("back: its check has passed for 30 s")),
+        "{told:?}"
+    );
+}
+
+#[test]
+fn an_address_that_another_member_has_is_never_trusted() {
+    let mut bench = Bench::serving(1);
+    bench.presence(1, Presence::Failed);
+    bench.presence(1, Presence::Claimed);
+    assert_eq!(
+        bench.state(1),
+        ServerState::Down,
+        "at once, though the check passes"
+    );
+    assert_eq!(bench.status(1).reason, "another member has its address");
+    bench.run(600 * SECOND);
+    assert_eq!(bench.state(1), ServerState::Down);
+    // The other is gone from there; what answers now answers for long.
+    bench.presence(1, Presence::Failed);
+    assert_eq!(bench.state(1), ServerState::Down);
+    bench.run(40 * SECOND);
+    assert_eq!(bench.state(1), ServerState::Up);
+}
+
+#[test]
+fn a_hand_over_does_not_make_a_distrusted_server_trusted() {
+    let mut bench = Bench::serving(2);
+    bench.verdicts.insert(name("s1"), CheckStatus::L4Tout);
+    bench.presence(1, Presence::Failed);
+    bench.run(SECOND);
+    bench.verdicts.clear();
+    bench.run(60 * SECOND);
+    let left = bench.director.bequeath(bench.now);
+    let up: Vec<_> = left.iter().map(|h| h.up).collect();
+    assert_eq!(up, [Some(false), Some(true)]);
 }
 
 #[test]
