@@ -9,7 +9,7 @@ fn the_client_that_trusted_proxies_name_is_the_client_everywhere() {
                 request_headers = { set = { X-Client = \"%{client_ip}\" } }\n\
                 rate_limit = { requests = 1, per = \"1h\", burst = 1 }";
     let setting = Setting::start(keys, "", &[]);
-    let mut ask = |list: &str, status: u16| {
+    let ask = |list: &str, status: u16| {
         let answer = setting.get(BOTH[0], "/", &[("X-Forwarded-For", list)]);
         assert_eq!(answer.status, status, "{list}");
         let request = (status == 200).then(|| setting.last().unwrap())?;
