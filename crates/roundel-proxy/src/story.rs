@@ -22,6 +22,8 @@ pub(crate) struct Story {
     pub(crate) head_at: Instant,
     /// Spent in the queue of a full backend.
     pub(crate) queue: Duration,
+    /// Its places in the queues of the server and of the backend, from 1; 0 without a wait.
+    pub(crate) queue_place: (u32, u32),
     /// Spent connecting in the attempt that counted; zero on a used connection.
     pub(crate) connect: Option<Duration>,
     /// The connection of the attempt that counted was there.
@@ -56,6 +58,7 @@ impl Story {
             started,
             head_at,
             queue: Duration::ZERO,
+            queue_place: (0, 0),
             connect: None,
             connected_at: None,
             answered_at: None,
@@ -74,6 +77,20 @@ impl Story {
             request_id: None,
             trace_id: None,
         }
+    }
+
+    /// From the head of the request to the attempt that counted: waiting in queues, and attempts
+    /// that came to nothing, as HAProxy counts them. `None` when no attempt was made.
+    ///
+    /// Wait, this, connect, first and what follows come one after the other, and their sum is the
+    /// whole time.
+    pub(crate) fn queued(&self) -> Option<Duration> {
+        let Some(connected_at) = self.connected_at else {
+            let attempted = self.phase >= Phase::Connect && self.term != Term::NoServer;
+            return (attempted || !self.queue.is_zero()).then_some(self.queue);
+        };
+        let until_connected = connected_at.saturating_duration_since(self.head_at);
+        Some(until_connected.saturating_sub(self.connect.unwrap_or_default()))
     }
 
     /// From the connection to the head of the answer.
@@ -206,7 +223,8 @@ fn count_server(
     let first = first.unwrap_or_default();
     counters.responses[class(story.status)].add(1);
     counters.timed.add(1);
-    let (queue_us, first_us) = (micros(story.queue), micros(first));
+    let queue_us = micros(story.queued().unwrap_or_default());
+    let first_us = micros(first);
     counters.queue_us.add(queue_us);
     counters.queue_us_max.raise(queue_us);
     let connect_us = micros(story.connect.unwrap_or_default());
@@ -264,7 +282,8 @@ fn write_line(
         response_bytes: story.response_bytes,
         total,
         wait: Some(story.head_at.saturating_duration_since(story.started)),
-        queue: (story.connected_at.is_some() || !story.queue.is_zero()).then_some(story.queue),
+        queue: story.queued(),
+        queue_place: story.queue_place,
         connect: story.connect,
         first: story.first(),
         retries: story.retries,

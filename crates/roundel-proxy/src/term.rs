@@ -50,7 +50,7 @@ pub(crate) enum Term {
 }
 
 /// How far an exchange had come.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub(crate) enum Phase {
     /// Reading the request head.
     #[default]

@@ -141,12 +141,16 @@ impl Course<'_> {
         let (scene, slot) = (self.scene, self.slot);
         let counters = link.pick.counters();
         counters.requests.add(1);
-        story.connected_at = Some(if link.reused {
-            counters.reuses.add(1);
+        // Whoever waited, connected or lost an attempt has just read the clock.
+        let is_first = story.queue.is_zero() && self.state.search.retries == 0;
+        story.connected_at = Some(if link.reused && is_first {
             story.head_at
         } else {
             scene.worker.clock().recent()
         });
+        if link.reused {
+            counters.reuses.add(1);
+        }
         story.connect = Some(link.took);
         story.phase = Phase::Head;
         let state = &mut *self.state;

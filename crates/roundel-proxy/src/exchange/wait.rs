@@ -80,7 +80,7 @@ impl Course<'_> {
     ) -> Result<Pick, Failed> {
         loop {
             let hold = error != FULL;
-            let turn = match self.turn(client, deadline, hold).await {
+            let turn = match self.turn(client, deadline, story, hold).await {
                 Ok(turn) => turn,
                 Err(Some(failed)) => return Err(failed),
                 Err(None) => return Err(self.too_late(error, story)),
@@ -122,16 +122,25 @@ impl Course<'_> {
         &mut self,
         client: &mut D,
         deadline: &Deadline,
+        story: &mut Story,
         hold: bool,
     ) -> Result<Turn, Option<Failed>> {
         let balancer = &self.slot.backend.balancer;
         let counters = &balancer.counters()[self.scene.worker.index];
-        let Ok(mut ticket) = balancer.wait(self.state.search.want(hold)) else {
+        let want = self.state.search.want(hold);
+        let only = want.only;
+        let Ok(mut ticket) = balancer.wait(want) else {
             counters.queue_refusals.add(1);
             let sentence =
                 "Too many requests wait for an application server. Try again in a second.";
             return Err(Some(Failed::Answer(503, Term::QueueFull, sentence)));
         };
+        if story.queue_place == (0, 0) {
+            story.queue_place = match only {
+                Some(server) => (balancer.queued_for(server), 0),
+                None => (0, balancer.queued()),
+            };
+        }
         let mut again = pin!(tokio::time::sleep(AGAIN));
         let mut called = false;
         let watch = Watch::new(self.slot, deadline);

@@ -36,7 +36,10 @@ pub(crate) struct Record<'a> {
     pub(crate) total: Duration,
     /// From the first byte of the request to its whole head.
     pub(crate) wait: Option<Duration>,
+    /// Waiting for a place, and attempts that came to nothing.
     pub(crate) queue: Option<Duration>,
+    /// Its places in the queues of the server and of the backend, from 1; 0 without a wait.
+    pub(crate) queue_place: (u32, u32),
     /// Connecting; zero for a connection opened earlier.
     pub(crate) connect: Option<Duration>,
     /// From the request sent to the head of the answer.
@@ -207,7 +210,12 @@ fn haproxy(r: &Record<'_>, out: &mut Vec<u8>) {
             ".{:03}] {} {}/{} {}/{}/{}/{}/{} {} {} - - ",
             r.at.subsec_millis(),
             r.frontend,
-            r.backend,
+            // No backend was chosen: the frontend stands for it, so that no word is empty.
+            if r.backend.is_empty() {
+                r.frontend
+            } else {
+                r.backend
+            },
             if r.server.is_empty() {
                 "<NOSRV>"
             } else {
@@ -232,8 +240,8 @@ fn haproxy(r: &Record<'_>, out: &mut Vec<u8>) {
     put(
         out,
         format_args!(
-            " {frontend}/{frontend}/{server}/{server}/{redispatched}{} 0/0 ",
-            r.retries
+            " {frontend}/{frontend}/{server}/{server}/{redispatched}{} {}/{} ",
+            r.retries, r.queue_place.0, r.queue_place.1
         ),
     );
     request_line(r, out);
@@ -247,7 +255,13 @@ fn ncsa(r: &Record<'_>, out: &mut Vec<u8>, combined: bool) {
     clf_date(r.at, out);
     out.extend_from_slice(b" +0000] ");
     request_line(r, out);
-    put(out, format_args!(" {} {}", r.status, r.response_bytes));
+    let status = match (r.status, r.term) {
+        (0, Term::RequestTimeout) => 408,
+        // nginx's word for a client that did not wait for its answer.
+        (0, _) => 499,
+        (status, _) => status,
+    };
+    put(out, format_args!(" {status} {}", r.response_bytes));
     if combined {
         for bytes in [r.referer, r.user_agent] {
             out.push(b' ');
@@ -385,6 +399,7 @@ pub(super) fn sample() -> Record<'static> {
         total: Duration::from_millis(44),
         wait: Some(Duration::from_millis(1)),
         queue: Some(Duration::ZERO),
+        queue_place: (0, 0),
         connect: Some(Duration::from_millis(3)),
         first: Some(Duration::from_millis(30)),
         retries: 0,
@@ -436,6 +451,41 @@ mod tests {
             text.contains("nodes/<NOSRV> 1/0/-1/-1/44 503 2750 - - SCNI 5/5/2/2/+2 0/0"),
             "{text}"
         );
+    }
+
+    #[test]
+    fn no_word_of_the_haproxy_format_is_empty() {
+        let redirected = Record {
+            backend: "",
+            server: "",
+            status: 302,
+            queue: None,
+            connect: None,
+            first: None,
+            term: Term::Redirected,
+            queue_place: (0, 3),
+            ..sample()
+        };
+        let text = line(LogFormat::Haproxy, &redirected);
+        let wanted = " localnodes localnodes/<NOSRV> 1/-1/-1/-1/44 302 2750 - - LRNI ";
+        assert!(text.contains(wanted), "{text}");
+        assert!(text.contains(" 5/5/2/2/0 0/3 "), "{text}");
+    }
+
+    #[test]
+    fn the_common_format_has_a_status_for_those_who_got_none() {
+        for (term, status) in [(Term::ClientAbort, "499"), (Term::RequestTimeout, "408")] {
+            let aborted = Record {
+                status: 0,
+                response_bytes: 0,
+                term,
+                ..sample()
+            };
+            for format in [LogFormat::Common, LogFormat::Combined] {
+                let text = line(format, &aborted);
+                assert!(text.contains(&format!("HTTP/1.1\" {status} 0")), "{text}");
+            }
+        }
     }
 
     #[test]

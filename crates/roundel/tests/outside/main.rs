@@ -10,6 +10,7 @@
 mod address;
 mod agent;
 mod balancer;
+mod beside;
 mod browser;
 mod changes;
 mod chaos;
