@@ -39,6 +39,13 @@ pub(crate) fn show_classic(admin: &Admin, path: &str) -> Response {
     render(admin, &query, StatusCode::OK, query.outcome())
 }
 
+/// HAProxy's view.
+pub(crate) fn show_haproxy(admin: &Admin) -> Response {
+    let given = [("view".to_owned(), "haproxy".to_owned())];
+    let query = PageQuery::parse(&given.into_iter().collect());
+    render(admin, &query, StatusCode::OK, None)
+}
+
 fn render(admin: &Admin, query: &PageQuery, status: StatusCode, said: Option<&str>) -> Response {
     let moment = admin.moment();
     let parts = page::parts(admin, &moment, &query.key);

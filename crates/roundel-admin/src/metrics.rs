@@ -70,9 +70,9 @@ pub(crate) fn render(moment: &Moment, own: &OwnNumbers, scope: Scope) -> String 
 }
 
 /// Writes the same numbers under HAProxy's names.
-pub(crate) fn render_compat(moment: &Moment, own: &OwnNumbers) -> String {
+pub(crate) fn render_compat(moment: &Moment, own: &OwnNumbers, scope: Scope) -> String {
     let mut out = Families::default();
-    compat::write(moment, own, &mut out);
+    compat::write(moment, own, scope, &mut out);
     encode(out)
 }
 

@@ -37,6 +37,13 @@ impl Moment {
         self.json.get_or_init(|| encode().into()).clone()
     }
 
+    /// The part of the workers' time that was not spent computing, over the last step.
+    pub(crate) fn idle_percent(&self) -> u64 {
+        let threads = self.snapshot.process.threads.max(1) as f64;
+        let busy = self.rates.total.cpu_seconds_per_second / threads;
+        ((1.0 - busy).clamp(0.0, 1.0) * 100.0).round() as u64
+    }
+
     fn document(&self) -> Document<'_> {
         let s = &*self.snapshot;
         let skipped = s.events.len().saturating_sub(EVENTS_IN_JSON);

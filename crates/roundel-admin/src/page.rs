@@ -26,6 +26,7 @@ use crate::history::History;
 use crate::moment::Moment;
 
 pub(crate) use document::{content_security_policy, document};
+pub(crate) use format::uptime;
 pub(crate) use part::{Part, changes, everything};
 pub(crate) use query::{Key, PageQuery};
 

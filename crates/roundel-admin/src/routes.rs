@@ -70,19 +70,23 @@ fn api_paths() -> Vec<(&'static str, MethodRouter<Admin>)> {
     ]
 }
 
-/// Answers HAProxy's `;csv` and `;json` wherever they stand in the path or query.
+/// Answers HAProxy's `;csv` and `;json` wherever they stand in the path or query, and its page
+/// where it usually is.
 async fn haproxy_forms(State(admin): State<Admin>, request: Request, next: Next) -> Response {
     let target = request.uri().path_and_query().map_or("", |p| p.as_str());
+    let reads = matches!(*request.method(), Method::GET | Method::HEAD);
+    if !reads {
+        return next.run(request).await;
+    }
     let (form, kind) = if target.contains(";csv") {
         (csv::Form::Csv, "text/plain")
     } else if target.contains(";json") && !target.contains(";json-schema") {
         (csv::Form::Json, "application/json")
+    } else if is_haproxys_page(target) {
+        return form::show_haproxy(&admin);
     } else {
         return next.run(request).await;
     };
-    if !matches!(*request.method(), Method::GET | Method::HEAD) {
-        return next.run(request).await;
-    }
     let filter = csv::Filter {
         up: target.contains(";up"),
         no_maint: target.contains(";no-maint"),
@@ -96,6 +100,16 @@ async fn haproxy_forms(State(admin): State<Admin>, request: Request, next: Next)
     let moment = admin.moment();
     let text = admin.aside(move || csv::render(&moment, &filter)).await;
     (headers, text).into_response()
+}
+
+/// Whether this is where HAProxy's page is by custom: `/stats`, `/haproxy?stats`, `/?stats`, with
+/// options such as `;norefresh` behind.
+fn is_haproxys_page(target: &str) -> bool {
+    let plain = target.split(';').next().unwrap_or_default();
+    match plain.split_once('?') {
+        Some((_, query)) => query == "stats" || query.starts_with("stats&"),
+        None => plain.rsplit('/').next() == Some("stats") || plain.ends_with("/haproxy-stats"),
+    }
 }
 
 /// What the paths under `/api/v1` take and give (OpenAPI 3.1).
@@ -128,7 +142,7 @@ async fn prometheus(State(admin): State<Admin>, Query(query): Query<ScrapeQuery>
     };
     let (moment, own) = (admin.moment(), admin.own_numbers());
     let text = admin.aside(move || match query.compat.as_deref() {
-        Some("haproxy") => metrics::render_compat(&moment, &own),
+        Some("haproxy") => metrics::render_compat(&moment, &own, scope),
         _ => metrics::render(&moment, &own, scope),
     });
     let text = text.await;

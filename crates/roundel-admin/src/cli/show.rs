@@ -6,6 +6,7 @@ use roundel_model::ServerState;
 
 use crate::history::FrontendRates;
 use crate::moment::Moment;
+use crate::page::uptime;
 use crate::status::{Backend, Check, Frontend, Server, Snapshot};
 
 /// `show info`: keys that HAProxy's readers look for, with values that are true here.
@@ -40,7 +41,7 @@ fn about_process(moment: &Moment, put: &mut impl FnMut(&str, &dyn Display)) {
     put("PipesFree", &s.process.pipes.free);
     put("Tasks", &moment.rates.total.in_flight);
     put("Run_queue", &0);
-    put("Idle_pct", &idle_percent(moment));
+    put("Idle_pct", &moment.idle_percent());
     put("node", &one_line(&s.node));
     let others = s.members.iter().filter(|m| !m.me).count();
     put("ActivePeers", &others);
@@ -75,24 +76,6 @@ fn about_traffic(moment: &Moment, put: &mut impl FnMut(&str, &dyn Display)) {
         "BytesOutRate",
         &(rates.total.bytes_out_per_second.round() as u64),
     );
-}
-
-/// The part of the workers' time that was not spent computing, over the last step.
-fn idle_percent(moment: &Moment) -> u64 {
-    let threads = moment.snapshot.process.threads.max(1) as f64;
-    let busy = moment.rates.total.cpu_seconds_per_second / threads;
-    ((1.0 - busy).clamp(0.0, 1.0) * 100.0).round() as u64
-}
-
-/// `0d 0h00m28s`.
-fn uptime(s: u64) -> String {
-    format!(
-        "{}d {}h{:02}m{:02}s",
-        s / 86_400,
-        s / 3_600 % 24,
-        s / 60 % 60,
-        s % 60
-    )
 }
 
 /// `show backend`.

@@ -1,9 +1,8 @@
 //! The columns in order, each beside the rule that fills it.
 
 use super::cell::Cell;
-use super::row::{Row, is_usable, usable};
+use super::row::{Row, in_use, is_usable, usable};
 use super::status::{check_phrase, server_status};
-use crate::history::Means;
 
 /// One column.
 pub(crate) struct Column {
@@ -30,15 +29,6 @@ fn zero_fb(r: &Row<'_>, o: &mut Cell<'_>) {
 /// Truly zero for frontends.
 fn zero_f(r: &Row<'_>, o: &mut Cell<'_>) {
     o.maybe(r.frontend().map(|_| 0));
-}
-
-/// The averages of a server (recent ones) or a backend (mean of its servers' sums).
-fn means(r: &Row<'_>) -> Option<Means> {
-    match r {
-        Row::Server(_, _, rates) => Some(rates.means),
-        Row::Backend(b, _) => Some(Means::of(&b.traffic.times)),
-        Row::Frontend(..) => None,
-    }
 }
 
 /// 1 for a server of this group, whatever its state, or how many of a backend's are usable.
@@ -122,7 +112,7 @@ pub(crate) const COLUMNS: &[Column] = &[
     c("weight", |r, o| match r {
         Row::Server(_, s, _) => o.num(s.weight),
         Row::Backend(b, _) => {
-            let sum: u64 = usable(b, false).map(|s| u64::from(s.weight)).sum();
+            let sum: u64 = in_use(b).map(|s| u64::from(s.weight)).sum();
             o.num(sum);
         }
         Row::Frontend(..) => {}
@@ -235,16 +225,16 @@ pub(crate) const COLUMNS: &[Column] = &[
     }),
     c("last_agt", none),
     c("qtime", |r, o| {
-        o.maybe(means(r).map(|m| m.queue_ms.round() as u64))
+        o.maybe(r.means().map(|m| m.queue_ms.round() as u64))
     }),
     c("ctime", |r, o| {
-        o.maybe(means(r).map(|m| m.connect_ms.round() as u64))
+        o.maybe(r.means().map(|m| m.connect_ms.round() as u64))
     }),
     c("rtime", |r, o| {
-        o.maybe(means(r).map(|m| m.response_ms.round() as u64))
+        o.maybe(r.means().map(|m| m.response_ms.round() as u64))
     }),
     c("ttime", |r, o| {
-        o.maybe(means(r).map(|m| m.total_ms.round() as u64))
+        o.maybe(r.means().map(|m| m.total_ms.round() as u64))
     }),
     c("agent_status", none),
     c("agent_code", none),
@@ -340,7 +330,7 @@ pub(crate) const COLUMNS: &[Column] = &[
     c("uweight", |r, o| match r {
         Row::Server(_, s, _) => o.num(s.user_weight),
         Row::Backend(b, _) => {
-            let sum: u64 = usable(b, false).map(|s| u64::from(s.user_weight)).sum();
+            let sum: u64 = in_use(b).map(|s| u64::from(s.user_weight)).sum();
             o.num(sum);
         }
         Row::Frontend(..) => {}

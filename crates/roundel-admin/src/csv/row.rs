@@ -2,7 +2,7 @@
 
 use roundel_model::ServerState;
 
-use crate::history::{BackendRates, FrontendRates, ServerRates};
+use crate::history::{BackendRates, FrontendRates, Means, ServerRates};
 use crate::moment::Moment;
 use crate::status::{Backend, Check, Frontend, Server, Times, Traffic};
 
@@ -92,6 +92,15 @@ impl<'a> Row<'a> {
         self.traffic().map(|t| &t.times)
     }
 
+    /// The averages of a server (recent ones) or a backend (mean of its servers' sums).
+    pub(crate) fn means(&self) -> Option<Means> {
+        match self {
+            Self::Server(_, _, rates) => Some(rates.means),
+            Self::Backend(b, _) => Some(Means::of(&b.traffic.times)),
+            Self::Frontend(..) => None,
+        }
+    }
+
     /// The server of a server's line.
     pub(crate) fn server(&self) -> Option<&'a Server> {
         match *self {
@@ -148,4 +157,9 @@ pub(crate) fn is_usable(backend: &Backend) -> bool {
 pub(crate) fn usable(backend: &Backend, backup: bool) -> impl Iterator<Item = &Server> {
     let fits = move |s: &&Server| s.state.takes_new() && s.backup == backup;
     backend.servers.iter().filter(fits)
+}
+
+/// The usable servers that requests go to: backups where there is no other.
+pub(crate) fn in_use(backend: &Backend) -> impl Iterator<Item = &Server> {
+    usable(backend, usable(backend, false).next().is_none())
 }

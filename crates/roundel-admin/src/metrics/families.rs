@@ -48,6 +48,17 @@ impl Families {
         }
     }
 
+    /// Adds one family of this kind; nothing when `series` writes none.
+    pub(super) fn family(
+        &mut self,
+        name: &str,
+        help: &str,
+        kind: MetricType,
+        series: impl FnOnce(&mut Series),
+    ) {
+        self.add(name, help, kind, series);
+    }
+
     fn add(&mut self, name: &str, help: &str, kind: MetricType, series: impl FnOnce(&mut Series)) {
         let mut metrics = Series {
             kind,

@@ -55,7 +55,7 @@ fn haproxys_names_carry_the_same_numbers() {
     let now = fixture::every_state(8);
     let requests = now.backends[0].servers[1].requests_total;
     let moment = Moment::new(Arc::new(now), Default::default());
-    let text = render_compat(&moment, &OwnNumbers::default());
+    let text = render_compat(&moment, &OwnNumbers::default(), Scope::ALL);
     let line = |line: &str| assert!(text.lines().any(|l| l == line), "{line}\n{text}");
     line(&format!(
         "haproxy_server_sessions_total{{proxy=\"nodes\",server=\"webapp-2\"}} {requests}"
@@ -81,7 +81,7 @@ fn promtool_finds_nothing_to_complain_about() {
     let own_names = snapshots.iter().cloned().map(text);
     let compat = |s: &Snapshot| {
         let moment = Moment::new(Arc::new(s.clone()), Default::default());
-        render_compat(&moment, &OwnNumbers::default())
+        render_compat(&moment, &OwnNumbers::default(), Scope::ALL)
     };
     for input in own_names.chain(snapshots.iter().map(compat)) {
         let mut child = Command::new(&promtool)

@@ -166,7 +166,23 @@ fn footer(moment: &Moment, query: &PageQuery) -> Markup {
         footer {
             nav aria-label="For programs" { @for (href, word) in links { a href=(href) { (word) } } }
             noscript { p { "Without script this page does not renew itself: " a href=(query.with("refresh", "5")) { "reload every 5 seconds" } "." } }
+            @if query.key.view == View::Classic { (for_readers(moment)) }
             p { "roundel " (moment.snapshot.version) " · up for " (format::span(moment.snapshot.uptime_seconds as u64)) }
+        }
+    }
+}
+
+/// The words that monitors look for in HAProxy's page, in its own mark-up: version and uptime.
+fn for_readers(moment: &Moment) -> Markup {
+    let snapshot = &moment.snapshot;
+    let uptime = format::uptime(snapshot.uptime_seconds as u64);
+    html! {
+        p {
+            "Speaks the interface of HAProxy version 2.6.0-roundel" (snapshot.version) ", "
+            b { "pid = " } " " (snapshot.process.pid) " (process #1, nbproc = 1, nbthread = " (snapshot.process.threads) ")" br;
+            b { "uptime = " } " " (uptime) br;
+            "current conns = " (snapshot.frontends.iter().map(|f| f.connections).sum::<u64>())
+            "; idle = " (moment.idle_percent()) " %"
         }
     }
 }

@@ -1,5 +1,16 @@
 //! Numbers as people read them.
 
+/// `0d 0h00m28s`, as HAProxy writes it.
+pub(crate) fn uptime(s: u64) -> String {
+    format!(
+        "{}d {}h{:02}m{:02}s",
+        s / 86_400,
+        s / 3_600 % 24,
+        s / 60 % 60,
+        s % 60
+    )
+}
+
 /// Between a number and its unit.
 const THIN: char = '\u{202f}';
 

@@ -182,6 +182,37 @@ async fn parts_of_the_snapshot_have_paths_of_their_own() {
 }
 
 #[tokio::test]
+async fn haproxys_page_stands_where_monitors_look_for_it() {
+    let rig = calm_rig();
+    for path in [
+        "/stats",
+        "/haproxy?stats",
+        "/haproxy?stats;norefresh",
+        "/?stats",
+        "/admin?stats",
+        "/stats;up",
+    ] {
+        let answer = get_from(&rig, path).await;
+        assert_eq!(answer.status, 200, "{path}");
+        let text = answer.body.as_str();
+        let version = format!(
+            "HAProxy version 2.6.0-roundel{},",
+            fixture::calm(1, 1).version
+        );
+        assert!(text.contains(&version), "{path}: {text}");
+        let uptime = text.split("<b>uptime = </b> ").nth(1).unwrap();
+        let uptime = uptime.split("<br>").next().unwrap();
+        let digits = |c: char| c.is_ascii_digit();
+        let units: String = uptime.chars().filter(|c| !digits(*c)).collect();
+        assert_eq!(units, "d hms", "{uptime}");
+    }
+    for path in ["/nowhere", "/statistics", "/?q=stats", "/stats/x"] {
+        let answer = get_from(&rig, path).await;
+        assert!(!answer.body.contains("HAProxy version"), "{path}");
+    }
+}
+
+#[tokio::test]
 async fn every_answer_is_hardened() {
     let rig = calm_rig();
     for path in ["/", "/metrics", "/;csv", "/nowhere", "/api/v1/members"] {

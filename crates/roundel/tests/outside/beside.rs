@@ -1,5 +1,6 @@
 //! Roundel and Debian's HAProxy side by side: the same servers, the same requests, the same words.
 
+mod metrics;
 mod times;
 
 use std::fs;
@@ -62,10 +63,6 @@ impl Pair {
             stats,
             folder,
         })
-    }
-
-    fn sockets(&self) -> [std::path::PathBuf; 2] {
-        ["roundel.sock", "haproxy.sock"].map(|name| self.folder.path().join(name))
     }
 }
 
