@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use roundel_gossip_tokio::Member;
-use roundel_model::{BackendSet, Name, Server};
+use roundel_model::{BackendSet, Name, Server, SourceKind};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
@@ -42,6 +42,8 @@ pub fn start(
     let (updates, inbox) = mpsc::channel(16);
     let mut tasks = JoinSet::new();
     let kinds = config.sources.iter().map(SourceConfig::kind);
+    let inherited = config.inherited.iter().flat_map(|set| &set.servers);
+    let bridged = inherited.filter(|s| s.source == SourceKind::Dns).count() > 0;
     let aggregator = Aggregator::new(config.backend.clone(), kinds, config.inherited);
     for (index, source) in config.sources.into_iter().enumerate() {
         let outlet = Outlet {
@@ -60,7 +62,7 @@ pub fn start(
                 tasks.spawn(file::follow(path, port, outlet));
             }
             SourceConfig::Dns(config) => {
-                tasks.spawn(dns::follow(config, port, outlet));
+                tasks.spawn(dns::follow(config, port, bridged, outlet));
             }
             SourceConfig::Gossip(config) => match members {
                 Some(members) => {
@@ -131,7 +133,7 @@ async fn aggregate(
 }
 
 /// The runtime's clock, so that tests can pause it.
-fn clock() -> Instant {
+pub(crate) fn clock() -> Instant {
     tokio::time::Instant::now().into_std()
 }
 

@@ -59,7 +59,11 @@ impl Sources {
                 SourceConfig::Static(servers.iter().map(static_server).collect())
             }
             Discover::File { path } => SourceConfig::File(path.clone()),
-            Discover::Dns { name } => SourceConfig::Dns(DnsConfig::new(name)),
+            Discover::Dns(dns) => SourceConfig::Dns(DnsConfig {
+                hold: dns.hold,
+                nameservers: dns.nameservers.clone(),
+                ..DnsConfig::new(&dns.name)
+            }),
             Discover::Gossip { role } => SourceConfig::Gossip(GossipConfig {
                 role: role.clone(),
                 allow_loopback: self.allow_loopback,

@@ -2,14 +2,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
+use std::time::{Duration, Instant};
 
 use roundel_model::{Name, Presence, Server, SourceKind, Weight};
 
 use crate::line::canonical;
 use crate::notices::quoted;
 
-/// So many empty answers in a row are believed. One alone may be a name server that has just
-/// started, or a service between two containers.
+/// So many empty answers in a row are believed where there never was another. One alone may be a
+/// name server that has just started.
 const GRACE: u32 = 3;
 
 /// One answer to one question. An error is not an answer: the last good one stays.
@@ -27,7 +28,9 @@ pub(super) enum Answer<T> {
 #[derive(Debug)]
 struct Held<T> {
     good: Option<Vec<T>>,
+    /// Empty answers since the last one with records, and when the first of them came.
     empty: u32,
+    empty_since: Option<Instant>,
 }
 
 impl<T> Default for Held<T> {
@@ -35,21 +38,31 @@ impl<T> Default for Held<T> {
         Self {
             good: None,
             empty: 0,
+            empty_since: None,
         }
     }
 }
 
 impl<T> Held<T> {
-    fn take(&mut self, answer: Answer<T>) {
+    /// Emptiness is believed once it was said for the time of `hold`. Checks decide meanwhile.
+    fn take(&mut self, answer: Answer<T>, now: Instant, hold: Hold) {
         match answer {
             Answer::Failed => {}
             Answer::Records(records) => {
-                self.good = Some(records);
-                self.empty = 0;
+                *self = Self {
+                    good: Some(records),
+                    ..Self::default()
+                };
             }
             Answer::Empty => {
-                self.empty += 1;
-                if self.empty >= GRACE {
+                self.empty = self.empty.saturating_add(1);
+                let since = *self.empty_since.get_or_insert(now);
+                let is_over = now.saturating_duration_since(since) >= hold.time;
+                let is_enough = match hold.bridged || self.records().next().is_some() {
+                    true => is_over,
+                    false => is_over || self.empty >= GRACE,
+                };
+                if is_enough {
                     self.good = Some(Vec::new());
                 }
             }
@@ -59,6 +72,20 @@ impl<T> Held<T> {
     fn records(&self) -> impl Iterator<Item = &T> {
         self.good.iter().flatten()
     }
+
+    /// Whether the last word was that there is nothing, which is not believed yet.
+    fn is_doubted(&self) -> bool {
+        self.empty > 0 && self.records().next().is_some()
+    }
+}
+
+/// How records are held that are gone.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Hold {
+    /// For how long.
+    pub(super) time: Duration,
+    /// Records of a predecessor count until there is an answer that is believed.
+    pub(super) bridged: bool,
 }
 
 /// One SRV record.
@@ -82,13 +109,15 @@ pub(super) enum Family {
 pub(super) struct Zone {
     name: String,
     default_port: u16,
+    hold: Hold,
     hosts: BTreeMap<(String, Family), Held<IpAddr>>,
     services: Option<Held<Service>>,
 }
 
 impl Zone {
-    pub(super) fn new(name: &str, default_port: u16) -> Self {
+    pub(super) fn new(name: &str, default_port: u16, hold: Hold) -> Self {
         Self {
+            hold,
             name: name.trim_end_matches('.').to_owned(),
             default_port,
             hosts: BTreeMap::new(),
@@ -97,18 +126,34 @@ impl Zone {
     }
 
     /// Takes the answer about the addresses of a host.
-    pub(super) fn take_host(&mut self, host: &str, family: Family, answer: Answer<IpAddr>) {
+    pub(super) fn take_host(
+        &mut self,
+        host: &str,
+        family: Family,
+        answer: Answer<IpAddr>,
+        now: Instant,
+    ) {
         let held = self.hosts.entry((host.to_owned(), family)).or_default();
-        held.take(answer);
+        held.take(answer, now, self.hold);
     }
 
     /// Takes the answer about a service; returns the hosts to ask for.
-    pub(super) fn take_services(&mut self, answer: Answer<Service>) -> BTreeSet<String> {
+    pub(super) fn take_services(
+        &mut self,
+        answer: Answer<Service>,
+        now: Instant,
+    ) -> BTreeSet<String> {
         let services = self.services.get_or_insert_default();
-        services.take(answer);
+        services.take(answer, now, self.hold);
         let targets: BTreeSet<String> = services.records().map(|s| s.target.clone()).collect();
         self.hosts.retain(|(host, _), _| targets.contains(host));
         targets
+    }
+
+    /// Whether records are held of which the last answer says that they are gone.
+    pub(super) fn is_doubted(&self) -> bool {
+        let services = self.services.as_ref();
+        services.is_some_and(Held::is_doubted) || self.hosts.values().any(Held::is_doubted)
     }
 
     /// The servers in natural order of name; `None` while too little is known to say anything.

@@ -1,13 +1,14 @@
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::{Arc, Mutex};
+use std::time::Instant;
 
 use roundel_model::{BackendSet, Name, Server};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream, UdpSocket};
 use tokio::sync::mpsc;
 
-use super::answers::{Answer, Family, Service};
+use super::answers::{Answer, Family, Hold, Service};
 use super::*;
 use crate::SourceConfig;
 use crate::run::{Config, start};
@@ -22,6 +23,10 @@ struct Records {
     data: BTreeMap<(String, u16), Vec<Vec<u8>>>,
     /// The response code for everything else: 0 no data, 2 server failure, 3 no such name.
     code: u8,
+    /// Whether nothing is answered over UDP.
+    silent: bool,
+    /// How many questions came over UDP.
+    asked: u32,
     /// Whether answers over UDP are cut off, so that the question comes again over TCP.
     cut: bool,
 }
@@ -45,7 +50,11 @@ impl FakeDns {
             let mut packet = [0; 512];
             while let Ok((n, from)) = socket.recv_from(&mut packet).await {
                 let reply = {
-                    let records = answers.lock().unwrap();
+                    let mut records = answers.lock().unwrap();
+                    records.asked += 1;
+                    if records.silent {
+                        continue;
+                    }
                     let mut reply = reply(&packet[..n], &records);
                     if records.cut {
                         reply.truncate(n);
@@ -72,9 +81,13 @@ impl FakeDns {
     }
 
     fn fail(&self) {
+        self.refuse(2);
+    }
+
+    fn refuse(&self, code: u8) {
         let mut records = self.records.lock().unwrap();
         records.data.clear();
-        records.code = 2;
+        records.code = code;
     }
 }
 
@@ -150,11 +163,18 @@ fn srv(priority: u16, weight: u16, port: u16, target: &str) -> Vec<u8> {
 
 /// Runs a DNS source that asks every 20 ms.
 fn follow_fake(fake: &FakeDns, name: &str) -> (crate::Discovery, mpsc::Receiver<BackendSet>) {
+    let dns = DnsConfig {
+        nameservers: vec![fake.address],
+        ..DnsConfig::new(name)
+    };
+    follow_with(dns)
+}
+
+fn follow_with(dns: DnsConfig) -> (crate::Discovery, mpsc::Receiver<BackendSet>) {
     let (tx, rx) = mpsc::channel(16);
     let dns = DnsConfig {
-        resolver: Some(fake.address),
         every: Duration::from_millis(20),
-        ..DnsConfig::new(name)
+        ..dns
     };
     let config = Config {
         backend: Name::new("nodes").unwrap(),
@@ -199,17 +219,56 @@ async fn every_address_of_a_name_is_a_server_and_changes_follow() {
 }
 
 #[tokio::test]
-async fn failures_keep_the_last_good_answer_and_emptiness_is_believed_later() {
+async fn failures_keep_the_last_good_answer_and_emptiness_is_believed_after_hold() {
     let fake = FakeDns::start().await;
     fake.set("webapp", A, vec![v4(2)]);
-    let (_discovery, mut sets) = follow_fake(&fake, "webapp");
+    let hold = Duration::from_millis(500);
+    let (_discovery, mut sets) = follow_with(DnsConfig {
+        nameservers: vec![fake.address],
+        hold,
+        ..DnsConfig::new("webapp")
+    });
     assert_eq!(next(&mut sets).await.len(), 1);
     fake.fail();
-    tokio::time::timeout(Duration::from_millis(300), sets.recv())
+    tokio::time::timeout(2 * hold, sets.recv())
         .await
-        .expect_err("a failure says nothing");
-    fake.records.lock().unwrap().code = 3;
+        .expect_err("a failure says nothing, however long");
+    // What was silent for so long is heard again, so it counts from now on.
+    fake.set("webapp", A, vec![v4(2), v4(3)]);
+    assert_eq!(next(&mut sets).await.len(), 2);
+    fake.refuse(3);
+    let gone = Instant::now();
     assert!(next(&mut sets).await.is_empty());
+    assert!(gone.elapsed() >= hold, "{:?}", gone.elapsed());
+}
+
+#[tokio::test]
+async fn an_error_of_one_name_server_is_not_the_end() {
+    let [good, bad, silent] = [
+        FakeDns::start().await,
+        FakeDns::start().await,
+        FakeDns::start().await,
+    ];
+    good.set("webapp", A, vec![v4(2)]);
+    silent.records.lock().unwrap().silent = true;
+    for code in [2, 5] {
+        bad.refuse(code);
+        let (_discovery, mut sets) = follow_with(DnsConfig {
+            nameservers: vec![bad.address, silent.address, good.address],
+            ..DnsConfig::new("webapp")
+        });
+        assert_eq!(
+            next(&mut sets).await,
+            ["webapp-172.18.0.2 172.18.0.2:3000 1"]
+        );
+        // The one that answered is asked first from now on.
+        let turns = || bad.records.lock().unwrap().asked;
+        let before = turns();
+        good.set("webapp", A, vec![v4(2), v4(3)]);
+        assert_eq!(next(&mut sets).await.len(), 2);
+        assert_eq!(turns(), before);
+        good.set("webapp", A, vec![v4(2)]);
+    }
 }
 
 #[tokio::test]
@@ -244,28 +303,70 @@ async fn services_carry_ports_weights_and_backups() {
     );
 }
 
+const HELD: Hold = Hold {
+    time: Duration::from_secs(30),
+    bridged: false,
+};
+
 #[test]
 fn one_family_alone_is_enough_and_keeps_its_own_answer() {
     let ip = |last| IpAddr::V4(Ipv4Addr::new(10, 0, 0, last));
-    let mut zone = Zone::new("w", 80);
+    let now = Instant::now();
+    let mut zone = Zone::new("w", 80, HELD);
     let mut none = BTreeMap::new();
     assert_eq!(zone.servers(&mut none), None);
-    zone.take_host("w", Family::V4, Answer::Empty);
-    zone.take_host("w", Family::V6, Answer::Empty);
+    zone.take_host("w", Family::V4, Answer::Empty, now);
+    zone.take_host("w", Family::V6, Answer::Empty, now);
     assert_eq!(zone.servers(&mut none), None, "not believed yet");
-    zone.take_host("w", Family::V4, Answer::Records(vec![ip(1)]));
-    zone.take_host("w", Family::V6, Answer::Failed);
+    zone.take_host("w", Family::V4, Answer::Records(vec![ip(1)]), now);
+    zone.take_host("w", Family::V6, Answer::Failed, now);
     assert_eq!(zone.servers(&mut none).unwrap().len(), 1);
     for _ in 0..3 {
-        zone.take_host("w", Family::V4, Answer::Failed);
-        zone.take_host("w", Family::V6, Answer::Empty);
+        zone.take_host("w", Family::V4, Answer::Failed, now);
+        zone.take_host("w", Family::V6, Answer::Empty, now);
     }
     assert_eq!(zone.servers(&mut none).unwrap().len(), 1);
 }
 
 #[test]
+fn records_that_are_gone_are_held() {
+    let ip = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1));
+    let start = Instant::now();
+    let at = |seconds| start + Duration::from_secs(seconds);
+    let mut none = BTreeMap::new();
+    let mut zone = Zone::new("w", 80, HELD);
+    let mut count = |zone: &Zone| zone.servers(&mut none).map(|servers| servers.len());
+    zone.take_host("w", Family::V4, Answer::Records(vec![ip]), start);
+    for second in 1..30 {
+        zone.take_host("w", Family::V6, Answer::Empty, at(second));
+        zone.take_host("w", Family::V4, Answer::Empty, at(second));
+        assert!(zone.is_doubted());
+    }
+    assert_eq!(count(&zone), Some(1));
+    // One answer ends it, and a failure in between is not one.
+    zone.take_host("w", Family::V4, Answer::Records(vec![ip]), at(30));
+    assert!(!zone.is_doubted());
+    zone.take_host("w", Family::V4, Answer::Empty, at(100));
+    zone.take_host("w", Family::V4, Answer::Failed, at(120));
+    zone.take_host("w", Family::V4, Answer::Empty, at(129));
+    assert_eq!(count(&zone), Some(1));
+    zone.take_host("w", Family::V4, Answer::Empty, at(130));
+    assert_eq!(count(&zone), Some(0));
+    // What a predecessor knew is held too; where nobody knew anything, little is enough.
+    for (bridged, after, expected) in [(true, 29, None), (true, 30, Some(0)), (false, 2, Some(0))] {
+        let mut zone = Zone::new("w", 80, Hold { bridged, ..HELD });
+        for family in [Family::V4, Family::V6] {
+            for seconds in [0, 1, after] {
+                zone.take_host("w", family, Answer::Empty, at(seconds));
+            }
+        }
+        assert_eq!(count(&zone), expected, "{bridged} {after}");
+    }
+}
+
+#[test]
 fn answers_that_cannot_be_servers_are_complained_about() {
-    let mut zone = Zone::new("_x", 80);
+    let mut zone = Zone::new("_x", 80, HELD);
     let service = |port, target: &str| Service {
         priority: 0,
         weight: 60_000,
@@ -273,12 +374,17 @@ fn answers_that_cannot_be_servers_are_complained_about() {
         target: target.into(),
     };
     let services = vec![service(0, "a"), service(80, "bad/name"), service(80, "c")];
-    let targets = zone.take_services(Answer::Records(services));
+    let targets = zone.take_services(Answer::Records(services), Instant::now());
     assert_eq!(targets.len(), 3);
     for target in targets {
         let ip = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1));
-        zone.take_host(&target, Family::V4, Answer::Records(vec![ip]));
-        zone.take_host(&target, Family::V6, Answer::Empty);
+        zone.take_host(
+            &target,
+            Family::V4,
+            Answer::Records(vec![ip]),
+            Instant::now(),
+        );
+        zone.take_host(&target, Family::V6, Answer::Empty, Instant::now());
     }
     let mut complaints = BTreeMap::new();
     let servers = zone.servers(&mut complaints).unwrap();

@@ -264,7 +264,19 @@ fn show_discover(discover: &Discover) -> Option<String> {
     Some(match discover {
         Discover::Static(_) => return None,
         Discover::Gossip { role } => format!("{{ gossip = {{ role = {} }} }}", quote(role)),
-        Discover::Dns { name } => format!("{{ dns = {{ name = {} }} }}", quote(name)),
+        Discover::Dns(dns) => {
+            let hold = show_duration(dns.hold);
+            let servers = match &dns.nameservers[..] {
+                [] => None,
+                some => Some(format!("nameservers = {}", list(some.iter().map(quote)))),
+            };
+            let pairs = [
+                Some(format!("name = {}", quote(&dns.name))),
+                Some(format!("hold = {}", quote(hold))),
+                servers,
+            ];
+            format!("{{ dns = {} }}", inline(pairs.into_iter().flatten()))
+        }
         Discover::File { path } => {
             format!("{{ file = {{ path = {} }} }}", quote(path.display()))
         }

@@ -244,16 +244,27 @@ pub enum Discover {
         role: String,
     },
     /// What DNS answers for a name.
-    Dns {
-        /// A host name, or a service name `_http._tcp.…`.
-        name: String,
-    },
+    Dns(Dns),
     /// A file or a directory of files with lines `name ip[:port]`.
     File {
         /// Where it is.
         path: PathBuf,
     },
 }
+
+/// A name to ask DNS for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Dns {
+    /// A host name, or a service name `_http._tcp.…`.
+    pub name: String,
+    /// How long records that are gone count all the same.
+    pub hold: Duration,
+    /// The name servers, in the order in which they are asked; none for those of the system.
+    pub nameservers: Vec<SocketAddr>,
+}
+
+/// What [`Dns::hold`] is by default.
+pub const DNS_HOLD: Duration = Duration::from_secs(30);
 
 /// A server written in the configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -371,7 +371,7 @@ fn what_check_prints_means_the_same() {
         "[[backend]]\nname = \"b\"\nbalance = \"maglev\"\nhash_on = { header = \"X-User\" }\ncheck = \"tcp\"\n",
         "slow_start = \"10s\"\nmaxconn = 9\nmax_queue = 99\nretry_budget = 0.05\n",
         "outlier = { consecutive_5xx = 7, error_ratio = 0.5, max_ejected = 1 }\n",
-        "discover = [{ dns = { name = \"w\" } }, { file = { path = \"/n$$\" } }]\n",
+        "discover = [{ dns = { name = \"w\" } }, { dns = { name = \"v\", hold = \"5s\", nameservers = [\"10.0.0.53\", \"[::1]:8600\"] } }, { file = { path = \"/n$$\" } }]\n",
         "server = [{ name = \"s\", address = \"10.0.0.1:1\", backup = true, maxconn = 2 }]\n",
         "request_headers = { set = { Host = \"h\", X = \"$$1 %{client_ip} %%{host}\" }, remove = [\"Y\"] }\n",
         "response_headers = { add = { \"Z\" = \"\\\"quoted\\\"\" } }\n",

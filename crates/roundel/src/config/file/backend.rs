@@ -13,6 +13,7 @@ use super::headers::{self, Head};
 use super::policy::{PolicyTable, maxconn};
 use super::{Maybe, ServerTimesTable, duration, location, section};
 use crate::config::reader::{At, Item, Section};
+use crate::config::{DNS_HOLD, Dns};
 use crate::value::{self, Fault};
 
 /// One `[[backend]]`.
@@ -39,7 +40,7 @@ pub(in crate::config) struct BackendTable {
 #[derive(Debug)]
 pub(in crate::config) enum DiscoverItem {
     Gossip { role: String },
-    Dns { name: String },
+    Dns(Dns),
     File { path: PathBuf },
 }
 
@@ -127,6 +128,18 @@ impl BackendTable {
     }
 }
 
+/// Reads the address of a name server; DNS has port 53.
+fn name_server(item: &Item<'_>) -> Option<SocketAddr> {
+    item.parse(|text| {
+        value::server_address(text, 53).map_err(|_| {
+            Fault::new(
+                format!("`{text}` is not the address of a name server"),
+                "write \"10.0.0.53\" or \"127.0.0.1:8600\"",
+            )
+        })
+    })
+}
+
 fn discover(item: &Item<'_>) -> Option<DiscoverItem> {
     let example = "{ gossip = { role = \"backend\" } }";
     let s = item.section(example)?;
@@ -140,8 +153,17 @@ fn discover(item: &Item<'_>) -> Option<DiscoverItem> {
     }
     if let Some(d) = section(&s, "dns", "{ dns = { name = \"webapp\" } }") {
         let name = d.require("name", |i| i.parse(dns_name));
+        let hold = d.get("hold", duration);
+        let servers = d.get("nameservers", |i| Some(i.list_of(name_server)));
         d.finish(&[]);
-        found.extend(name.map(|at| DiscoverItem::Dns { name: at.value }));
+        let servers = servers.map_or_else(Vec::new, |at| at.value);
+        found.extend(name.map(|at| {
+            DiscoverItem::Dns(Dns {
+                name: at.value,
+                hold: hold.map_or(DNS_HOLD, |at| at.value),
+                nameservers: servers.into_iter().map(|at| at.value).collect(),
+            })
+        }));
     }
     if let Some(f) = section(&s, "file", "{ file = { path = \"nodes/\" } }") {
         let path = f.require("path", Item::text);

@@ -255,7 +255,7 @@ impl Merge<'_> {
                 }
                 Some(Discover::Gossip { role: role.clone() })
             }
-            DiscoverItem::Dns { name } => Some(Discover::Dns { name: name.clone() }),
+            DiscoverItem::Dns(dns) => Some(Discover::Dns(dns.clone())),
             DiscoverItem::File { path } => Some(Discover::File {
                 path: self.relative(path),
             }),
