@@ -13,6 +13,8 @@ pub(crate) struct Complaints {
     pub(crate) proxy_protocol: Complaint,
     /// Logins over HTTP/2 that would belong to a connection.
     pub(crate) logins: Complaint,
+    /// Connections of HTTP/2 that were ended for what they cost.
+    pub(crate) calmed: Complaint,
 }
 
 /// Limits how often a worker tells of one kind of trouble.

@@ -3,14 +3,13 @@
 use std::cell::Cell;
 use std::future::poll_fn;
 use std::mem::replace;
-use std::net::{Shutdown, SocketAddr};
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use roundel_http1::proxy_protocol::Header;
 use roundel_http1::{Lines, Preface, Progress, RequestHead};
-use tokio::io::AsyncRead;
 use tokio::net::TcpStream;
 use tokio::task::coop::consume_budget;
 
@@ -23,6 +22,7 @@ use crate::downstream::h1::H1Client;
 use crate::downstream::h2;
 use crate::exchange::{self, Outcome, exchange};
 use crate::headers::forwarding_lines;
+use crate::linger::linger;
 use crate::proxied::identify;
 use crate::rules::{FrontendSlot, Rules};
 use crate::shared::Door;
@@ -31,10 +31,8 @@ use crate::term::{Phase, Term};
 use crate::tunnel::{self, Tunnel};
 use crate::worker::Worker;
 
-/// How long a client that is told to go may take to read why.
-const LINGER: Duration = Duration::from_secs(2);
-/// Bytes read and dropped while it does.
-const LINGER_BYTES: usize = 16 * 1024 * 1024;
+/// How long a client whose request is refused may take to let the reason into its buffer.
+const TELL: Duration = Duration::from_secs(5);
 
 /// Who is connected, and to what.
 pub(crate) struct Peer {
@@ -169,8 +167,9 @@ pub(crate) async fn run(mut connection: Box<Connection>) {
             }
             Next::Close => return,
             Next::Linger => {
-                connection.peer.bonds.clear();
-                return Box::pin(linger(connection.stream, &deadline)).await;
+                let Connection { peer, stream, .. } = *connection;
+                peer.bonds.clear();
+                return Box::pin(linger(&peer.worker, stream, &deadline)).await;
             }
             Next::Tunnel(tunnel) => {
                 return Box::pin(tunnel::run(*connection, &deadline, tunnel)).await;
@@ -437,7 +436,7 @@ async fn refuse(
     story.response_bytes = writer.out.len() as u64;
     conclude(scene, None, None, &RequestHead::new(), story);
     let stream = &mut connection.stream;
-    deadline.set(LINGER);
+    deadline.set(TELL);
     let sent = poll_fn(|cx| match writer.poll_flush(stream, cx) {
         Poll::Ready(sent) => Poll::Ready(sent.is_ok()),
         Poll::Pending if deadline.poll_fired(cx) => Poll::Ready(false),
@@ -449,32 +448,4 @@ async fn refuse(
         true => Next::Linger,
         false => Next::Close,
     }
-}
-
-/// Closes the sending side and reads on for a while: closing with unread bytes would reset the
-/// connection and could take the answer from the client (RFC 9112 9.6).
-async fn linger(mut stream: TcpStream, deadline: &Deadline) {
-    if socket2::SockRef::from(&stream)
-        .shutdown(Shutdown::Write)
-        .is_err()
-    {
-        return;
-    }
-    deadline.set(LINGER);
-    let mut left = LINGER_BYTES;
-    poll_fn(|cx| {
-        let mut room = [0; 4096];
-        loop {
-            let mut room = tokio::io::ReadBuf::new(&mut room);
-            match std::pin::Pin::new(&mut stream).poll_read(cx, &mut room) {
-                Poll::Ready(Ok(())) if !room.filled().is_empty() && left > 0 => {
-                    left = left.saturating_sub(room.filled().len());
-                }
-                Poll::Ready(_) => return Poll::Ready(()),
-                Poll::Pending if deadline.poll_fired(cx) => return Poll::Ready(()),
-                Poll::Pending => return Poll::Pending,
-            }
-        }
-    })
-    .await;
 }

@@ -394,6 +394,10 @@ impl Control {
         self.shared.pipe_status()
     }
 
+    pub(crate) fn lingering(&self) -> u64 {
+        self.shared.lingering.count()
+    }
+
     pub(crate) fn in_flight(&self) -> u64 {
         self.shared.in_flight()
     }

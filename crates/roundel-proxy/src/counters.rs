@@ -68,6 +68,8 @@ pub struct FrontendCounters {
     pub connections_rejected: Counter,
     /// Connections refused for the PROXY protocol header that they lacked or were not to send.
     pub proxy_protocol_errors: Counter,
+    /// Connections of HTTP/2 ended because the client gave up too many of its streams.
+    pub http2_calmed: Counter,
     /// Requests whose head was accepted.
     pub requests: Counter,
     /// Answers by method (the order of [`METHODS`]) and class (index 0 other, 1 to 5 for 1xx to 5xx).
@@ -92,7 +94,7 @@ counted!(
     FrontendCounters,
     sums: [
         connections, connections_closed, connections_h2, connections_rejected,
-        proxy_protocol_errors, requests, responses, request_errors, denied, intercepted, bytes_in,
+        proxy_protocol_errors, http2_calmed, requests, responses, request_errors, denied, intercepted, bytes_in,
         bytes_out, duration, panics,
     ],
     most: [connections_max]

@@ -6,6 +6,7 @@
 use std::future::poll_fn;
 use std::net::IpAddr;
 use std::rc::Rc;
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use roundel_balance::{Pick, StickyVerdict};
@@ -19,7 +20,7 @@ use crate::headers::identity;
 use crate::headers::rules::Facts;
 use crate::pool::ANYONE;
 use crate::rules::BackendSlot;
-use crate::sides::{Downstream, SourceError};
+use crate::sides::{Downstream, Presence, SourceError};
 use crate::story::{Scene, Story, conclude};
 use crate::term::{Phase, Term};
 use crate::upstream::H1Server;
@@ -81,6 +82,11 @@ pub(crate) async fn exchange<D: Downstream>(
     story: &mut Story,
 ) -> Outcome {
     scene.peer.slot.counters(scene.worker.index).requests.add(1);
+    if D::MULTIPLEXED && is_given_up(client).await {
+        story.end(Term::ClientAbort);
+        conclude(scene, None, None, client.head(), story);
+        return Outcome::Broken;
+    }
     if scene.rules.wants_request_id {
         story.request_id = Some(request_id(scene, client.head(), story));
     }
@@ -131,6 +137,11 @@ pub(crate) async fn exchange<D: Downstream>(
     }
     scene.worker.blocks.give_state(course.state);
     outcome
+}
+
+/// Whether the client has given the request up before anything was done for it.
+async fn is_given_up(client: &mut impl Downstream) -> bool {
+    poll_fn(|cx| Poll::Ready(client.poll_presence(cx) == Presence::Gone)).await
 }
 
 /// One request on its way through a backend.
@@ -313,7 +324,7 @@ impl<'x> Course<'x> {
         let (Some(pick), Some(server)) = (&self.state.pick, self.state.server.take()) else {
             return;
         };
-        if D::KEEPS_LOGINS {
+        if !D::MULTIPLEXED {
             self.scene.peer.bonds.put(Bond {
                 backend: self.slot.key(),
                 server: pick.id(),

@@ -119,6 +119,12 @@ impl Proxy {
         self.control.connections()
     }
 
+    /// Client connections whose last answer is sent and that are read on for a moment, since the
+    /// client still sends; they count as open.
+    pub fn lingering(&self) -> u64 {
+        self.control.lingering()
+    }
+
     /// Requests being answered, tunnels included.
     pub fn in_flight(&self) -> u64 {
         self.control.in_flight()

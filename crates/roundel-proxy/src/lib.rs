@@ -36,6 +36,7 @@ mod exchange;
 mod handle;
 mod headers;
 mod key;
+mod linger;
 mod listener;
 mod live;
 mod log;

@@ -12,6 +12,7 @@ use roundel_stats::PerWorker;
 use tokio::sync::{Notify, mpsc};
 
 use crate::config::Frontend;
+use crate::linger::Lingering;
 use crate::room::{Places, Room};
 use crate::rules::FrontendLive;
 use crate::shortage::Descriptors;
@@ -107,6 +108,8 @@ pub(crate) struct Shared {
     pub(crate) descriptors: Descriptors,
     /// The pipes of all workers.
     pub(crate) pipes: Budget,
+    /// Client connections that are closing, with a client that still sends.
+    pub(crate) lingering: Lingering,
     /// Microseconds since the start until when descriptors count as short.
     short_until: AtomicU64,
     /// Idle upstream connections beyond what each worker keeps for itself.
@@ -142,6 +145,7 @@ impl Shared {
             freed,
             descriptors: Descriptors::new(config.descriptors),
             pipes: Budget::new(config.pipes),
+            lingering: Lingering::default(),
             short_until: AtomicU64::new(0),
             workers: PerWorker::new(workers),
             orders,

@@ -69,8 +69,9 @@ pub(crate) trait Sink {
 
 /// The client's side of one exchange.
 pub(crate) trait Downstream: Source + Sink {
-    /// A login can be kept for the client's connection: it carries one exchange at a time.
-    const KEEPS_LOGINS: bool;
+    /// The client's connection carries several exchanges at a time, and has a task of its own that
+    /// hears the client.
+    const MULTIPLEXED: bool;
 
     /// The request.
     fn head(&self) -> &RequestHead;

@@ -35,6 +35,12 @@ pub(super) fn write(s: &Snapshot, own: &OwnNumbers, out: &mut Families) {
         "The most client connections open at once; 0 without a limit.",
         p.max_connections as f64,
     );
+    one(
+        out,
+        "roundel_connections_lingering",
+        "Client connections read on after their last answer, since the client still sends.",
+        p.lingering as f64,
+    );
     pipes(&p.pipes, out);
     one(
         out,

@@ -28,6 +28,8 @@ pub struct Process {
     pub worker_stall_seconds: f64,
     /// The most client connections allowed; 0 without a limit.
     pub max_connections: u64,
+    /// Client connections that are closing while their client still sends.
+    pub lingering: u64,
     /// The pipes through which large bodies go.
     pub pipes: Pipes,
 }

@@ -158,7 +158,7 @@ impl Sink for H1Client<'_> {
 }
 
 impl Downstream for H1Client<'_> {
-    const KEEPS_LOGINS: bool = true;
+    const MULTIPLEXED: bool = false;
 
     fn head(&self) -> &RequestHead {
         &self.head

@@ -2,7 +2,7 @@
 
 use std::future::poll_fn;
 use std::io;
-use std::pin::Pin;
+use std::mem::replace;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -12,8 +12,6 @@ use h2::server::SendResponse;
 use h2::{Reason, RecvStream, SendStream};
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode};
 use roundel_http1::{Edits, Framing, Limits, RequestHead, ResponseHead, Trailers, login};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 
 use crate::connection::{Connection, Peer};
 use crate::deadline::Deadline;
@@ -22,8 +20,22 @@ use crate::sides::{Downstream, Presence, Sink, Source, SourceError};
 use crate::story::{Scene, Story, conclude};
 use crate::term::Term;
 
+mod ahead;
+mod calm;
+mod inbound;
+
+use ahead::Ahead;
+use calm::Calm;
+use inbound::{Given, Inbound};
+
 /// Streams that one connection may have open at once.
 const STREAMS: u32 = 128;
+/// Exchanges of one connection at once: a stream that its client gives up is none of those open, but
+/// takes a moment to end. More wait.
+const LIVE: usize = 2 * STREAMS as usize;
+/// What the overhead of small DATA frames that wait may come to, as `h2` counts it: 256 bytes each,
+/// less their payload. Most are taken as soon as they are there; those of an answered stream are not.
+const FRAMES: usize = 4 * 1024 * 1024;
 /// Bytes of body that a stream may have sent before they are taken.
 const STREAM_WINDOW: u32 = 64 * 1024;
 /// The same over all streams of a connection.
@@ -39,10 +51,12 @@ pub(crate) async fn run(connection: Connection, deadline: Deadline, head: Box<Re
     let peer = Rc::new(peer);
     let rules = peer.slot.rules();
     peer.slot.counters(peer.worker.index).connections_h2.add(1);
-    let io = Replayed {
-        seen: Bytes::copy_from_slice(head.block.filled()),
+    let io = Inbound::new(
         stream,
-    };
+        head.block.filled(),
+        peer.worker.deadlines.register(),
+    );
+    let given = io.given();
     peer.worker.blocks.give_request(head);
     let mut builder = h2::server::Builder::new();
     builder
@@ -50,43 +64,61 @@ pub(crate) async fn run(connection: Connection, deadline: Deadline, head: Box<Re
         .initial_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
         .max_send_buffer_size(SEND_BUFFER)
+        .max_pending_accept_reset_streams(STREAMS as usize)
+        .data_frame_budget(FRAMES)
         .max_header_list_size(u32::try_from(rules.limits.head).unwrap_or(u32::MAX));
     deadline.start(rules.frontend.timeouts.http_request);
     let handshake = builder.handshake::<_, Bytes>(io);
     tokio::pin!(handshake);
-    let shaken = poll_fn(|cx| match handshake.as_mut().poll(cx) {
-        Poll::Ready(result) => Poll::Ready(result.ok()),
-        Poll::Pending if deadline.poll_fired(cx) => Poll::Ready(None),
-        Poll::Pending => Poll::Pending,
+    let shaken = poll_fn(|cx| {
+        given.set(0);
+        match handshake.as_mut().poll(cx) {
+            Poll::Ready(result) => Poll::Ready(result.ok()),
+            Poll::Pending if deadline.poll_fired(cx) => Poll::Ready(None),
+            Poll::Pending => Poll::Pending,
+        }
     })
     .await;
     if let Some(shaken) = shaken {
-        serve(peer, shaken, deadline).await;
+        serve(peer, shaken, given, deadline).await;
     }
 }
 
 async fn serve(
     peer: Rc<Peer>,
-    mut connection: h2::server::Connection<Replayed, Bytes>,
+    mut connection: h2::server::Connection<Inbound, Bytes>,
+    given: Given,
     deadline: Deadline,
 ) {
     let worker = peer.worker.clone();
-    let streams = Rc::new(());
+    let streams = Rc::new(Calm::new(worker.clock().now()));
+    let live = || Rc::strong_count(&streams) - 1;
     let mut leaving = false;
     // As with HTTP/1, the first request has less time than the others.
     let mut idle = peer.slot.rules().frontend.timeouts.http_request;
     let mut was_idle = false;
     loop {
+        let mut was_polled = false;
         let next = poll_fn(|cx| {
+            // Not for the first time: the streams have had their turn.
+            if replace(&mut was_polled, true) {
+                given.set(0);
+            }
+            if streams.is_over(cx) {
+                return Poll::Ready(None);
+            }
             if worker.is_draining() && !leaving {
                 leaving = true;
                 connection.graceful_shutdown();
             }
-            let accepted = connection.poll_accept(cx);
+            let accepted = match live() < LIVE {
+                true => connection.poll_accept(cx),
+                false => connection.poll_closed(cx).map(|end| end.err().map(Err)),
+            };
             if accepted.is_ready() {
                 return accepted;
             }
-            let is_idle = Rc::strong_count(&streams) == 1;
+            let is_idle = live() == 0;
             if is_idle != was_idle {
                 was_idle = is_idle;
                 deadline.start(if leaving { GOODBYE } else { idle });
@@ -99,30 +131,61 @@ async fn serve(
             Poll::Pending
         })
         .await;
-        let Some(Ok((request, respond))) = next else {
-            break;
+        let (request, respond) = match next {
+            Some(Ok(accepted)) => accepted,
+            Some(Err(error)) => {
+                if error.reason() == Some(Reason::ENHANCE_YOUR_CALM) && error.is_library() {
+                    note_calmed(&peer);
+                }
+                return;
+            }
+            None => break,
         };
         idle = peer.slot.rules().frontend.timeouts.http_keep_alive;
-        let (peer, open) = (peer.clone(), streams.clone());
+        let (peer, streams) = (peer.clone(), streams.clone());
         tokio::task::spawn_local(async move {
-            stream(&peer, request, respond).await;
-            drop(open);
+            let given_up = stream(&peer, request, respond).await;
+            streams.note(given_up, peer.worker.clock().recent());
         });
     }
-    if Rc::strong_count(&streams) == 1 {
+    let is_over = poll_fn(|cx| Poll::Ready(streams.is_over(cx))).await;
+    if is_over {
+        note_calmed(&peer);
+        connection.abrupt_shutdown(Reason::ENHANCE_YOUR_CALM);
+    } else if live() == 0 {
         connection.graceful_shutdown();
-        deadline.set(GOODBYE);
-        poll_fn(|cx| match connection.poll_closed(cx) {
+    } else {
+        return;
+    }
+    deadline.start(GOODBYE);
+    poll_fn(|cx| {
+        given.set(0);
+        match connection.poll_closed(cx) {
             Poll::Ready(_) => Poll::Ready(()),
             Poll::Pending if deadline.poll_fired(cx) => Poll::Ready(()),
             Poll::Pending => Poll::Pending,
-        })
-        .await;
+        }
+    })
+    .await;
+}
+
+/// Counts and tells of a connection that is ended for what it costs.
+#[cold]
+fn note_calmed(peer: &Peer) {
+    let worker = &peer.worker;
+    peer.slot.counters(worker.index).http2_calmed.add(1);
+    if let Some(more) = peer.slot.complaints.calmed.due(worker.clock().now()) {
+        tracing::warn!(
+            "frontend {}: the HTTP/2 connection from {} was ended (ENHANCE_YOUR_CALM): its client \
+             gives up far more streams than it lets be answered{more}",
+            peer.slot.rules().frontend.name,
+            peer.address,
+        );
     }
 }
 
-/// Answers the request of one stream.
-async fn stream(peer: &Peer, request: Request<RecvStream>, respond: SendResponse<Bytes>) {
+/// Answers the request of one stream; says whether the client gave it up.
+async fn stream(peer: &Peer, request: Request<RecvStream>, respond: SendResponse<Bytes>) -> bool {
     let worker = &peer.worker;
     let rules = peer.slot.rules();
     let scene = Scene {
@@ -144,6 +207,7 @@ async fn stream(peer: &Peer, request: Request<RecvStream>, respond: SendResponse
         head,
         body,
         chunk: Bytes::new(),
+        ahead: Ahead::default(),
         trailers: None,
         ended: false,
         respond,
@@ -164,6 +228,7 @@ async fn stream(peer: &Peer, request: Request<RecvStream>, respond: SendResponse
         Err(status) => decline(scene, &mut client, &deadline, &mut story, status).await,
     }
     worker.blocks.give_request(client.head);
+    story.term == Term::ClientAbort
 }
 
 /// Sends a client that logs its connection in to HTTP/1.1, where a connection carries one exchange at
@@ -234,6 +299,8 @@ struct H2Client {
     head: Box<RequestHead>,
     body: RecvStream,
     chunk: Bytes,
+    /// What follows it and was read already.
+    ahead: Ahead,
     trailers: Option<Trailers>,
     ended: bool,
     respond: SendResponse<Bytes>,
@@ -254,19 +321,10 @@ impl Source for H2Client {
             if !self.chunk.is_empty() {
                 return Poll::Ready(Ok(true));
             }
-            if self.ended {
-                return Poll::Ready(Ok(false));
-            }
-            match ready!(self.body.poll_data(cx)) {
-                Some(Ok(chunk)) => self.chunk = chunk,
-                Some(Err(_)) => return Poll::Ready(Err(SourceError::Gone)),
-                None => {
-                    let trailers = ready!(self.body.poll_trailers(cx));
-                    self.trailers = trailers
-                        .map_err(|_| SourceError::Gone)?
-                        .map(|map| from_map(&map));
-                    self.ended = true;
-                }
+            let more = self.poll_ahead(cx)?;
+            match self.ahead.pop() {
+                Some(chunk) => self.chunk = chunk,
+                None => return more.map(|()| Ok(false)),
             }
         }
     }
@@ -287,6 +345,27 @@ impl Source for H2Client {
 }
 
 impl H2Client {
+    /// Reads what has come of the body; ready when it has ended. The window is not given back, so
+    /// this ends.
+    ///
+    /// Small frames are not to wait one by one: `h2` bounds what they come to over a connection.
+    fn poll_ahead(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), SourceError>> {
+        while !self.ended {
+            match ready!(self.body.poll_data(cx)) {
+                Some(Ok(piece)) => self.ahead.push(piece),
+                Some(Err(_)) => return Poll::Ready(Err(SourceError::Gone)),
+                None => {
+                    let trailers = ready!(self.body.poll_trailers(cx));
+                    self.trailers = trailers
+                        .map_err(|_| SourceError::Gone)?
+                        .map(|map| from_map(&map));
+                    self.ended = true;
+                }
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+
     /// Sends what is held, as far as the client's window reaches.
     fn poll_held(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let Some(send) = &mut self.send else {
@@ -355,7 +434,7 @@ impl Sink for H2Client {
 }
 
 impl Downstream for H2Client {
-    const KEEPS_LOGINS: bool = false;
+    const MULTIPLEXED: bool = true;
 
     fn head(&self) -> &RequestHead {
         &self.head
@@ -382,6 +461,9 @@ impl Downstream for H2Client {
     }
 
     fn poll_presence(&mut self, cx: &mut Context<'_>) -> Presence {
+        if matches!(self.poll_ahead(cx), Poll::Ready(Err(_))) {
+            return Presence::Gone;
+        }
         let reset = match &mut self.send {
             Some(send) => send.poll_reset(cx),
             None => self.respond.poll_reset(cx),
@@ -431,55 +513,4 @@ fn from_map(map: &HeaderMap) -> Trailers {
         trailers.push(name.as_str().as_bytes(), value.as_bytes());
     }
     trailers
-}
-
-/// A connection of which some bytes were read already.
-struct Replayed {
-    seen: Bytes,
-    stream: TcpStream,
-}
-
-impl AsyncRead for Replayed {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        room: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        if self.seen.is_empty() {
-            return Pin::new(&mut self.stream).poll_read(cx, room);
-        }
-        let n = self.seen.len().min(room.remaining());
-        room.put_slice(&self.seen.split_to(n));
-        Poll::Ready(Ok(()))
-    }
-}
-
-impl AsyncWrite for Replayed {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, bytes)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bytes: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(cx, bytes)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        true
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
-    }
 }

@@ -125,12 +125,15 @@ impl Course<'_> {
         let watch = Watch::new(self.slot, deadline);
         let (worker, search) = (self.scene.worker, &mut self.state.search);
         let mut connecting = pin!(connect(worker, self.slot, search, pick, fresh, careful));
-        poll_fn(|cx| match connecting.as_mut().poll(cx) {
-            Poll::Ready(connected) => Poll::Ready(Ok(connected)),
-            Poll::Pending if deadline.poll_fired(cx) => Poll::Ready(Err(total_timeout())),
-            Poll::Pending => {
-                let left = watch.poll_left(client, cx);
-                left.map(|()| Err(Failed::Client(Term::ClientAbort)))
+        poll_fn(|cx| {
+            // First, so that nothing is opened for a client that has left.
+            if watch.poll_left(client, cx).is_ready() {
+                return Poll::Ready(Err(Failed::Client(Term::ClientAbort)));
+            }
+            match connecting.as_mut().poll(cx) {
+                Poll::Ready(connected) => Poll::Ready(Ok(connected)),
+                Poll::Pending if deadline.poll_fired(cx) => Poll::Ready(Err(total_timeout())),
+                Poll::Pending => Poll::Pending,
             }
         })
         .await

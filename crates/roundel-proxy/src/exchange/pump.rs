@@ -169,8 +169,9 @@ impl<'x, D: Downstream> Pump<'x, D> {
             }
         }
         // Most answers come long before the next sweep, and to listen to the client costs as much as
-        // to read from it; so the sweep has it looked after from the second time on.
-        if !std::mem::replace(&mut self.waited, true) {
+        // to read from it; so the sweep has it looked after from the second time on. One that
+        // shares its connection is heard by the connection's task in any case.
+        if !std::mem::replace(&mut self.waited, true) && !D::MULTIPLEXED {
             self.silence.deadline.look_again();
         } else if self.has_left(cx) {
             return Poll::Ready(HeadEnd::ClientGone);

@@ -5,8 +5,10 @@
 
 mod bodies;
 mod connections;
+mod frames;
 mod http2;
 mod lifecycle;
+mod lingering;
 mod logins;
 mod policy;
 mod refusals;

@@ -55,6 +55,7 @@ pub(super) fn collect(id: u32, status: &FrontendStatus, default_backend: String)
                 "proxy_protocol".to_owned(),
                 sum(|c| c.proxy_protocol_errors.get()),
             ),
+            ("http2_resets".to_owned(), sum(|c| c.http2_calmed.get())),
             ("resources".to_owned(), rejected),
         ]),
         requests_total: requests,

@@ -1,0 +1,56 @@
+//! What came of a request's body before somebody wanted it.
+
+use std::collections::VecDeque;
+
+use bytes::{Bytes, BytesMut};
+
+/// Pieces below this size are joined: each on its own would cost more than its bytes.
+const JOINED: usize = 1024;
+
+/// Pieces of a body, in order. The stream's window bounds it.
+#[derive(Debug, Default)]
+pub(super) struct Ahead {
+    pieces: VecDeque<Bytes>,
+    /// Small ones, behind all others.
+    joined: BytesMut,
+}
+
+impl Ahead {
+    pub(super) fn push(&mut self, piece: Bytes) {
+        if piece.len() < JOINED {
+            return self.joined.extend_from_slice(&piece);
+        }
+        if !self.joined.is_empty() {
+            self.pieces.push_back(self.joined.split().freeze());
+        }
+        self.pieces.push_back(piece);
+    }
+
+    pub(super) fn pop(&mut self) -> Option<Bytes> {
+        let joined = |joined: &mut BytesMut| {
+            let is_some = !joined.is_empty();
+            is_some.then(|| joined.split().freeze())
+        };
+        self.pieces.pop_front().or_else(|| joined(&mut self.joined))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn order_is_kept_and_small_ones_are_joined() {
+        let mut ahead = Ahead::default();
+        assert_eq!(ahead.pop(), None);
+        let large = Bytes::from(vec![b'x'; JOINED]);
+        for piece in [&b"a"[..], b"", b"bc", &large, b"d", b"e"] {
+            ahead.push(Bytes::copy_from_slice(piece));
+        }
+        assert_eq!(ahead.pop().unwrap(), "abc");
+        ahead.push(Bytes::from_static(b"f"));
+        assert_eq!(ahead.pop().unwrap(), large);
+        assert_eq!(ahead.pop().unwrap(), "def");
+        assert_eq!(ahead.pop(), None);
+    }
+}
