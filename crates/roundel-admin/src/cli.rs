@@ -38,6 +38,9 @@ const MAX_CONNECTIONS: usize = 64;
 /// How long a client may take to read the end of a reply before the connection is dropped.
 const LINGER: Duration = Duration::from_secs(1);
 
+/// How long connections may go on after `stop`: what they ask may be on its way.
+const LAST: Duration = Duration::from_secs(1);
+
 /// A pause after a failed accept, so that running out of descriptors does not spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -77,7 +80,8 @@ impl Listen for UnixListener {
     }
 }
 
-/// Serves the runtime API on TCP until `stop` is ready. A failing accept is retried.
+/// Serves the runtime API on TCP until `stop` is ready. A failing accept is retried. Connections
+/// that were accepted get a second more.
 pub async fn serve_tcp(
     admin: Admin,
     listener: TcpListener,
@@ -117,7 +121,7 @@ async fn serve(
         };
         let (slot, accepted) = tokio::select! {
             biased;
-            () = &mut stop => return Ok(()),
+            () = &mut stop => break,
             next = next => next,
         };
         match accepted {
@@ -142,6 +146,11 @@ async fn serve(
             }
         }
     }
+    drop(listener);
+    let all = async { while connections.join_next().await.is_some() {} };
+    // Whoever is silent for longer than that has nothing under way.
+    let _ = timeout(LAST, all).await;
+    Ok(())
 }
 
 /// One connection.

@@ -62,6 +62,7 @@ impl Moment {
             gossip: s.gossip.as_ref(),
             events: &s.events[skipped..],
             log_lines_dropped_total: s.log_lines_dropped_total,
+            system_log_lines_dropped_total: s.system_log_lines_dropped_total,
             rates: &self.rates,
         }
     }
@@ -83,5 +84,6 @@ struct Document<'a> {
     gossip: Option<&'a Gossip>,
     events: &'a [Arc<Event>],
     log_lines_dropped_total: u64,
+    system_log_lines_dropped_total: u64,
     rates: &'a Rates,
 }

@@ -55,8 +55,10 @@ pub struct Snapshot {
     pub gossip: Option<Gossip>,
     /// The newest events, oldest first, at most 2,000.
     pub events: Vec<Arc<Event>>,
-    /// Access log lines thrown away because the log's reader was too slow.
+    /// Access log lines lost: the log's reader was too slow, or they could not be written.
     pub log_lines_dropped_total: u64,
+    /// The same of the program's own log on standard error.
+    pub system_log_lines_dropped_total: u64,
 }
 
 impl Snapshot {

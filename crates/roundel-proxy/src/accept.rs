@@ -81,13 +81,25 @@ pub(crate) async fn run(
                             told = Some(Instant::now());
                             tracing::warn!(error = %e, "no more clients are accepted for now; they wait in the queue");
                         }
-                        tokio::time::sleep(shortage::PAUSE).await;
-                        while !worker.shared.descriptors.has_one_for_clients(listener.get_ref()) {
-                            tokio::time::sleep(shortage::PAUSE).await;
+                        tokio::select! {
+                            own = &mut closed => {
+                                return close(&worker, &gate, listener.get_ref(), own == Ok(true)).await;
+                            }
+                            () = one_free(&worker, listener.get_ref()) => {}
                         }
                     }
                 }
             }
+        }
+    }
+}
+
+/// Waits until there is a descriptor for a client again.
+async fn one_free(worker: &Worker, listener: &TcpListener) {
+    loop {
+        tokio::time::sleep(shortage::PAUSE).await;
+        if worker.shared.descriptors.has_one_for_clients(listener) {
+            return;
         }
     }
 }

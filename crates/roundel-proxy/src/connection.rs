@@ -310,6 +310,13 @@ async fn read_head(
         match fill(connection, deadline, head, limit).await {
             Ok(n) if n > 0 => {}
             _ if !head.has_begun() => return HeadRead::Idle,
+            Err(FillError::TimedOut) if deadline.is_stopped() => {
+                return HeadRead::Refused {
+                    status: 503,
+                    term: Term::Stopped,
+                    error: RequestError::Aborted,
+                };
+            }
             Err(FillError::TimedOut) => {
                 return HeadRead::Refused {
                     status: 408,

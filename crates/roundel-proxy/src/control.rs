@@ -437,6 +437,13 @@ impl Control {
         }
     }
 
+    pub(crate) async fn cut(&self, deadline: Instant) {
+        self.shared.order_all(|_| Order::Cut);
+        while self.connections() > 0 && Instant::now() < deadline {
+            tokio::time::sleep(DRAIN_POLL).await;
+        }
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         self.bound.lock().unwrap_or_else(PoisonError::into_inner)
     }

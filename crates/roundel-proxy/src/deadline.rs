@@ -21,6 +21,8 @@ pub(crate) struct Deadlines {
 #[derive(Debug)]
 pub(crate) struct Clock {
     last: Cell<Instant>,
+    /// Every deadline has fired: the process ends.
+    stopped: Cell<bool>,
 }
 
 #[derive(Debug)]
@@ -39,6 +41,11 @@ impl Clock {
         now
     }
 
+    /// Whether all time is up.
+    pub(crate) fn is_stopped(&self) -> bool {
+        self.stopped.get()
+    }
+
     /// The time of the last reading.
     pub(crate) fn recent(&self) -> Instant {
         self.last.get()
@@ -49,7 +56,10 @@ impl Deadlines {
     pub(crate) fn new(start: Instant) -> Self {
         let last = Cell::new(start);
         Self {
-            clock: Rc::new(Clock { last }),
+            clock: Rc::new(Clock {
+                last,
+                stopped: Cell::new(false),
+            }),
             entries: Rc::default(),
         }
     }
@@ -83,6 +93,12 @@ impl Deadlines {
                 entry.wake();
             }
         }
+    }
+
+    /// Has every deadline fire, those to come as well: the process ends.
+    pub(crate) fn stop(&self) {
+        self.clock.stopped.set(true);
+        self.wake_all();
     }
 
     /// Wakes every task, so that each looks at what changed for all.
@@ -152,6 +168,11 @@ impl Deadline {
         self.last.get().is_some_and(|at| at <= self.clock.recent())
     }
 
+    /// Whether it fired because the process ends, see [`Deadlines::stop`].
+    pub(crate) fn is_stopped(&self) -> bool {
+        self.clock.is_stopped()
+    }
+
     /// Has the next sweep wake the task that polled it last, once.
     pub(crate) fn look_again(&self) {
         self.entry.look_again.set(true);
@@ -159,6 +180,11 @@ impl Deadline {
 
     /// Whether it has fired; if not, the task of `cx` is woken when it does.
     pub(crate) fn poll_fired(&self, cx: &Context<'_>) -> bool {
+        self.is_stopped() || self.poll_due(cx)
+    }
+
+    /// As [`Self::poll_fired`] for what may go on until the process has ended.
+    pub(crate) fn poll_due(&self, cx: &Context<'_>) -> bool {
         let now = self.clock.recent();
         if self.entry.at.get().is_some_and(|at| at <= now) {
             return true;
@@ -222,7 +248,9 @@ mod tests {
         assert_eq!(later.entry.at.get(), Some(end));
         assert!(!later.has_ended());
         drop(due);
-        deadlines.wake_all();
+        deadlines.stop();
         assert_eq!(count.0.load(Relaxed), 3);
+        assert!(later.poll_fired(&cx) && !later.poll_due(&cx));
+        assert!(deadlines.register().is_stopped());
     }
 }

@@ -90,24 +90,34 @@ pub(crate) async fn exchange<D: Downstream>(
     if scene.rules.wants_request_id {
         story.request_id = Some(request_id(scene, client.head(), story));
     }
-    let head = client.head();
-    let slot = match admit(scene, head, story) {
+    let slot = match admit(scene, client.head(), story) {
         Ok(slot) => slot,
         Err((term, reply)) => {
             story.end(term);
-            let answered = own::answer(scene, client, deadline, story, None, &reply);
+            let mut told = Told::new(scene, None, client, story);
+            let Told { client, story, .. } = &mut told;
+            let answered = own::answer(scene, *client, deadline, story, None, &reply);
             let outcome = Box::pin(answered).await;
-            conclude(scene, None, None, client.head(), story);
+            told.conclude();
             return outcome;
         }
     };
-    let mut course = Course::new(scene, slot, head, story);
+    let course = Course::new(scene, slot, client.head(), story);
     deadline.end_at(course.end(story));
-    let begun = course.attempts(client, deadline, story).await;
-    story.retries = course.state.search.retries + course.state.search.refusals;
+    let mut told = Told::new(scene, Some(course), client, story);
+    let Told {
+        course: Some(course),
+        client,
+        story,
+        ..
+    } = &mut told
+    else {
+        unreachable!("it was put in a moment ago");
+    };
+    let begun = course.attempts(*client, deadline, story).await;
     story.set_version = course.state.search.set_version;
     let outcome = match begun {
-        Ok(begun) => course.pass_on(client, deadline, story, begun).await,
+        Ok(begun) => course.pass_on(*client, deadline, story, begun).await,
         Err(Failed::Client(term)) => {
             story.end(term);
             client.abort();
@@ -117,31 +127,81 @@ pub(crate) async fn exchange<D: Downstream>(
             story.end(term);
             deadline.end_at(None);
             let reply = Reply::new(status, sentence);
-            let answered = own::answer(scene, client, deadline, story, Some(slot), &reply);
+            let answered = own::answer(scene, *client, deadline, story, Some(slot), &reply);
             Box::pin(answered).await
         }
     };
     deadline.end_at(None);
-    story.redispatched = course.state.search.redispatched;
-    if !matches!(outcome, Outcome::Tunnel(_)) {
-        conclude(
-            scene,
-            Some(slot),
-            course.state.pick.as_ref(),
-            client.head(),
-            story,
-        );
+    match &outcome {
+        // Its story goes on.
+        Outcome::Tunnel(_) => told.hand_on(),
+        _ => told.conclude(),
     }
-    if let Some(bond) = course.state.search.bond.take() {
-        scene.peer.bonds.put(bond);
+    if let Some(mut course) = told.course.take() {
+        if let Some(bond) = course.state.search.bond.take() {
+            scene.peer.bonds.put(bond);
+        }
+        scene.worker.blocks.give_state(course.state);
     }
-    scene.worker.blocks.give_state(course.state);
     outcome
 }
 
 /// Whether the client has given the request up before anything was done for it.
 async fn is_given_up(client: &mut impl Downstream) -> bool {
     poll_fn(|cx| Poll::Ready(client.poll_presence(cx) == Presence::Gone)).await
+}
+
+/// An exchange that is counted and logged in any case: where it is dropped before its end, by a
+/// panic or because the process ends, as one that was cut short.
+struct Told<'x, 'c, D: Downstream> {
+    scene: Scene<'x>,
+    course: Option<Course<'x>>,
+    client: &'c mut D,
+    story: &'c mut Story,
+    over: bool,
+}
+
+impl<'x, 'c, D: Downstream> Told<'x, 'c, D> {
+    fn new(
+        scene: Scene<'x>,
+        course: Option<Course<'x>>,
+        client: &'c mut D,
+        story: &'c mut Story,
+    ) -> Self {
+        Self {
+            scene,
+            course,
+            client,
+            story,
+            over: false,
+        }
+    }
+
+    /// Notes in the story what was tried.
+    fn hand_on(&mut self) {
+        self.over = true;
+        if let Some(course) = &self.course {
+            let search = &course.state.search;
+            self.story.retries = search.retries + search.refusals;
+            self.story.redispatched = search.redispatched;
+        }
+    }
+
+    fn conclude(&mut self) {
+        self.hand_on();
+        let slot = self.course.as_ref().map(|course| &**course.slot);
+        let pick = self.course.as_ref().and_then(|c| c.state.pick.as_ref());
+        conclude(self.scene, slot, pick, self.client.head(), self.story);
+    }
+}
+
+impl<D: Downstream> Drop for Told<'_, '_, D> {
+    fn drop(&mut self) {
+        if !self.over {
+            self.story.cut_short();
+            self.conclude();
+        }
+    }
 }
 
 /// One request on its way through a backend.

@@ -158,4 +158,10 @@ impl Proxy {
     pub async fn drain(&self, deadline: Instant) -> u64 {
         self.control.drain(deadline).await
     }
+
+    /// Ends every exchange that is under way: what has no answer yet gets 503, an answer that has
+    /// begun breaks off. Waits until the clients have read it, until `deadline` at most.
+    pub async fn cut(&self, deadline: Instant) {
+        self.control.cut(deadline).await;
+    }
 }

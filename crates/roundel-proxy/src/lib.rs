@@ -68,7 +68,7 @@ pub use error::StartError;
 pub use handle::{FrontendStatus, PipeStatus, Proxy, start, start_held};
 pub use headers::rules::{HeaderRule, HeaderRules, Place, Template};
 pub use listener::{covers, listen_beside};
-pub use log::{AccessLog, LogFormat};
+pub use log::{AccessLog, LineWriter, LogFormat};
 pub use pages::{ErrorPages, Page};
 pub use rate::{Limiter, RateLimit};
 pub use roundel_http1::proxy_protocol::Version as ProxyVersion;

@@ -76,7 +76,7 @@ pub(crate) async fn linger(worker: &Worker, mut stream: TcpStream, deadline: &De
         if came {
             deadline.start(SILENCE);
         }
-        match deadline.poll_fired(cx) {
+        match deadline.poll_due(cx) {
             true => Poll::Ready(()),
             false => Poll::Pending,
         }

@@ -5,14 +5,13 @@
 //! lines counted; traffic never waits.
 
 use std::io::Write;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::sync::mpsc::{self, Receiver, SyncSender};
 use std::time::Duration;
 
 mod line;
+mod writer;
 
 pub(crate) use line::Record;
+pub use writer::LineWriter;
 
 /// Buffers that may wait for the writer; with [`FULL`] this bounds the memory to about 4 MiB.
 const WAITING: usize = 256;
@@ -37,19 +36,7 @@ pub enum LogFormat {
 
 /// Where access lines go; clones lead to the same writer.
 #[derive(Debug, Clone)]
-pub struct AccessLog(Option<Arc<Writer>>);
-
-#[derive(Debug)]
-struct Writer {
-    format: LogFormat,
-    lines: SyncSender<Message>,
-    dropped: AtomicU64,
-}
-
-enum Message {
-    Lines(Vec<u8>),
-    Flush(SyncSender<()>),
-}
+pub struct AccessLog(Option<(LogFormat, LineWriter)>);
 
 impl AccessLog {
     /// Writes nothing.
@@ -61,51 +48,32 @@ impl AccessLog {
     ///
     /// Errors: the thread cannot be started.
     pub fn new(format: LogFormat, out: impl Write + Send + 'static) -> std::io::Result<Self> {
-        let (lines, waiting) = mpsc::sync_channel(WAITING);
-        std::thread::Builder::new()
-            .name("access-log".to_owned())
-            .spawn(move || write_all(&waiting, out))?;
-        Ok(Self(Some(Arc::new(Writer {
-            format,
-            lines,
-            dropped: AtomicU64::new(0),
-        }))))
+        let writer = LineWriter::new("access-log", WAITING, out)?;
+        Ok(Self(Some((format, writer))))
     }
 
-    /// Lines lost because the writer could not keep up.
+    /// Lines lost because the writer could not keep up, or could not write.
     pub fn dropped(&self) -> u64 {
-        self.0.as_ref().map_or(0, |w| w.dropped.load(Relaxed))
+        self.0.as_ref().map_or(0, |(_, writer)| writer.dropped())
+    }
+
+    /// Why the last write failed, if one ever did.
+    pub fn last_error(&self) -> Option<String> {
+        self.0.as_ref().and_then(|(_, writer)| writer.last_error())
     }
 
     /// Waits until what was handed over is written, at most for `limit`; blocks the thread.
     ///
     /// Lines still held by running workers are not covered: drain the proxy first.
     pub fn flush(&self, limit: Duration) {
-        let Some(writer) = &self.0 else { return };
-        let (done, wait) = mpsc::sync_channel(1);
-        if writer.lines.send(Message::Flush(done)).is_ok() {
-            let _ = wait.recv_timeout(limit);
+        if let Some((_, writer)) = &self.0 {
+            writer.flush(limit);
         }
     }
 
     /// Whether lines are wanted.
     pub(crate) fn is_on(&self) -> bool {
         self.0.is_some()
-    }
-}
-
-fn write_all(waiting: &Receiver<Message>, mut out: impl Write) {
-    while let Ok(message) = waiting.recv() {
-        match message {
-            // A closed pipe or a full disk must not stop the balancer; the next lines may fare better.
-            Message::Lines(lines) => {
-                let _ = out.write_all(&lines).and_then(|()| out.flush());
-            }
-            Message::Flush(done) => {
-                let _ = out.flush();
-                let _ = done.try_send(());
-            }
-        }
     }
 }
 
@@ -132,8 +100,10 @@ impl LogBuffer {
 
     /// Adds one line.
     pub(crate) fn add(&mut self, record: &Record<'_>) {
-        let Some(writer) = &self.log.0 else { return };
-        line::write(writer.format, record, &mut self.bytes);
+        let Some((format, _)) = &self.log.0 else {
+            return;
+        };
+        line::write(*format, record, &mut self.bytes);
         self.lines += 1;
         if self.bytes.len() >= FULL {
             self.hand_over();
@@ -142,16 +112,15 @@ impl LogBuffer {
 
     /// Hands the lines over to the writer, or drops and counts them when it is behind.
     pub(crate) fn hand_over(&mut self) {
-        let Some(writer) = &self.log.0 else { return };
+        let Some((_, writer)) = &self.log.0 else {
+            return;
+        };
         if self.bytes.is_empty() {
             return;
         }
         let capacity = self.bytes.capacity();
         let lines = std::mem::replace(&mut self.bytes, Vec::with_capacity(capacity));
-        if writer.lines.try_send(Message::Lines(lines)).is_err() {
-            writer.dropped.fetch_add(self.lines, Relaxed);
-        }
-        self.lines = 0;
+        writer.send(lines, std::mem::take(&mut self.lines));
     }
 }
 
@@ -164,7 +133,7 @@ impl Drop for LogBuffer {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::sync::Mutex;
+    use std::sync::{Arc, Mutex};
 
     #[derive(Clone, Default)]
     struct Shared(Arc<Mutex<Vec<u8>>>);
@@ -195,28 +164,5 @@ mod tests {
         let text = String::from_utf8(out.0.lock().unwrap().clone()).unwrap();
         let statuses: Vec<_> = text.lines().map(|l| l.split(' ').nth(8).unwrap()).collect();
         assert_eq!(statuses, ["200", "404"], "{text}");
-    }
-
-    #[test]
-    fn a_stuck_writer_costs_lines_and_no_time() {
-        struct Stuck(Receiver<()>);
-        impl Write for Stuck {
-            fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-                let _ = self.0.recv();
-                Ok(bytes.len())
-            }
-            fn flush(&mut self) -> std::io::Result<()> {
-                Ok(())
-            }
-        }
-        let (release, stuck) = mpsc::sync_channel(0);
-        let log = AccessLog::new(LogFormat::Json, Stuck(stuck)).unwrap();
-        let mut buffer = LogBuffer::new(log.clone());
-        for _ in 0..WAITING + 10 {
-            buffer.add(&line::sample());
-            buffer.hand_over();
-        }
-        assert!(log.dropped() >= 9, "{}", log.dropped());
-        drop(release);
     }
 }

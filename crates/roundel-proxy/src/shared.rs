@@ -52,6 +52,8 @@ pub(crate) enum Order {
     Pass { _done: mpsc::Sender<()> },
     /// Accept nothing more; end each connection after its next answer.
     Drain { close_idle_at: Instant },
+    /// End every exchange now, so that each is answered, told of and counted.
+    Cut,
     /// End the thread.
     Stop,
 }

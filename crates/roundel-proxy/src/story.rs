@@ -106,6 +106,14 @@ impl Story {
         }
     }
 
+    /// Ends the story because its exchange was dropped: by a panic, or since the process ends.
+    pub(crate) fn cut_short(&mut self) {
+        self.end(match std::thread::panicking() {
+            true => Term::InternalError,
+            false => Term::Stopped,
+        });
+    }
+
     /// HAProxy's letters for the cookie: what the client sent, what it was given.
     fn sticky_letters(&self) -> [u8; 2] {
         let sent = match StickyVerdict::LABELS[self.sticky] {
@@ -148,9 +156,7 @@ pub(crate) fn conclude(
     if let Some(pick) = pick {
         count_server(scene, pick, story, first, total_us);
     }
-    if scene.worker.log.borrow().is_on() {
-        write_line(scene, slot, pick, head, story, total);
-    }
+    write_line(scene, slot, pick, head, story, total);
 }
 
 fn count_frontend(scene: Scene<'_>, head: &RequestHead, story: &Story, total_us: u64) {
@@ -258,6 +264,13 @@ fn write_line(
     story: &Story,
     total: Duration,
 ) {
+    // After a panic within the log there is none to write to.
+    let Ok(mut log) = scene.worker.log.try_borrow_mut() else {
+        return;
+    };
+    if !log.is_on() {
+        return;
+    }
     let fields = head.fields();
     let (peer, trusted) = (
         scene.peer.address.ip(),
@@ -266,7 +279,7 @@ fn write_line(
     let client = headers::client_address(fields, peer, trusted);
     let counters = scene.peer.slot.counters(scene.worker.index);
     let open = counters.connections.get() - counters.connections_closed.get();
-    scene.worker.log.borrow_mut().add(&Record {
+    log.add(&Record {
         at: scene.worker.unix(story.started),
         frontend: scene.rules.frontend.name.as_str(),
         backend: slot.map_or("", |s| s.backend.balancer.name().as_str()),

@@ -47,6 +47,10 @@ pub(crate) enum Term {
     TotalTimeout,
     /// The server's answer broke the grammar.
     BadResponse,
+    /// The process ended before the exchange did.
+    Stopped,
+    /// A fault of our own cut it short.
+    InternalError,
 }
 
 /// How far an exchange had come.
@@ -93,6 +97,8 @@ impl Term {
             Self::ResponseIdleTimeout => "response_idle_timeout",
             Self::TotalTimeout => "total_timeout",
             Self::BadResponse => "bad_response",
+            Self::Stopped => "stopped",
+            Self::InternalError => "internal_error",
         }
     }
 
@@ -126,6 +132,8 @@ impl Term {
             | Self::TotalTimeout => b's',
             Self::BadResponse | Self::TooLarge => b'P',
             Self::NoResources => b'R',
+            Self::Stopped => b'K',
+            Self::InternalError => b'I',
         };
         [cause, phase.letter()]
     }
@@ -154,6 +162,9 @@ mod tests {
             assert_eq!(&term.letters(phase), letters, "{}", term.word());
         };
         check(Term::Ok, Phase::Last, b"--");
+        check(Term::Stopped, Phase::Head, b"KH");
+        check(Term::Stopped, Phase::Data, b"KD");
+        check(Term::InternalError, Phase::Head, b"IH");
         check(Term::BadRequest, Phase::Request, b"PR");
         check(Term::RateLimited, Phase::Request, b"PR");
         check(Term::Redirected, Phase::Request, b"LR");

@@ -82,22 +82,28 @@ pub(crate) async fn run(connection: Connection, deadline: &Deadline, tunnel: Box
     let Connection {
         peer, mut stream, ..
     } = connection;
-    let mut tunnel = *tunnel;
     let rules = peer.slot.rules();
     let limit = rules.frontend.timeouts.tunnel;
     deadline.start(limit);
     let pipes = &peer.worker.pipes;
     let (mut up, mut down) = (Direction::new(pipes), Direction::new(pipes));
+    let mut told = Told {
+        scene: Scene {
+            worker: &peer.worker,
+            rules: &rules,
+            peer: &peer,
+        },
+        tunnel: *tunnel,
+        ended: false,
+    };
     let mut progress = 0;
     let term = poll_fn(|cx| {
+        let tunnel = &mut told.tunnel;
         let server = &mut tunnel.server;
         // The 101 goes first; what the server sent behind it follows in the same order.
         let flushed = tunnel.writer.poll_flush(&mut stream, cx);
         if flushed.is_pending() {
-            return match deadline.poll_fired(cx) {
-                true => Poll::Ready(Term::TunnelTimeout),
-                false => Poll::Pending,
-            };
+            return poll_end(deadline, cx);
         }
         let sent = up.poll(&mut stream, &mut tunnel.head.block, &mut server.stream, cx);
         let got = down.poll(&mut server.stream, &mut server.head.block, &mut stream, cx);
@@ -114,27 +120,45 @@ pub(crate) async fn run(connection: Connection, deadline: &Deadline, tunnel: Box
             progress = moved;
             deadline.start(limit);
         }
-        match deadline.poll_fired(cx) {
-            true => Poll::Ready(Term::TunnelTimeout),
-            false => Poll::Pending,
-        }
+        poll_end(deadline, cx)
     })
     .await;
-    tunnel.story.end(term);
-    tunnel.story.request_bytes += up.moved();
-    tunnel.story.response_bytes += down.moved();
-    let scene = Scene {
-        worker: &peer.worker,
-        rules: &rules,
-        peer: &peer,
-    };
-    conclude(
-        scene,
-        Some(&tunnel.slot),
-        Some(&tunnel.pick),
-        &tunnel.head,
-        &tunnel.story,
-    );
+    told.ended = true;
+    told.tunnel.story.end(term);
+    told.tunnel.story.request_bytes += up.moved();
+    told.tunnel.story.response_bytes += down.moved();
+}
+
+/// Whether nothing has moved for too long, or the process ends.
+fn poll_end(deadline: &Deadline, cx: &Context<'_>) -> Poll<Term> {
+    match deadline.poll_fired(cx) {
+        true if deadline.is_stopped() => Poll::Ready(Term::Stopped),
+        true => Poll::Ready(Term::TunnelTimeout),
+        false => Poll::Pending,
+    }
+}
+
+/// A tunnel that is counted and logged when this is dropped, however that comes about.
+struct Told<'x> {
+    scene: Scene<'x>,
+    tunnel: Tunnel,
+    ended: bool,
+}
+
+impl Drop for Told<'_> {
+    fn drop(&mut self) {
+        let Tunnel {
+            slot,
+            pick,
+            head,
+            story,
+            ..
+        } = &mut self.tunnel;
+        if !self.ended {
+            story.cut_short();
+        }
+        conclude(self.scene, Some(slot), Some(pick), head, story);
+    }
 }
 
 impl<'p> Direction<'p> {

@@ -298,6 +298,11 @@ impl Worker {
                 self.listeners.borrow_mut().clear();
                 self.deadlines.wake_all();
             }
+            Order::Cut => {
+                self.draining.set(true);
+                self.listeners.borrow_mut().clear();
+                self.deadlines.stop();
+            }
             // Nothing to do but to be here: what it holds goes.
             Order::Pass { .. } => {}
             // Handled by the loop.

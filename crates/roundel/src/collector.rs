@@ -132,7 +132,13 @@ impl Collector {
             gossip,
             events: sight.events.recent(),
             log_lines_dropped_total: self.access_log.dropped(),
+            system_log_lines_dropped_total: crate::logging::dropped(),
         })
+    }
+
+    /// The access log whose losses it shows.
+    pub(crate) fn access_log(&self) -> &AccessLog {
+        &self.access_log
     }
 
     fn frontends(&mut self, sight: &Sight<'_>) -> Vec<roundel_admin::status::Frontend> {
@@ -152,10 +158,7 @@ impl Collector {
                 .filter(|f| f.name == status.name)
                 .map(|f| f.default_backend.to_string())
                 .next();
-            let mut frontend = frontend::collect(id, status, default.unwrap_or_default());
-            // A request whose end was never told must not count as one in flight for ever.
-            frontend.in_flight = frontend.in_flight.min(sight.proxy.in_flight());
-            list.push(frontend);
+            list.push(frontend::collect(id, status, default.unwrap_or_default()));
         }
         list
     }

@@ -41,6 +41,9 @@ mod reload;
 /// A worker turns its loop many times a second; one that did not for so long hangs.
 const STALLED: Duration = Duration::from_secs(3);
 
+/// Lost lines are told of this often at most.
+const TELL_LOSSES: Duration = Duration::from_secs(60);
+
 /// What the rest of the program asks of the control task.
 #[derive(Debug)]
 pub(crate) enum Ask {
@@ -112,6 +115,8 @@ pub(crate) struct Control {
     stalled: bool,
     /// Frontends that were told of as full.
     full: BTreeSet<String>,
+    /// When lines of the access log were told of as lost, and how many by then.
+    losses: Option<(Instant, u64)>,
 }
 
 impl Control {
@@ -143,6 +148,7 @@ impl Control {
             follows,
             stalled: false,
             full: BTreeSet::new(),
+            losses: None,
         };
         for settings in control.parts.settings.backends.clone() {
             control.add_backend(&settings, balancers);
@@ -222,6 +228,7 @@ impl Control {
                 _ = second.tick() => {
                     self.watch_silent_servers().await;
                     self.watch_workers();
+                    self.watch_log();
                     self.publish();
                 }
             }
@@ -315,6 +322,21 @@ impl Control {
             };
             self.parts.log.add(EventKind::Other, "workers", text, None);
         }
+    }
+
+    /// Tells, once a minute at most, that lines of the access log were lost.
+    fn watch_log(&mut self) {
+        let log = self.parts.collector.access_log();
+        let (lost, now) = (log.dropped(), Instant::now());
+        let (told_at, told) = self.losses.unzip();
+        let is_recent = told_at.is_some_and(|at| now.duration_since(at) < TELL_LOSSES);
+        if is_recent || lost == told.unwrap_or_default() {
+            return;
+        }
+        let why = log.last_error();
+        let why = why.unwrap_or_else(|| "whoever reads them is too slow".to_owned());
+        self.losses = Some((now, lost));
+        tracing::warn!("{lost} lines of the access log are lost by now: {why}");
     }
 
     /// Makes the snapshot of this second.

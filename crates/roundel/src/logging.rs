@@ -1,6 +1,14 @@
 //! The system log on standard error.
+//!
+//! A thread of its own writes it: a reader that has stopped must not stop a worker, the checks or
+//! the gossip. What it cannot take is lost and counted.
 
-use std::io::IsTerminal;
+use std::io::{self, IsTerminal, Write};
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use roundel_proxy::LineWriter;
+use tracing_subscriber::fmt::MakeWriter;
 
 use tracing_subscriber::EnvFilter;
 
@@ -11,6 +19,26 @@ use crate::value::{Fault, closest};
 pub(crate) const EVERYTHING: &str = "info";
 /// What a balancer logs by default: its timeline tells what the gossip node would say again.
 pub(crate) const WITH_TIMELINE: &str = "info,roundel_gossip_tokio=warn";
+
+/// Lines that may wait for the writer.
+const WAITING: usize = 4_096;
+
+/// How long the end of the program waits for the last lines to be written.
+const FLUSH: Duration = Duration::from_millis(200);
+
+static WRITER: OnceLock<LineWriter> = OnceLock::new();
+
+/// Lines of the log that were lost, since nobody took them.
+pub(crate) fn dropped() -> u64 {
+    WRITER.get().map_or(0, LineWriter::dropped)
+}
+
+/// Waits for a moment until what was logged is written.
+pub(crate) fn flush() {
+    if let Some(writer) = WRITER.get() {
+        writer.flush(FLUSH);
+    }
+}
 
 /// The words for how much is told.
 const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
@@ -32,7 +60,7 @@ const CRATES: [&str; 11] = [
 /// Starts logging to standard error. The flag wins over `RUST_LOG`, that over `default`.
 ///
 /// `RUST_LOG` is for every Rust program: one that means nothing here is passed over with a line.
-/// Errors: the level is not one.
+/// Errors: the level is not one, or the writer's thread cannot be started.
 pub(crate) fn start(args: &LogArgs, default: &str) -> anyhow::Result<()> {
     let variable = std::env::var("RUST_LOG").ok();
     let variable = variable.filter(|v| !v.is_empty()).map(|v| level(&v));
@@ -46,16 +74,48 @@ pub(crate) fn start(args: &LogArgs, default: &str) -> anyhow::Result<()> {
         .map_err(|e| anyhow::anyhow!("`{words}` is not a log level: {e}"))?;
     let no_color = std::env::var_os("NO_COLOR").is_some_and(|v| !v.is_empty());
     // A second start in one process (tests) keeps the first one.
+    let writer = match WRITER.get() {
+        Some(writer) => writer.clone(),
+        None => {
+            let writer = LineWriter::new("log", WAITING, io::stderr())?;
+            WRITER.get_or_init(|| writer).clone()
+        }
+    };
     let _ = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_ansi(!no_color && std::io::stderr().is_terminal())
-        .with_writer(std::io::stderr)
+        .with_writer(Lines(writer))
         .with_target(false)
         .try_init();
     if let Some(fault) = passed_over {
         tracing::warn!("the variable RUST_LOG is passed over: {fault}");
     }
     Ok(())
+}
+
+/// Gives each event to the writer's thread.
+struct Lines(LineWriter);
+
+impl<'a> MakeWriter<'a> for Lines {
+    type Writer = Event<'a>;
+
+    fn make_writer(&'a self) -> Event<'a> {
+        Event(&self.0)
+    }
+}
+
+/// Takes one event, which comes whole.
+struct Event<'a>(&'a LineWriter);
+
+impl Write for Event<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.send(bytes.to_vec(), 1);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 /// Reads a level, or levels by target as in `RUST_LOG`: `info,roundel_proxy=debug`.

@@ -52,7 +52,9 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         None => Given::default(),
     };
     let context = Context { given };
-    match dispatch(verb, &context) {
+    let done = dispatch(verb, &context);
+    logging::flush();
+    match done {
         Ok(code) => ExitCode::from(code),
         Err(error) if out::is_reader_gone(&error) => ExitCode::from(FINE),
         Err(error) => {

@@ -37,8 +37,14 @@ mod tests;
 
 use bound::Bound;
 
+/// How long clients whose requests are cut off may take to read what they are told.
+const CUT: Duration = Duration::from_millis(250);
+
+/// How long everything but the requests may hold up the end.
+const REST: Duration = Duration::from_millis(400);
+
 /// How long what waits for the log's writer may hold up the end.
-const FLUSH: Duration = Duration::from_millis(500);
+const FLUSH: Duration = Duration::from_millis(200);
 
 /// The longest that the first checks hold up the start; with its default a check has ended then.
 const FIRST_CHECKS: Duration = Duration::from_secs(2);
@@ -59,7 +65,8 @@ pub(crate) fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
 /// The verb `serve`.
 pub(crate) fn run(loader: Loader, settings: Settings) -> anyhow::Result<()> {
     let mut inherited = Inherited::from_manager();
-    runtime()?.block_on(async {
+    let runtime = runtime()?;
+    let ended = runtime.block_on(async {
         let mut signals = Signals::new()?;
         let program = match loader.is_repeatable() {
             true => Some(Program::current()?),
@@ -70,7 +77,10 @@ pub(crate) fn run(loader: Loader, settings: Settings) -> anyhow::Result<()> {
         serving.program = program;
         serving.until_ended(&mut signals).await;
         Ok(())
-    })
+    });
+    // Whatever still blocks a thread must not hold up the end.
+    runtime.shutdown_background();
+    ended
 }
 
 /// A balancer that serves. Dropping it ends everything at once; see [`Serving::until_ended`].
@@ -89,6 +99,8 @@ pub(crate) struct Serving {
     newest: watch::Receiver<Arc<Snapshot>>,
     /// The tasks that accept on the admin side, and their sockets for a process that follows.
     doors: JoinSet<()>,
+    /// Tells them to accept no more and to end what they have.
+    closing: watch::Sender<bool>,
     door_sockets: Vec<OwnedFd>,
     /// What SIGUSR2 starts anew; `None` if this process cannot be replaced.
     program: Option<Program>,
@@ -178,6 +190,7 @@ impl Serving {
             tasks,
             newest,
             doors: JoinSet::new(),
+            closing: watch::Sender::new(false),
             door_sockets: Vec::new(),
             program: None,
             successor: None,
@@ -230,27 +243,27 @@ impl Serving {
                 handle.local_addr()
             );
         }
-        let (admin, never) = (self.admin.clone(), std::future::pending());
+        let (admin, stop) = (self.admin.clone(), self.closing());
         self.doors.spawn(async move {
             complain(
                 "the page",
-                roundel_admin::serve(admin, bound.stats, never).await,
+                roundel_admin::serve(admin, bound.stats, stop).await,
             );
         });
         if let Some(listener) = bound.cli {
             if let Ok(address) = listener.local_addr() {
                 tracing::info!("the runtime API listens on {address}");
             }
-            let (admin, never) = (self.admin.clone(), std::future::pending());
+            let (admin, stop) = (self.admin.clone(), self.closing());
             self.doors.spawn(async move {
-                let served = cli::serve_tcp(admin, listener, Level::User, never).await;
+                let served = cli::serve_tcp(admin, listener, Level::User, stop).await;
                 complain("the runtime API", served);
             });
         }
         if let Some(listener) = bound.socket {
-            let (admin, never) = (self.admin.clone(), std::future::pending());
+            let (admin, stop) = (self.admin.clone(), self.closing());
             self.doors.spawn(async move {
-                let served = cli::serve_unix(admin, listener, Level::Admin, never).await;
+                let served = cli::serve_unix(admin, listener, Level::Admin, stop).await;
                 complain("the runtime API", served);
             });
         }
@@ -262,6 +275,15 @@ impl Serving {
         self.tasks
             .spawn(manager::keep_alive(Arc::clone(&self.proxy)));
         Ok(self)
+    }
+
+    /// Ready when the admin side is to accept no more.
+    fn closing(&self) -> impl Future<Output = ()> + use<> {
+        let mut closing = self.closing.subscribe();
+        async move {
+            // Without a sender there is nobody to serve for either.
+            let _ = closing.wait_for(|closing| *closing).await;
+        }
     }
 
     /// Where the first frontend answers.
@@ -309,7 +331,10 @@ impl Serving {
             },
             () = second(signals) => tracing::warn!("ended at once by a second signal"),
         }
-        self.stop().await;
+        tokio::select! {
+            () = self.stop() => {}
+            () = second(signals) => tracing::warn!("ended at once by another signal"),
+        }
     }
 
     /// Has the configuration read again, and waits until it was.
@@ -325,35 +350,36 @@ impl Serving {
     }
 
     /// Not ready, out of the gossip, no new connections, until those open have ended.
-    async fn drain(&self) -> u64 {
+    async fn drain(&mut self) -> u64 {
         let deadline = Instant::now() + self.drain_timeout;
-        if !self.handed_over() {
+        let handed_over = self.handed_over();
+        if !handed_over {
             manager::stopping();
         }
         self.admin.set_draining();
         let _ = self.asks.send(Ask::Draining).await;
         let leave = async {
             // After a handover the node lives on in the process that follows.
-            if let Some(gossip) = self.gossip.as_ref().filter(|_| !self.handed_over()) {
+            if let Some(gossip) = self.gossip.as_ref().filter(|_| !handed_over) {
                 let _ = tokio::time::timeout_at(deadline.into(), gossip.leave()).await;
             }
         };
-        let ((), left) = tokio::join!(leave, self.proxy.drain(deadline));
+        let doors = &mut self.doors;
+        let answered = async {
+            // What asked the admin side before the handover is answered here.
+            if handed_over {
+                let all = async { while doors.join_next().await.is_some() {} };
+                let _ = tokio::time::timeout_at(deadline.into(), all).await;
+            }
+        };
+        let ((), (), left) = tokio::join!(leave, answered, self.proxy.drain(deadline));
         left
     }
 
-    /// Ends what is left: the control task first, so that nothing is decided any more.
+    /// Ends what is left, within a second whatever stands still.
     pub(crate) async fn stop(mut self) {
-        self.leave_the_rest().await;
-        let (done, stopped) = oneshot::channel();
-        if self.asks.send(Ask::Stop(done)).await.is_ok() {
-            let _ = stopped.await;
-        }
-        if let Some(gossip) = self.gossip.take() {
-            let _ = tokio::time::timeout(Duration::from_secs(1), gossip.shutdown()).await;
-        }
-        self.doors.shutdown().await;
-        self.tasks.shutdown().await;
+        self.proxy.cut(Instant::now() + CUT).await;
+        let _ = tokio::time::timeout(REST, self.stop_rest()).await;
         if let Some(path) = &self.socket {
             let _ = std::fs::remove_file(path);
         }
@@ -363,7 +389,23 @@ impl Serving {
             drop(proxy);
             access_log.flush(FLUSH);
         });
-        let _ = ended.await;
+        let _ = tokio::time::timeout(2 * FLUSH, ended).await;
+    }
+
+    /// Ends everything but the workers: the control task first, so that nothing is decided any
+    /// more.
+    async fn stop_rest(&mut self) {
+        self.closing.send_replace(true);
+        self.leave_the_rest().await;
+        let (done, stopped) = oneshot::channel();
+        if self.asks.send(Ask::Stop(done)).await.is_ok() {
+            let _ = stopped.await;
+        }
+        if let Some(gossip) = self.gossip.take() {
+            gossip.shutdown().await;
+        }
+        self.tasks.shutdown().await;
+        while self.doors.join_next().await.is_some() {}
     }
 }
 

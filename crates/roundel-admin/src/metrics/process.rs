@@ -58,9 +58,16 @@ pub(super) fn write(s: &Snapshot, own: &OwnNumbers, out: &mut Families) {
     config(s, out);
     out.counter(
         "roundel_log_lines_dropped_total",
-        "Access log lines thrown away because their reader was too slow.",
+        "Access log lines lost: their reader was too slow, or they could not be written.",
         |f| {
             f.count(&[], s.log_lines_dropped_total);
+        },
+    );
+    out.counter(
+        "roundel_system_log_lines_dropped_total",
+        "Lines of the program's own log lost: nobody took them from standard error.",
+        |f| {
+            f.count(&[], s.system_log_lines_dropped_total);
         },
     );
     one(

@@ -132,7 +132,7 @@ impl Course<'_> {
             }
             match connecting.as_mut().poll(cx) {
                 Poll::Ready(connected) => Poll::Ready(Ok(connected)),
-                Poll::Pending if deadline.poll_fired(cx) => Poll::Ready(Err(total_timeout())),
+                Poll::Pending if deadline.poll_fired(cx) => Poll::Ready(Err(out_of_time(deadline))),
                 Poll::Pending => Poll::Pending,
             }
         })
@@ -339,7 +339,11 @@ fn client_or_timeout(end: HeadEnd, story: &mut Story) -> Failed {
             Failed::Answer(reason.status(), term, answer::sentence(reason.status()))
         }
         HeadEnd::TimedOut(term) => {
-            let status = if term == Term::BodyTimeout { 408 } else { 504 };
+            let status = match term {
+                Term::Stopped => return stopped(),
+                Term::BodyTimeout => 408,
+                _ => 504,
+            };
             Failed::Answer(status, term, answer::sentence(status))
         }
         _ => Failed::Client(Term::ClientAbort),
@@ -364,9 +368,20 @@ fn no_answer(error: HeadError) -> Failed {
     }
 }
 
-/// The request as a whole took too long before an answer began.
-pub(super) fn total_timeout() -> Failed {
-    Failed::Answer(504, Term::TotalTimeout, answer::sentence(504))
+/// No answer had begun when the time of the request as a whole was up, or that of the process.
+pub(super) fn out_of_time(deadline: &Deadline) -> Failed {
+    match deadline.is_stopped() {
+        true => stopped(),
+        false => Failed::Answer(504, Term::TotalTimeout, answer::sentence(504)),
+    }
+}
+
+fn stopped() -> Failed {
+    Failed::Answer(
+        503,
+        Term::Stopped,
+        "This balancer ends before the application server has answered. Try again in a second.",
+    )
 }
 
 pub(super) fn no_link(error: NoLink) -> Failed {

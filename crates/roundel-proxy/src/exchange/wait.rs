@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use roundel_balance::{Pick, PickError, Turn};
 
-use super::attempt::{no_link, total_timeout};
+use super::attempt::{no_link, out_of_time};
 use super::watch::Watch;
 use super::{Course, Failed};
 use crate::answer;
@@ -174,7 +174,9 @@ impl Course<'_> {
                 Ok(Turn::Again)
             }
             End::Turn(turn) => Ok(turn),
-            End::TimedOut if deadline.has_ended() => Err(Some(total_timeout())),
+            End::TimedOut if deadline.is_stopped() || deadline.has_ended() => {
+                Err(Some(out_of_time(deadline)))
+            }
             End::TimedOut => Err(None),
             End::ClientGone => Err(Some(Failed::Client(Term::ClientAbort))),
         }

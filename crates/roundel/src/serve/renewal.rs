@@ -40,7 +40,7 @@ impl Serving {
         }
         self.successor = handed.ok();
         // What is asked of the admin side goes to the new process from here on.
-        self.doors.abort_all();
+        self.closing.send_replace(true);
         self.door_sockets.clear();
         self.socket = None;
         true

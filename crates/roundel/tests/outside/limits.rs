@@ -2,6 +2,7 @@
 
 mod aborts;
 mod descriptors;
+mod ending;
 mod full;
 mod reload;
 mod slow;

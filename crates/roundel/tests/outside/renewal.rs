@@ -399,3 +399,125 @@ fn a_successor_that_cannot_start_leaves_the_old_one_serving() {
     load.stop().assert_clean();
     drop(successor);
 }
+
+/// Asks again and again until told to stop; every question must be answered.
+fn ask_in_a_loop<'s>(
+    scope: &'s thread::Scope<'s, '_>,
+    stop: &'s AtomicBool,
+    what: &'static str,
+    ask: impl Fn() -> std::io::Result<String> + Send + 's,
+) -> thread::ScopedJoinHandle<'s, u64> {
+    scope.spawn(move || {
+        let mut asked = 0;
+        while !stop.load(Ordering::SeqCst) {
+            match ask() {
+                Ok(answer) if !answer.is_empty() => asked += 1,
+                other => panic!("{what}, question {asked}: {other:?}"),
+            }
+        }
+        asked
+    })
+}
+
+/// Stops the loops, also when the test fails in between.
+struct Stop<'s>(&'s AtomicBool);
+
+impl Drop for Stop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::SeqCst);
+    }
+}
+
+/// What the runtime API says on a connection of its own.
+fn cli(mut stream: impl Read + Write) -> std::io::Result<String> {
+    stream.write_all(b"show version\n")?;
+    let mut text = String::new();
+    stream.read_to_string(&mut text)?;
+    Ok(text)
+}
+
+#[test]
+fn whoever_asks_at_the_moment_of_a_renewal_is_answered_on_every_listener() {
+    let _turn = alone();
+    let rounds = std::env::var("ROUNDEL_RENEWALS").map_or(5, |n| n.parse().unwrap());
+    let folder = tempfile::tempdir().unwrap();
+    let socket = folder.path().join("roundel.sock");
+    let api = SocketAddr::from((loopback(), free_port(loopback())));
+    let origin = Origin::named("s1");
+    let server = format!("s1={}", origin.address());
+    let api_text = api.to_string();
+    let at = [(); 3].map(|()| SocketAddr::from((loopback(), free_port(loopback()))));
+    let flags = [
+        "serve",
+        "--listen",
+        &at[0].to_string(),
+        "--stats-listen",
+        &at[1].to_string(),
+        "--gossip-listen",
+        &at[2].to_string(),
+        "--cli-listen",
+        &api_text,
+        "--cli-socket",
+        socket.to_str().unwrap(),
+        "--access-log",
+        "off",
+        "--static",
+        &server,
+    ];
+    let process = Process::spawn(&mut crate::balancer::roundel(&flags));
+    let balancer = Balancer {
+        process,
+        front: at[0],
+        stats: at[1],
+        gossip: at[2],
+    }
+    .ready();
+    balancer.wait_up(1, SOON);
+    let stop = AtomicBool::new(false);
+    let load = Load::start(balancer.front, 4, Reuse::KeepAlive);
+    let (stats, path) = (balancer.stats, socket.as_path());
+    let mut pid = balancer.process.id();
+    let asked: Vec<u64> = thread::scope(|scope| {
+        let page = || Ok(get(stats, "/healthz")?.text());
+        let stay = std::cell::RefCell::new(None);
+        let kept = move || {
+            let mut kept = stay.borrow_mut();
+            let mut connection = match kept.take() {
+                Some(connection) => connection,
+                None => roundel_testkit::Connection::open(stats)?,
+            };
+            let answer = connection.send("GET", "/healthz", &[], b"")?;
+            if answer.header("connection") != Some("close") {
+                *kept = Some(connection);
+            }
+            Ok(answer.text())
+        };
+        let loops = [
+            ask_in_a_loop(scope, &stop, "the page", page),
+            ask_in_a_loop(scope, &stop, "the page again", page),
+            ask_in_a_loop(scope, &stop, "the page on a kept connection", kept),
+            ask_in_a_loop(scope, &stop, "the port", move || {
+                cli(TcpStream::connect(api)?)
+            }),
+            ask_in_a_loop(scope, &stop, "the socket", move || {
+                cli(UnixStream::connect(path)?)
+            }),
+        ];
+        let stopped = Stop(&stop);
+        for _ in 0..rounds {
+            send_signal(pid, Signal::USR2);
+            let next = wait_for("the new process to answer", SOON, || {
+                pid_of(stats).filter(|next| *next != u64::from(pid))
+            });
+            let old = std::mem::replace(&mut pid, u32::try_from(next).unwrap());
+            if old != balancer.process.id() {
+                wait_gone(old, SOON);
+            }
+        }
+        drop(stopped);
+        loops.map(|asking| asking.join().unwrap()).into()
+    });
+    let _last = Successor(pid);
+    load.stop().assert_clean();
+    println!("{rounds} renewals, questions answered: {asked:?}");
+}
