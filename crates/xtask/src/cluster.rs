@@ -1,12 +1,14 @@
 //! A Compose project made from docker/compose.yaml, looked at from outside.
 
 use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use roundel_testkit::{free_port, get, poll};
 use serde_json::Value;
+use tempfile::TempDir;
 
 use crate::step::{command, output, run};
 
@@ -20,6 +22,8 @@ pub(crate) struct Cluster {
     builder: String,
     front: SocketAddr,
     stats: SocketAddr,
+    /// A further Compose file, in a folder that goes with this.
+    further: Option<(TempDir, PathBuf)>,
 }
 
 impl Cluster {
@@ -33,11 +37,17 @@ impl Cluster {
             builder: format!("roundel-check-builder:{id}"),
             front: port(),
             stats: port(),
+            further: None,
         }
     }
 
     pub(crate) fn image(&self) -> &str {
         &self.image
+    }
+
+    /// Names the image of the stock agents.
+    pub(crate) fn stock_image(&self) -> String {
+        self.image.replace("check", "check-stock")
     }
 
     pub(crate) fn builder(&self) -> &str {
@@ -57,6 +67,20 @@ impl Cluster {
             words.push("--build");
         }
         run(&mut self.compose(&words))
+    }
+
+    /// Adds the services of a further file to the project.
+    pub(crate) fn extend(&mut self, file: (TempDir, PathBuf)) {
+        self.further = Some(file);
+    }
+
+    /// Brings each service to so many containers.
+    pub(crate) fn scale_all(&self, counts: &[(&str, usize)]) -> Result<()> {
+        let mut compose = self.compose(&["up", "-d"]);
+        for (service, count) in counts {
+            compose.args(["--scale", &format!("{service}={count}")]);
+        }
+        run(&mut compose)
     }
 
     /// Takes a service's containers away, orderly; the next [`Cluster::scale`] makes fresh ones.
@@ -125,7 +149,13 @@ impl Cluster {
             command("docker-compose", &[])
         };
         compose
-            .args(["-f", "docker/compose.yaml", "-p", &self.project])
+            .args(["-f", "docker/compose.yaml"])
+            .args(
+                self.further
+                    .iter()
+                    .flat_map(|(_, file)| [Path::new("-f"), file]),
+            )
+            .args(["-p", &self.project])
             .args(words)
             .env("ROUNDEL_IMAGE", &self.image)
             .env("ROUNDEL_BUILDER", &self.builder)
@@ -144,6 +174,7 @@ impl Drop for Cluster {
             "-f",
             self.image.as_str(),
             self.builder.as_str(),
+            &self.stock_image(),
         ];
         let removed = output(&mut command("docker", &images));
         let rest = [

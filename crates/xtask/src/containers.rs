@@ -8,6 +8,7 @@ use roundel_testkit::{Load, LoadReport, Reuse, poll};
 use crate::cluster::Cluster;
 use crate::image;
 use crate::step::{self, command, output};
+use crate::stock;
 
 /// How long a change may take: mostly the time in which 25 containers start or stop on two cores.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -18,9 +19,9 @@ const BETWEEN: u64 = 300;
 /// Builds the image, runs the cluster through its sizes under load, and takes it all down.
 pub(crate) fn run() -> Result<()> {
     let binary = image::static_binary()?;
-    let cluster = Cluster::new();
+    let mut cluster = Cluster::new();
     image::prebuilt_builder(cluster.builder(), &binary)?;
-    let outcome = try_out(&cluster);
+    let outcome = try_out(&cluster).and_then(|()| stock::try_out(&mut cluster, &binary));
     if outcome.is_err() {
         eprintln!("{}", cluster.logs());
     }

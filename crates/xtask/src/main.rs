@@ -26,6 +26,7 @@ mod instructions;
 mod peers;
 mod soak;
 mod step;
+mod stock;
 
 use anyhow::{Result, bail};
 

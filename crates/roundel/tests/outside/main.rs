@@ -36,6 +36,7 @@ mod rules;
 mod serf;
 mod servers;
 mod shutdown;
+mod stock;
 mod systemd;
 mod tools;
 mod turns;

@@ -90,6 +90,7 @@ impl Stage {
         }
     }
 
+    /// As users run it: on its default bind.
     pub(super) fn stock(&self, index: usize, seed: Ipv4Addr) -> Stock {
         let (name, host) = (name(index), self.host(index).clone());
         let listen = format!("0.0.0.0:{APP}");
@@ -104,7 +105,6 @@ impl Stage {
         let mut agent = Command::new(&self.serf);
         agent
             .args(["agent", &format!("-node={name}")])
-            .arg(format!("-bind={}:{GOSSIP}", host.ip))
             .args([&format!("-retry-join={seed}"), "-retry-interval=1s"])
             .args(["-tag", "role=backend", "-tag", &format!("port={APP}")])
             .arg(format!("-keyring-file={ring}"));
