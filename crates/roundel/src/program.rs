@@ -58,10 +58,22 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Ok(code) => ExitCode::from(code),
         Err(error) if out::is_reader_gone(&error) => ExitCode::from(FINE),
         Err(error) => {
-            eprintln!("roundel: {error:#}");
+            eprintln!("roundel: {}", chain(&error));
             ExitCode::from(FAILURE)
         }
     }
+}
+
+/// An error with its causes, each said once.
+fn chain(error: &anyhow::Error) -> String {
+    let mut text = error.to_string();
+    for cause in error.chain().skip(1).map(ToString::to_string) {
+        if !text.contains(&cause) {
+            text += ": ";
+            text += &cause;
+        }
+    }
+    text
 }
 
 /// What a verb may ask about how it was called.

@@ -295,6 +295,12 @@ fn duration(item: &Item<'_>) -> Option<Duration> {
 }
 
 fn listen(item: &Item<'_>) -> Option<SocketAddr> {
+    if let Some(number) = item.bare_number() {
+        return item.fail(value::Fault::new(
+            format!("{number} is a bare number, not an address to listen on"),
+            format!("write \":{number}\""),
+        ));
+    }
     item.parse(value::listen)
 }
 

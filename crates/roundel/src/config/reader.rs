@@ -252,6 +252,14 @@ impl<'a> Item<'a> {
         }
     }
 
+    /// A whole number as it is written, if that is what stands here.
+    pub(super) fn bare_number(&self) -> Option<&str> {
+        match self.value.get_ref() {
+            DeValue::Integer(n) => Some(n.as_str()),
+            _ => None,
+        }
+    }
+
     /// A string in a notation of its own that people tend to write as a plain number.
     pub(super) fn measure<T>(
         &self,

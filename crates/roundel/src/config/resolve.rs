@@ -103,6 +103,19 @@ fn parse(source: &Source, reader: &Reader<'_>) -> Result<File, LoadError> {
     if errors.is_empty() {
         return Ok(File::read(&Section::root(reader, &table)));
     }
+    if let Some(span) = haproxy_section(source.text()) {
+        let problem = Problem {
+            message: "this is a configuration of HAProxy, not of Roundel".to_owned(),
+            hint: Some(
+                "Roundel's is TOML with HAProxy's words: [[frontend]] with name, listen, \
+                 default_backend; [[backend]] with name, balance, server"
+                    .to_owned(),
+            ),
+            span: Some(span),
+        };
+        let source = Some(source.clone());
+        return Err(LoadError::Problems(Problems::new(source, vec![problem])));
+    }
     let problem = |e: toml::de::Error| Problem {
         message: e.message().lines().next().unwrap_or("bad TOML").to_owned(),
         hint: Some("the file is TOML: key = \"value\", [table], [[list of tables]]".to_owned()),
@@ -113,6 +126,32 @@ fn parse(source: &Source, reader: &Reader<'_>) -> Result<File, LoadError> {
         Some(source.clone()),
         list,
     )))
+}
+
+/// Where the first section of a text begins that is one of HAProxy's.
+fn haproxy_section(text: &str) -> Option<std::ops::Range<usize>> {
+    const SECTIONS: [&str; 9] = [
+        "global",
+        "defaults",
+        "frontend",
+        "backend",
+        "listen",
+        "userlist",
+        "peers",
+        "resolvers",
+        "cache",
+    ];
+    let mut at = 0;
+    for line in text.split_inclusive('\n') {
+        let words = line.trim();
+        if !words.is_empty() && !words.starts_with('#') {
+            let first = words.split_whitespace().next()?;
+            let is_section = SECTIONS.contains(&first) && !words.contains('=');
+            return is_section.then(|| at..at + first.len());
+        }
+        at += line.len();
+    }
+    None
 }
 
 /// What resolving needs to know, and what it finds out on the way.
@@ -137,7 +176,7 @@ impl Merge<'_> {
             self.addresses_are_free(file, process, gossip.as_ref());
         }
         Some(Ok(Settings {
-            file: self.source.map(|s| s.name().to_owned()),
+            file: self.source.map(|s| s.file().to_owned()),
             process: process?,
             gossip,
             frontends,

@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 /// Holds a configuration's text and the name to show for it.
 #[derive(Debug, Clone)]
 pub struct Source {
+    /// What the user named.
+    file: String,
     name: String,
     text: String,
     path: Option<PathBuf>,
@@ -33,6 +35,7 @@ impl Source {
             None => text,
         };
         Self {
+            file: name.to_owned(),
             name: name.to_owned(),
             text,
             path: None,
@@ -43,12 +46,18 @@ impl Source {
     pub(super) fn rewritten(self, how: &str, text: String) -> Self {
         Self {
             name: format!("{} {how}", self.name),
+            file: self.file,
             text,
             path: self.path,
         }
     }
 
-    /// The name shown in messages.
+    /// What the user named.
+    pub fn file(&self) -> &str {
+        &self.file
+    }
+
+    /// The name of the text shown in messages.
     pub fn name(&self) -> &str {
         &self.name
     }

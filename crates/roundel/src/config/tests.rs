@@ -143,6 +143,26 @@ fn what_this_version_cannot_do_is_said() {
 }
 
 #[test]
+fn common_slips_are_told_once_and_with_the_cure() {
+    let check = |text: &str, parts: [&str; 2]| {
+        let error = shown(&load(Some(text), &[]).expect_err(text));
+        assert!(error.ends_with("\n1 problem found\n"), "{error}");
+        for part in parts {
+            assert!(error.contains(part), "{part} in\n{error}");
+        }
+    };
+    let haproxy = "# comment\n\nglobal\n    daemon\n\nfrontend f\n    bind *:80\n";
+    check(haproxy, ["toml:3:1: ", "a configuration of HAProxy"]);
+    let number = format!("[[frontend]]\nname = \"f\"\nlisten = 24010\n{STATIC}");
+    check(&number, ["toml:3:10: ", "write \":24010\""]);
+    let wrong =
+        "[[backend]]\nname = \"b\"\nserver = [{ name = \"s\", address = \"10.0.0.1:99999\" }]\n";
+    check(wrong, ["toml:3:35: ", "not the address of a server"]);
+    let port = format!("{STATIC}check = {{ http = \"HEAD /\", port = 81 }}\n");
+    check(&port, ["cannot do `port`", "the port of its server"]);
+}
+
+#[test]
 fn what_only_the_whole_tells() {
     let check = |text: &str, part: &str| {
         let error = shown(&load(Some(text), &[]).expect_err(text));

@@ -27,6 +27,8 @@ pub(in crate::config) struct BackendTable {
     pub(in crate::config) sticky: Maybe<Option<StickyTable>>,
     pub(in crate::config) check: Maybe<CheckTable>,
     pub(in crate::config) servers: Vec<At<ServerTable>>,
+    /// Servers are named that cannot be, which was reported.
+    pub(in crate::config) has_wrong_servers: bool,
     pub(in crate::config) send_proxy: Maybe<Option<ProxyVersion>>,
     pub(in crate::config) retries: Maybe<u64>,
     pub(in crate::config) abort_on_close: Maybe<bool>,
@@ -93,6 +95,8 @@ impl BackendTable {
             Some(item) => item.list_of(|i| ServerTable::read(i, default_port)),
             None => Vec::new(),
         };
+        let named = s.item("server").map_or(0, |item| item.list().len());
+        let has_wrong_servers = named > servers.len();
         let send_proxy = s.get("send_proxy", send_proxy);
         let retries = s.get("retries", |i| i.integer(0..=100));
         let abort_on_close = s.get("abort_on_close", Item::boolean);
@@ -117,6 +121,7 @@ impl BackendTable {
             sticky,
             check,
             servers,
+            has_wrong_servers,
             send_proxy,
             retries,
             request_headers,
@@ -331,7 +336,8 @@ fn check(item: &Item<'_>) -> Option<CheckTable> {
     table.fast = s.get("fast", quick).map(|at| at.value);
     table.rise = s.get("rise", |i| i.integer(1..=100)).map(|at| at.value);
     table.fall = s.get("fall", |i| i.integer(1..=100)).map(|at| at.value);
-    s.finish(&[]);
+    let port = "a check goes to the port of its server; `host` is what its Host header says";
+    s.finish(&[("port", port)]);
     table.kind = match (http, tcp.is_some_and(|at| at.value)) {
         (Some(_), true) => {
             return item.fail(Fault::new(

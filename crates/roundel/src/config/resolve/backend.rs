@@ -229,6 +229,9 @@ impl Merge<'_> {
             }),
             None => {}
         }
+        if list.is_empty() && table.has_wrong_servers {
+            return None;
+        }
         if list.is_empty() {
             return self.at(
                 Some(table.name.span.clone()),
