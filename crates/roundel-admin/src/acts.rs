@@ -5,7 +5,7 @@ use axum::body::Bytes;
 use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
 use http::{Extensions, HeaderMap, StatusCode, header};
-use roundel_model::{AdminState, Name, Weight};
+use roundel_model::{AdminState, Name, WeightOrder};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::json;
@@ -24,9 +24,27 @@ pub(crate) use cluster::{event, keys, query};
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 struct Wish {
-    weight: Option<u64>,
+    weight: Option<WeightText>,
+    force: bool,
     addresses: Vec<String>,
     member: Option<String>,
+}
+
+/// A weight, as a number or as the text that an operator would write.
+#[derive(Debug, Deserialize)]
+#[serde(untagged)]
+enum WeightText {
+    Number(u64),
+    Text(String),
+}
+
+impl WeightText {
+    fn order(&self) -> Option<WeightOrder> {
+        match self {
+            Self::Number(n) => n.to_string().parse().ok(),
+            Self::Text(text) => text.parse().ok(),
+        }
+    }
 }
 
 impl Wish {
@@ -67,15 +85,16 @@ pub(crate) async fn server(
         return *stale;
     }
     let command = match verb {
-        "weight" => match wish.weight.map(Weight::new) {
-            Some(Ok(weight)) => Command::SetWeight {
+        "weight" => match wish.weight.as_ref().and_then(WeightText::order) {
+            Some(weight) => Command::SetWeight {
                 backend,
                 server,
                 weight,
+                force: wish.force,
             },
             _ => {
                 return bad(
-                    "Send {\"weight\": N} with N from 1 to 256; to take traffic away, drain.",
+                    "Send {\"weight\": N} with N from 0 to 256, or {\"weight\": \"N%\"} of what its source gave.",
                 );
             }
         },
@@ -84,6 +103,7 @@ pub(crate) async fn server(
                 backend,
                 server,
                 state,
+                force: wish.force,
             },
             None => return no_verb(),
         },
@@ -208,8 +228,12 @@ pub(crate) fn is_address(text: &str) -> bool {
 
 fn refuse(error: &CommandError) -> Response {
     let status = match error {
-        CommandError::NoBackend | CommandError::NoServer => StatusCode::NOT_FOUND,
-        CommandError::ServerExists | CommandError::Refused(_) => StatusCode::CONFLICT,
+        CommandError::NoBackend | CommandError::NoServer | CommandError::NoFrontend => {
+            StatusCode::NOT_FOUND
+        }
+        CommandError::ServerExists | CommandError::LastServer(..) | CommandError::Refused(_) => {
+            StatusCode::CONFLICT
+        }
         CommandError::Failed(_) => StatusCode::INTERNAL_SERVER_ERROR,
         CommandError::Closed => StatusCode::SERVICE_UNAVAILABLE,
     };

@@ -174,6 +174,14 @@ impl Admin {
         history.unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Forgets the greatest rates seen: HAProxy's `clear counters`.
+    pub(crate) fn clear_maxima(&self) {
+        let history = self.shared.history.write();
+        history
+            .unwrap_or_else(PoisonError::into_inner)
+            .clear_maxima();
+    }
+
     /// The admin plane's own numbers.
     pub(crate) fn own_numbers(&self) -> OwnNumbers {
         let acts = self.shared.acts.lock();
@@ -207,7 +215,11 @@ impl Admin {
         };
         let sent = self.shared.commands.send(order).await;
         sent.map_err(|_| CommandError::Closed)?;
-        answer.await.map_err(|_| CommandError::Closed)?
+        let outcome = answer.await.map_err(|_| CommandError::Closed)??;
+        let mut moments = self.shared.moments.clone();
+        // Whoever asks next reads what was done. An error means the end, when nothing is read.
+        let _ = moments.wait_for(|m| m.snapshot.seq >= outcome.seq).await;
+        Ok(outcome)
     }
 
     fn count(&self, action: &'static str, result: &'static str) {
@@ -219,7 +231,7 @@ impl Admin {
 
 fn moment(history: &RwLock<History>, snapshot: Arc<Snapshot>) -> Arc<Moment> {
     let past = history.write();
-    let rates = past.unwrap_or_else(PoisonError::into_inner).push(&snapshot);
+    let rates = past.unwrap_or_else(PoisonError::into_inner).see(&snapshot);
     Arc::new(Moment::new(snapshot, rates))
 }
 

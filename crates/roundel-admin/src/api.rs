@@ -62,7 +62,7 @@ pub(crate) async fn snapshot(
 }
 
 /// The first moment after `seq`, or the newest when none came in time.
-pub(crate) async fn newer_than(admin: &Admin, seq: u64, timeout: Duration) -> Arc<Moment> {
+async fn newer_than(admin: &Admin, seq: u64, timeout: Duration) -> Arc<Moment> {
     let mut moments = admin.shared.moments.clone();
     let newer = moments.wait_for(|m| m.snapshot.seq > seq);
     let _ = tokio::time::timeout(timeout, newer).await;

@@ -6,7 +6,11 @@
 //! section 9.3.
 
 mod acts;
+mod add;
 mod dispatch;
+mod help;
+mod info;
+mod reply;
 mod show;
 
 use std::future::Future;
@@ -22,6 +26,7 @@ use tokio::time::{sleep, timeout};
 
 use crate::Admin;
 use crate::command::Principal;
+use reply::Shown;
 
 /// The longest line of commands.
 const MAX_LINE: u64 = 16 * 1024;
@@ -49,6 +54,8 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 pub enum Level {
     /// Reads only.
     User,
+    /// Reads the environment as well.
+    Operator,
     /// Acts too.
     Admin,
 }
@@ -131,6 +138,7 @@ async fn serve(
                     level,
                     principal,
                     prompt: false,
+                    shown: Shown::default(),
                     silence: SILENCE,
                 };
                 connections.spawn(async move {
@@ -160,6 +168,8 @@ struct Session {
     principal: Principal,
     /// Whether `prompt` was given.
     prompt: bool,
+    /// Whether and how replies say how bad they are.
+    shown: Shown,
     silence: Duration,
 }
 
@@ -198,14 +208,10 @@ impl Session {
     /// Answers all commands of one line.
     async fn answer(&mut self, line: &str, to: &mut (impl AsyncWrite + Unpin)) -> io::Result<Then> {
         for command in commands(line) {
-            let reply = self.dispatch(&command).await;
-            let Some(mut text) = reply else {
+            let Some(reply) = self.dispatch(&command).await else {
                 return Ok(Then::Quit);
             };
-            if !text.is_empty() && !text.ends_with('\n') {
-                text.push('\n');
-            }
-            text.push('\n');
+            let mut text = reply.render(self.shown);
             if self.prompt {
                 text.push_str("> ");
             }

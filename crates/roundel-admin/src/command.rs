@@ -3,16 +3,17 @@
 //! This crate parses and guards; whoever receives the commands carries them out, one by one.
 
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use roundel_model::{AdminState, Name, Weight};
+use roundel_model::{AdminState, Name, Weight, WeightOrder};
 use tokio::sync::{mpsc, oneshot};
 
 /// One act, with names that passed [`Name`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Command {
-    /// Orders a server ready, drained or in maintenance.
+    /// Orders a server ready, drained or in maintenance; a server that is away but under orders
+    /// too.
     SetState {
         /// The backend.
         backend: Name,
@@ -20,6 +21,8 @@ pub enum Command {
         server: Name,
         /// What is ordered.
         state: AdminState,
+        /// Whether the last server that serves may go.
+        force: bool,
     },
     /// Gives a server another weight.
     SetWeight {
@@ -28,7 +31,18 @@ pub enum Command {
         /// The server.
         server: Name,
         /// The weight.
-        weight: Weight,
+        weight: WeightOrder,
+        /// Whether the last server that serves may go.
+        force: bool,
+    },
+    /// Changes something else about a server.
+    Change {
+        /// The backend.
+        backend: Name,
+        /// The server.
+        server: Name,
+        /// What to change.
+        change: Change,
     },
     /// Adds a server by hand.
     AddServer {
@@ -40,8 +54,25 @@ pub enum Command {
         address: SocketAddr,
         /// Its weight.
         weight: Weight,
+        /// Serves only while no other server does.
+        backup: bool,
+        /// The most requests in flight; `None` for the backend's limit, 0 for any number.
+        maxconn: Option<u32>,
+        /// Whether it begins in maintenance.
+        disabled: bool,
+        /// HAProxy's words for what the backend decides here, to be told of.
+        passed_over: Vec<String>,
     },
-    /// Removes a server added by hand.
+    /// Changes a frontend, until the next reload.
+    Frontend {
+        /// The frontend.
+        frontend: Name,
+        /// What to change.
+        change: FrontendChange,
+    },
+    /// Forgets the greatest values seen.
+    ClearCounters,
+    /// Removes a server added by hand, or the orders kept for one that is away.
     DelServer {
         /// The backend.
         backend: Name,
@@ -79,6 +110,30 @@ pub enum Command {
     },
     /// Reads the configuration again.
     Reload,
+}
+
+/// What can be changed about a server, beside its state and its weight.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Change {
+    /// The most requests in flight; 0 for any number.
+    Maxconn(u32),
+    /// Takes it for up or down until a check says something else.
+    Health(bool),
+    /// Switches its checks.
+    Checks(bool),
+    /// Checks it at another port.
+    CheckPort(u16),
+    /// Moves it; the port stays without another one.
+    Address(IpAddr, Option<u16>),
+}
+
+/// What can be changed about a frontend.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FrontendChange {
+    /// The most connections; 0 for any number.
+    Maxconn(u64),
+    /// Opens or closes its listeners.
+    Open(bool),
 }
 
 /// What to ask of the members of the gossip, and whom.
@@ -144,6 +199,9 @@ impl Command {
         match self {
             Self::SetState { state, .. } => state.as_str(),
             Self::SetWeight { .. } => "weight",
+            Self::Change { .. } => "change",
+            Self::Frontend { .. } => "frontend",
+            Self::ClearCounters => "clear",
             Self::AddServer { .. } => "add",
             Self::DelServer { .. } => "del",
             Self::Join { .. } => "join",
@@ -181,6 +239,8 @@ pub struct Outcome {
     pub text: String,
     /// What was found out, for acts that ask something.
     pub data: Option<serde_json::Value>,
+    /// The number of the snapshot that shows it; 0 when none needs to be waited for.
+    pub seq: u64,
 }
 
 /// Why a command did nothing. The state is unchanged in every case.
@@ -195,6 +255,14 @@ pub enum CommandError {
     /// A server of that name exists.
     #[error("Already exists a server with the same name in backend.")]
     ServerExists,
+    /// Nobody would serve then.
+    #[error(
+        "{0} is the last server of {1} that serves; add --force, or \"force\": true over HTTP, to do it all the same."
+    )]
+    LastServer(Name, Name),
+    /// No frontend of that name.
+    #[error("No such frontend.")]
+    NoFrontend,
     /// The state of things forbids it; the text says why.
     #[error("{0}")]
     Refused(String),

@@ -20,7 +20,7 @@ pub(crate) use row::{Row, each as each_row};
 pub(crate) use status::server_status;
 
 /// Which lines to show. HAProxy's `show stat <iid> <type> <sid>` and its modifiers.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(crate) struct Filter {
     /// Only this frontend or backend; all when negative.
     pub(crate) iid: i64,
@@ -32,6 +32,8 @@ pub(crate) struct Filter {
     pub(crate) up: bool,
     /// Nothing in maintenance.
     pub(crate) no_maint: bool,
+    /// Only frontends and backends whose name holds this.
+    pub(crate) scope: String,
     /// How the lines are written.
     pub(crate) form: Form,
 }
@@ -54,6 +56,7 @@ impl Filter {
         sid: -1,
         up: false,
         no_maint: false,
+        scope: String::new(),
         form: Form::Csv,
     };
 
@@ -67,7 +70,13 @@ impl Filter {
         let sid_fits = self.sid < 0 || kind != 4 || self.sid == i64::from(row.sid());
         let kind_fits = self.kinds < 0 || self.kinds & kind != 0;
         let up_fits = !self.up || row.is_up();
-        id_fits && sid_fits && kind_fits && up_fits && !(self.no_maint && row.is_maint())
+        let in_scope = row.proxy().contains(&self.scope);
+        in_scope
+            && id_fits
+            && sid_fits
+            && kind_fits
+            && up_fits
+            && !(self.no_maint && row.is_maint())
     }
 }
 

@@ -127,6 +127,7 @@ fn cluster(second: u64, servers: Vec<Server>) -> Snapshot {
     let members = members(&servers);
     Snapshot {
         seq: second + 1,
+        second,
         node: "lab-ha-1".into(),
         version: "0.1.0".into(),
         time_ms: 1_790_000_000_000 + second * 1_000,

@@ -1,25 +1,20 @@
 //! `/` itself: the page, and the forms on it.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use axum::Form;
 use axum::extract::{Query, State};
 use axum::response::{IntoResponse, Redirect, Response};
 use http::{Extensions, HeaderMap, StatusCode, header};
-use roundel_model::{AdminState, Name, Weight};
+use roundel_model::{AdminState, Name, WeightOrder};
 
 use crate::Admin;
 use crate::acts::admin_state;
 use crate::admin::Acts;
-use crate::api::newer_than;
 use crate::command::{Command, Principal};
 use crate::guard::{self, same_bytes};
 use crate::page::{self, PageQuery};
 use crate::serve::Peer;
-
-/// How long an act's answer waits for the snapshot that shows what it did.
-const SHOWN_WITHIN: Duration = Duration::from_millis(1_500);
 
 /// `GET /`.
 pub(crate) async fn show(
@@ -91,9 +86,7 @@ pub(crate) async fn act(
     if let Err(refused) = precondition(&admin, &fields, &backend, &servers, verb) {
         return *refused;
     }
-    let seq = admin.moment().snapshot.seq;
     let st = carry_out(&admin, &fields, &principal, (backend, servers, verb)).await;
-    newer_than(&admin, seq, SHOWN_WITHIN).await;
     Redirect::to(&format!("/;st={st}")).into_response()
 }
 
@@ -172,17 +165,19 @@ async fn carry_out(
     let (mut done, asked) = (0, servers.len());
     for server in servers {
         let backend = backend.clone();
-        let weight = field(fields, "weight").and_then(|w| w.parse().ok());
-        let command = match (admin_state(verb), weight.map(Weight::new)) {
+        let weight = field(fields, "weight").and_then(|w| w.parse::<WeightOrder>().ok());
+        let command = match (admin_state(verb), weight) {
             (Some(state), _) => Command::SetState {
                 backend,
                 server,
                 state,
+                force: true,
             },
-            (None, Some(Ok(weight))) if verb == "weight" => Command::SetWeight {
+            (None, Some(weight)) if verb == "weight" => Command::SetWeight {
                 backend,
                 server,
                 weight,
+                force: true,
             },
             _ => return "UNKN",
         };

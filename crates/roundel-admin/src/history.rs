@@ -41,6 +41,8 @@ pub(crate) struct History {
     recent: Ring<Sums>,
     pushes: u64,
     last: Option<Arc<Snapshot>>,
+    /// What the last second gave.
+    rates: Rates,
 }
 
 /// Shape: `servers` is in order of name, with the names beside it; `places` has the index there of
@@ -90,7 +92,21 @@ impl History {
             recent: Ring::new(RECENT + 1),
             pushes: 0,
             last: None,
+            rates: Rates::default(),
         }
+    }
+
+    /// Takes the first snapshot of a second in; one that an act asked for in between has the
+    /// rates of that second and its own numbers of servers and requests.
+    pub(crate) fn see(&mut self, now: &Arc<Snapshot>) -> Rates {
+        let second = self.last.as_ref().map(|last| last.second);
+        if second != Some(now.second) {
+            self.rates = self.push(now);
+            return self.rates.clone();
+        }
+        let mut rates = self.rates.clone();
+        rates.total.set_present(now);
+        rates
     }
 
     /// Takes the next snapshot in and says what happened since the one before.
@@ -121,6 +137,19 @@ impl History {
         };
         self.last = Some(now.clone());
         rates
+    }
+
+    /// Forgets the greatest values seen so far.
+    pub(crate) fn clear_maxima(&mut self) {
+        let past = self.frontends.values_mut();
+        past.chain(self.rates.frontends.values_mut())
+            .for_each(FrontendRates::clear_maxima);
+        for past in self.backends.values_mut() {
+            past.rates.clear_maxima();
+            past.servers.iter_mut().for_each(|s| s.rates.clear_maxima());
+        }
+        let shown = self.rates.backends.values_mut();
+        shown.for_each(BackendRates::clear_maxima);
     }
 
     /// The rows of one server.
@@ -161,7 +190,7 @@ impl History {
 
     fn total_rates(&self, now: &Snapshot) -> TotalRates {
         let (window, failures) = recent_window(&self.recent);
-        TotalRates {
+        let mut total = TotalRates {
             requests_per_second: self
                 .total
                 .fine
@@ -172,16 +201,14 @@ impl History {
                 .fine
                 .last()
                 .map_or(0.0, |r| f64::from(r.bytes_out)),
-            cpu_seconds_per_second: 0.0,
             error_ratio: failures,
             p50_seconds: window.quantile(0.50),
             p95_seconds: window.quantile(0.95),
             p99_seconds: window.quantile(0.99),
-            in_flight: now.backends.iter().map(|b| b.in_flight).sum(),
-            queue_length: now.backends.iter().map(|b| b.queue_length).sum(),
-            serving: now.backends.iter().map(Backend::serving).sum(),
-            known: now.backends.iter().map(Backend::known).sum(),
-        }
+            ..TotalRates::default()
+        };
+        total.set_present(now);
+        total
     }
 }
 

@@ -49,6 +49,7 @@ impl Moment {
         let skipped = s.events.len().saturating_sub(EVENTS_IN_JSON);
         Document {
             seq: s.seq,
+            second: s.second,
             node: &s.node,
             version: &s.version,
             time_ms: s.time_ms,
@@ -71,6 +72,7 @@ impl Moment {
 #[derive(Serialize)]
 struct Document<'a> {
     seq: u64,
+    second: u64,
     node: &'a str,
     version: &'a str,
     time_ms: u64,

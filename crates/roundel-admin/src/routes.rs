@@ -70,7 +70,7 @@ fn api_paths() -> Vec<(&'static str, MethodRouter<Admin>)> {
     ]
 }
 
-/// Answers HAProxy's `;csv` and `;json` wherever they stand in the path or query, and its page
+/// Answers HAProxy's `;csv`, `;typed` and `;json` wherever they stand in the path or query, and its page
 /// where it usually is.
 async fn haproxy_forms(State(admin): State<Admin>, request: Request, next: Next) -> Response {
     let target = request.uri().path_and_query().map_or("", |p| p.as_str());
@@ -80,6 +80,8 @@ async fn haproxy_forms(State(admin): State<Admin>, request: Request, next: Next)
     }
     let (form, kind) = if target.contains(";csv") {
         (csv::Form::Csv, "text/plain")
+    } else if target.contains(";typed") {
+        (csv::Form::Typed, "text/plain")
     } else if target.contains(";json") && !target.contains(";json-schema") {
         (csv::Form::Json, "application/json")
     } else if is_haproxys_page(target) {
@@ -90,6 +92,7 @@ async fn haproxy_forms(State(admin): State<Admin>, request: Request, next: Next)
     let filter = csv::Filter {
         up: target.contains(";up"),
         no_maint: target.contains(";no-maint"),
+        scope: scope(target).to_owned(),
         form,
         ..csv::Filter::ALL
     };
@@ -110,6 +113,13 @@ fn is_haproxys_page(target: &str) -> bool {
         Some((_, query)) => query == "stats" || query.starts_with("stats&"),
         None => plain.rsplit('/').next() == Some("stats") || plain.ends_with("/haproxy-stats"),
     }
+}
+
+/// HAProxy's `;scope=TEXT`: only what has this in its name.
+fn scope(target: &str) -> &str {
+    let (_, rest) = target.split_once(";scope=").unwrap_or_default();
+    let end = rest.find(|c: char| matches!(c, ';' | '&' | '?' | ' '));
+    &rest[..end.unwrap_or(rest.len())]
 }
 
 /// What the paths under `/api/v1` take and give (OpenAPI 3.1).

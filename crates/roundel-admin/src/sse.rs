@@ -156,6 +156,8 @@ struct Viewer {
     logs: broadcast::Receiver<Arc<Event>>,
     /// The last frame sent; `None` before the first.
     sent: Option<u64>,
+    /// The second that it showed.
+    second: u64,
     quiet_until: Instant,
 }
 
@@ -173,6 +175,7 @@ pub(crate) async fn events(
         moments: admin.shared.moments.clone(),
         logs: admin.shared.events.subscribe(),
         sent: None,
+        second: 0,
         quiet_until: Instant::now() + KEEP_ALIVE,
         seat,
     };
@@ -206,6 +209,9 @@ impl Viewer {
             tokio::select! {
                 changed = self.moments.changed() => {
                     changed.ok()?;
+                    if self.moments.borrow_and_update().snapshot.second == self.second {
+                        continue;
+                    }
                     let frame = self.frame();
                     if frame.seq > sent {
                         self.sent = Some(frame.seq);
@@ -225,6 +231,7 @@ impl Viewer {
 
     fn frame(&mut self) -> Frame {
         let moment = self.moments.borrow_and_update().clone();
+        self.second = moment.snapshot.second;
         let admin = &self.seat.0;
         admin.shared.frames.frame(admin, &moment, &self.key)
     }

@@ -1,6 +1,6 @@
 //! The plain values that every view reads.
 //!
-//! The binary's collector fills one [`Snapshot`] a second. Counters are cumulative since the
+//! The binary's collector fills one [`Snapshot`] a second, and one more after each act. Counters are cumulative since the
 //! process started and never go back while their frontend, backend or server is known;
 //! rates, percentiles and history are computed from successive snapshots on this side.
 //! Serialised, this is the core of `/api/v1/snapshot`.
@@ -16,7 +16,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-pub use backend::{Backend, Check, Server, Times, Traffic};
+pub use backend::{Backend, Check, KeptOrder, Server, Times, Traffic};
 pub use cluster::{Gossip, Member, MemberStatus};
 pub use event::Event;
 pub use frontend::Frontend;
@@ -31,6 +31,8 @@ pub use process::{ConfigStatus, Pipes, Process};
 pub struct Snapshot {
     /// Grows by one with each snapshot of one process.
     pub seq: u64,
+    /// Grows by one each second; snapshots that acts ask for in between share it.
+    pub second: u64,
     /// This balancer's node name.
     pub node: String,
     /// Roundel's version, such as `0.1.0`.

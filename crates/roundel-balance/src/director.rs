@@ -9,6 +9,7 @@ mod health;
 mod heritage;
 mod input;
 mod left;
+mod orders;
 mod outliers;
 mod output;
 mod probe;
@@ -33,12 +34,14 @@ use roundel_model::{EventKind, Name, Presence, ServerState};
 
 use crate::{Balancer, CheckSpec, OutlierSpec, ServerId};
 use left::{LeftRow, LeftRows};
+use orders::Kept;
 use record::Record;
 use weights::Weights;
 use words::Span;
 
 pub use heritage::Heritage;
-pub use input::{CommandError, Evidence, EvidenceKind, ServerAct, ServerCommand, WeightOrder};
+pub use input::{CommandError, Evidence, EvidenceKind, ServerAct, ServerCommand};
+pub use orders::ServerOrders;
 pub use output::{CheckTicket, DirectorEvent, DirectorOutput, StartCheck};
 pub use status::{CheckState, ServerStatus};
 
@@ -99,6 +102,8 @@ pub struct Director {
     dirty: bool,
     /// What another director knew about servers that are still to be seen.
     heritage: BTreeMap<Name, Heritage>,
+    /// Orders for servers that are not there.
+    kept: Kept,
     /// Some server stands in for others.
     standing_in: bool,
     rounded: bool,
@@ -121,6 +126,7 @@ impl Director {
             window_since: None,
             dirty: false,
             heritage: BTreeMap::new(),
+            kept: Kept::default(),
             standing_in: false,
             rounded: false,
         }

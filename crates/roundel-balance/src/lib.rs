@@ -50,8 +50,8 @@ pub use budget::RetryBudget;
 pub use check::{CheckKind, CheckReport, CheckSpec, CheckStatus};
 pub use director::{
     CheckState, CheckTicket, CommandError, Director, DirectorConfig, DirectorEvent, DirectorOutput,
-    Evidence, EvidenceKind, Heritage, ServerAct, ServerCommand, ServerStatus, StartCheck,
-    WeightOrder,
+    Evidence, EvidenceKind, Heritage, ServerAct, ServerCommand, ServerOrders, ServerStatus,
+    StartCheck,
 };
 pub use hash::hash_key;
 pub use live::{BackendCounters, ServerCounters, ServerId, ServerLive};

@@ -185,10 +185,7 @@ fn weight(member: &Member) -> Result<Weight, String> {
     let weight = text.parse().ok().and_then(|n| Weight::new(n).ok());
     weight.ok_or_else(|| {
         let most = Weight::MAX;
-        format!(
-            "tag weight={} is not a weight of up to {most}",
-            quoted(text)
-        )
+        format!("tag weight={} is not a weight of 0 to {most}", quoted(text))
     })
 }
 

@@ -90,6 +90,7 @@ mod tests {
             ("  s1 fd00::2 # a comment", "[fd00::2]:3000", 1),
             ("s1 [fd00::2]", "[fd00::2]:3000", 1),
             ("s1 [fd00::2]:8080 256", "[fd00::2]:8080", 256),
+            ("s1 10.0.0.1 0", "10.0.0.1:3000", 0),
         ] {
             let server = parse(line, 3000).unwrap().unwrap();
             assert_eq!(server.name, "s1");
@@ -110,7 +111,7 @@ mod tests {
             ("s1 10.0.0.1:0", "is not an address"),
             ("s1 0.0.0.0:80", "is not an address"),
             ("s1 10.0.0.1:70000", "is not an address"),
-            ("s1 10.0.0.1 0", "0 is not a weight"),
+            ("s1 10.0.0.1 257", "257 is not a weight"),
             ("s1 10.0.0.1 many", "\"many\" is not a weight"),
             ("s1 10.0.0.1 1 backup", "found \"backup\""),
         ] {

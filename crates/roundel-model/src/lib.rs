@@ -4,7 +4,7 @@
 //! Does not own: how sets are found (`roundel-discovery`), who decides on a state or how a
 //! server is chosen (`roundel-balance`), any I/O, any wire or file format.
 //! Start at [`BackendSet`]. Invariants: a [`Name`] is always printable ASCII that is safe in
-//! HTML, CSV, logs and metrics labels; a [`Weight`] is never zero; a [`BackendSet`] never
+//! HTML, CSV, logs and metrics labels; a [`Weight`] is 0 to 256; a [`BackendSet`] never
 //! holds two servers of one name.
 
 mod event;
@@ -15,6 +15,8 @@ mod state;
 
 pub use event::EventKind;
 pub use name::{Name, NameError};
-pub use server::{Presence, Server, SourceKind, Weight, WeightError};
+pub use server::{
+    Presence, Server, SourceKind, Weight, WeightError, WeightOrder, WeightOrderError,
+};
 pub use set::{BackendSet, Generation};
 pub use state::{AdminState, ServerState};

@@ -9,7 +9,7 @@ use clap::builder::BoolishValueParser;
 use clap::{Args, Parser, Subcommand};
 use roundel_balance::{CheckKind, Policy};
 use roundel_gossip_tokio::{Advertise, Handler};
-use roundel_model::{Name, Weight};
+use roundel_model::{Name, Weight, WeightOrder};
 
 use crate::config::{AccessLogFormat, LOG_FORMATS, check_word, cookie_name, cookie_prefix, policy};
 use crate::list::{List, Listed};
@@ -435,6 +435,9 @@ pub struct ServerArgs {
     /// Which servers
     #[arg(required = true, value_name = "BACKEND/SERVER", value_parser = server_path)]
     pub servers: Vec<(Name, Name)>,
+    /// Take out the last server that serves, too
+    #[arg(long)]
+    pub force: bool,
 }
 
 /// Flags of `weight`.
@@ -446,9 +449,13 @@ pub struct WeightArgs {
     /// Which server
     #[arg(value_name = "BACKEND/SERVER", value_parser = server_path)]
     pub server: (Name, Name),
-    /// Share of traffic, 1 to 256
-    #[arg(value_name = "N", value_parser = weight)]
-    pub weight: Weight,
+    /// Share of traffic, 0 to 256, or a percentage of the weight that the source gave; 0 takes
+    /// no new clients, 100% takes the order back
+    #[arg(value_name = "N|N%")]
+    pub weight: WeightOrder,
+    /// Give the last server that serves weight 0, too
+    #[arg(long)]
+    pub force: bool,
 }
 
 /// An address, or nowhere.
@@ -507,7 +514,7 @@ fn name(text: &str) -> Result<Name, String> {
 }
 
 fn weight(text: &str) -> Result<Weight, String> {
-    let number: u64 = text.parse().map_err(|_| "use 1 to 256".to_owned())?;
+    let number: u64 = text.parse().map_err(|_| "use 0 to 256".to_owned())?;
     Weight::new(number).map_err(|e| e.to_string())
 }
 

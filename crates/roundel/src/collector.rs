@@ -1,4 +1,4 @@
-//! Once a second, everything that the views show, in one snapshot.
+//! Everything that the views show, in one snapshot: once a second, and after each act.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -25,6 +25,7 @@ pub(crate) use cluster::GossipView;
 pub(crate) struct Collector {
     started: Instant,
     seq: u64,
+    second: u64,
     ids: Ids,
     process: Process,
     access_log: AccessLog,
@@ -62,11 +63,17 @@ impl Collector {
         Self {
             started,
             seq: 0,
+            second: 0,
             ids: Ids::default(),
             process,
             access_log,
             retired: BTreeMap::new(),
         }
+    }
+
+    /// The next snapshot begins another second.
+    pub(crate) fn begin_second(&mut self) {
+        self.second += 1;
     }
 
     /// A number for a backend that is new; frontends and backends share one sequence.
@@ -119,6 +126,7 @@ impl Collector {
         };
         Arc::new(Snapshot {
             seq: self.seq,
+            second: self.second,
             node: sight.node.to_owned(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             time_ms: (unix_now() * 1e3) as u64,

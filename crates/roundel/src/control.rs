@@ -11,7 +11,7 @@ use roundel_admin::command::Order;
 use roundel_admin::status::{ConfigStatus, Frontend, Snapshot};
 use roundel_balance::{
     CheckReport, CheckTicket, Director, DirectorConfig, DirectorEvent, DirectorOutput, Evidence,
-    EvidenceKind, StartCheck,
+    EvidenceKind, ServerOrders, StartCheck,
 };
 use roundel_gossip_tokio::{Event as GossipEvent, Question};
 use roundel_model::EventKind;
@@ -32,11 +32,13 @@ use crate::sources::Sources;
 
 pub(crate) mod cluster;
 mod drain;
+mod frontends;
 pub(crate) mod gossip;
 mod legacy;
 mod orders;
 mod ping;
 mod reload;
+mod shown;
 
 /// A worker turns its loop many times a second; one that did not for so long hangs.
 const STALLED: Duration = Duration::from_secs(3);
@@ -117,6 +119,11 @@ pub(crate) struct Control {
     full: BTreeSet<String>,
     /// When lines of the access log were told of as lost, and how many by then.
     losses: Option<(Instant, u64)>,
+    acts: shown::Acts,
+    /// Frontends that an operator closed, and where they listened.
+    closed: BTreeMap<Name, Vec<roundel_proxy::Listen>>,
+    /// Orders for servers of backends that a reload has removed.
+    absent: BTreeMap<Name, Vec<(Name, ServerOrders)>>,
 }
 
 impl Control {
@@ -149,6 +156,9 @@ impl Control {
             stalled: false,
             full: BTreeSet::new(),
             losses: None,
+            acts: shown::Acts::new(),
+            closed: BTreeMap::new(),
+            absent: BTreeMap::new(),
         };
         for settings in control.parts.settings.backends.clone() {
             control.add_backend(&settings, balancers);
@@ -166,6 +176,9 @@ impl Control {
         let id = self.parts.collector.next_id();
         let mut managed = Managed::new(id, director, now);
         managed.send_proxy = routes::send_proxy(settings);
+        if let Some(orders) = self.absent.remove(&settings.name) {
+            managed.keep_orders(orders);
+        }
         self.backends.insert(settings.name.clone(), managed);
         self.parts.sources.start(settings, None);
     }
@@ -187,6 +200,7 @@ impl Control {
                 .drains
                 .poll_timeout()
                 .map(tokio::time::Instant::from_std);
+            let shown = self.acts.due().map(tokio::time::Instant::from_std);
             tokio::select! {
                 Some(set) = inbox.sets.recv() => {
                     self.handle_set(set);
@@ -223,12 +237,15 @@ impl Control {
                 },
                 Some(question) = inbox.questions.recv() => self.handle_question(question).await,
                 Some((evidence, heard)) = self.pings.next() => self.handle_ping(evidence, heard),
+                Some((reply, answer)) = self.acts.next() => self.answer(reply, answer),
+                () = sleep_until(shown) => self.publish(),
                 () = sleep_until(drains) => self.look_at_drains().await,
                 () = sleep_until(wake) => self.handle_timeouts(),
                 _ = second.tick() => {
                     self.watch_silent_servers().await;
                     self.watch_workers();
                     self.watch_log();
+                    self.parts.collector.begin_second();
                     self.publish();
                 }
             }
@@ -339,7 +356,7 @@ impl Control {
         tracing::warn!("{lost} lines of the access log are lost by now: {why}");
     }
 
-    /// Makes the snapshot of this second.
+    /// Makes a snapshot, and answers the acts that it shows.
     fn publish(&mut self) {
         if self.frozen {
             return;
@@ -356,7 +373,9 @@ impl Control {
             draining: self.draining,
         });
         self.watch_room(&snapshot.frontends);
+        let seq = snapshot.seq;
         self.parts.snapshots.send_replace(snapshot);
+        self.acts.published(seq);
     }
 
     /// Tells once when a frontend is full, and once when a tenth of its room is free again.

@@ -1,21 +1,23 @@
 //! One backend as the control task holds it: its director and what is counted beside it.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use roundel_admin::command::CommandError;
+use roundel_admin::command::{Change, CommandError};
 use roundel_balance::{
     CheckReport, CheckStatus, CheckTicket, Director, DirectorConfig, DirectorOutput, Evidence,
-    Heritage, ServerAct, ServerCommand, ServerId, ServerLive, WeightOrder,
+    Heritage, ServerAct, ServerCommand, ServerId, ServerLive, ServerOrders,
 };
 use roundel_model::{
-    AdminState, BackendSet, Generation, Name, Presence, Server, ServerState, SourceKind, Weight,
+    AdminState, BackendSet, Generation, Name, Presence, Server, ServerState, SourceKind,
+    WeightOrder,
 };
 use roundel_proxy::SendProxy;
 
 use crate::config::StaticServer;
-use crate::handover::legacy::{BackendLegacy, ServerLegacy, seconds};
+use crate::handover::legacy::{BackendLegacy, OrdersLegacy, ServerLegacy, seconds};
 
 /// One backend: the director that decides, the servers that sources and operators named, and
 /// counts of what happened.
@@ -27,6 +29,8 @@ pub(crate) struct Managed {
     found: BackendSet,
     /// Servers an operator added by hand.
     by_hand: Vec<Server>,
+    /// Servers an operator moved, and where to.
+    moved: BTreeMap<Name, SocketAddr>,
     /// Members that gossip hears nothing of, although the cluster holds them for alive.
     silent: BTreeSet<Name>,
     pub(crate) tally: Tally,
@@ -66,6 +70,7 @@ impl Managed {
             director,
             found,
             by_hand: Vec::new(),
+            moved: BTreeMap::new(),
             silent: BTreeSet::new(),
             tally: Tally::new(now),
             send_proxy: SendProxy::default(),
@@ -156,6 +161,11 @@ impl Managed {
                 set.servers.push(server.clone());
             }
         }
+        for server in &mut set.servers {
+            if let Some(address) = self.moved.get(&server.name) {
+                server.address = *address;
+            }
+        }
         self.director.handle_set(now, &set);
         self.observe(now);
     }
@@ -198,7 +208,9 @@ impl Managed {
         state: AdminState,
     ) -> Result<String, CommandError> {
         self.order(now, server, ServerAct::State(state))?;
-        let id = self.director.find(server).ok_or(CommandError::NoServer)?;
+        let Some(id) = self.director.find(server) else {
+            return Ok(format!("{server} is away; {state} counts when it is back"));
+        };
         let snapshot = self.director.balancer().load();
         let entry = snapshot.servers().iter().find(|e| e.live.id == id);
         let in_flight = entry.map_or(0, |e| e.live.in_flight());
@@ -214,11 +226,92 @@ impl Managed {
         &mut self,
         now: Instant,
         server: &Name,
-        weight: Weight,
+        order: WeightOrder,
     ) -> Result<String, CommandError> {
-        let order = WeightOrder::Absolute(weight.get());
         self.order(now, server, ServerAct::Weight(order))?;
-        Ok(format!("{server} has weight {weight}"))
+        Ok(format!("{server} has weight {order}"))
+    }
+
+    /// Refuses to take the last server that serves away from new clients.
+    pub(crate) fn spare_last(&self, server: &Name) -> Result<(), CommandError> {
+        let snapshot = self.director.balancer().load();
+        let serving = snapshot.servers().iter().filter(|e| e.state.takes_new());
+        let (mine, others): (Vec<_>, Vec<_>) = serving.partition(|e| e.live.name == *server);
+        if mine.is_empty() || !others.is_empty() {
+            return Ok(());
+        }
+        let backend = self.director.balancer().name().clone();
+        Err(CommandError::LastServer(server.clone(), backend))
+    }
+
+    /// Changes something about a server that is neither its state nor its weight.
+    pub(crate) fn change(
+        &mut self,
+        now: Instant,
+        server: &Name,
+        change: Change,
+    ) -> Result<String, CommandError> {
+        let act = match change {
+            Change::Maxconn(most) => ServerAct::Maxconn(most),
+            Change::Health(up) => ServerAct::Health(up),
+            Change::Checks(on) => ServerAct::Checks(on),
+            Change::CheckPort(port) => ServerAct::CheckPort(port),
+            Change::Address(ip, port) => return self.move_server(now, server, ip, port),
+        };
+        self.order(now, server, act)?;
+        Ok(String::new())
+    }
+
+    /// Gives a server another address, and says what changed as HAProxy does.
+    fn move_server(
+        &mut self,
+        now: Instant,
+        server: &Name,
+        ip: IpAddr,
+        port: Option<u16>,
+    ) -> Result<String, CommandError> {
+        let statuses = self.director.servers(now);
+        let here = statuses.iter().find(|s| s.name == *server);
+        let here = here.filter(|s| s.state != ServerState::Left);
+        let here = here.ok_or(CommandError::NoServer)?;
+        if !matches!(here.source, SourceKind::Static | SourceKind::Operator) {
+            let source = here.source;
+            return Err(CommandError::Refused(format!(
+                "{server} comes from source {source}, which says its address; change it there."
+            )));
+        }
+        let (old, port_word) = (here.address, port);
+        let new = SocketAddr::new(ip, port.unwrap_or(old.port()));
+        if new != old {
+            self.moved.insert(server.clone(), new);
+            self.apply(now);
+        }
+        let mut text = match old.ip() == ip {
+            true => "no need to change the addr".to_owned(),
+            false => format!("IP changed from '{}' to '{ip}'", old.ip()),
+        };
+        match port_word {
+            Some(port) if port == old.port() => text.push_str(", no need to change the port"),
+            Some(port) => text += &format!(", port changed from '{}' to '{port}'", old.port()),
+            None => {}
+        }
+        Ok(text + " by 'stats socket command'")
+    }
+
+    fn is_maint(&self, server: &Name) -> bool {
+        let snapshot = self.director.balancer().load();
+        let mut servers = snapshot.servers().iter();
+        servers.any(|e| e.live.name == *server && e.state == ServerState::Maint)
+    }
+
+    /// Every order that is not taken back.
+    pub(crate) fn orders(&self) -> Vec<(Name, ServerOrders)> {
+        self.director.all_orders()
+    }
+
+    /// Takes orders for servers that are still to be seen.
+    pub(crate) fn keep_orders(&mut self, orders: Vec<(Name, ServerOrders)>) {
+        self.director.keep_orders(orders);
     }
 
     fn order(&mut self, now: Instant, server: &Name, act: ServerAct) -> Result<(), CommandError> {
@@ -239,32 +332,46 @@ impl Managed {
         &mut self,
         now: Instant,
         server: Server,
+        orders: ServerOrders,
     ) -> Result<String, CommandError> {
         let known = self.found.servers.iter().chain(&self.by_hand);
         if known.into_iter().any(|s| s.name == server.name) {
             return Err(CommandError::ServerExists);
         }
         let text = format!("{} added at {}", server.name, server.address);
+        if !orders.is_none() {
+            self.director.keep_orders([(server.name.clone(), orders)]);
+        }
         self.by_hand.push(server);
         self.apply(now);
         Ok(text)
     }
 
-    /// Removes a server that was added by hand.
+    /// Removes a server that was added by hand, and every order for its name; for one that is
+    /// away, the orders alone.
     pub(crate) fn remove_by_hand(
         &mut self,
         now: Instant,
         server: &Name,
     ) -> Result<String, CommandError> {
         let Some(at) = self.by_hand.iter().position(|s| s.name == *server) else {
-            return Err(match self.director.find(server) {
-                None => CommandError::NoServer,
-                Some(_) => CommandError::Refused(format!(
-                    "{server} comes from a source and would come back; drain it, or stop it there"
-                )),
-            });
+            return match self.director.find(server) {
+                None if self.director.take_back(server) => {
+                    Ok(format!("the orders for {server} are taken back"))
+                }
+                None => Err(CommandError::NoServer),
+                Some(_) if !self.is_maint(server) => Err(not_in_maint()),
+                Some(_) => Err(CommandError::Refused(format!(
+                    "{server} comes from a source and would come back; stop it there, or end its maint with ready"
+                ))),
+            };
         };
+        if !self.is_maint(server) {
+            return Err(not_in_maint());
+        }
         self.by_hand.remove(at);
+        self.moved.remove(server);
+        self.director.take_back(server);
         self.apply(now);
         Ok(format!("{server} removed"))
     }
@@ -273,12 +380,25 @@ impl Managed {
     pub(crate) fn bequeath(&self, now: Instant) -> BackendLegacy {
         let heritage = self.director.bequeath(now).into_iter();
         let by_hand = self.by_hand.iter();
+        let by_hand_backups = self.by_hand.iter().filter(|s| s.backup);
+        let by_hand_backups = by_hand_backups.map(|s| s.name.to_string());
+        let orders = self.orders();
         let set_changes = self.tally.set_changes.iter();
         BackendLegacy {
             totals: self.director.balancer().counters().totals(),
             servers: heritage.map(|h| self.server_legacy(&h)).collect(),
             by_hand: by_hand
                 .map(|s| (s.name.to_string(), s.address, s.weight.get()))
+                .collect(),
+            backups: by_hand_backups.collect(),
+            moved: self
+                .moved
+                .iter()
+                .map(|(name, at)| (name.to_string(), *at))
+                .collect(),
+            orders: orders
+                .iter()
+                .map(|(name, o)| OrdersLegacy::new(name, o))
                 .collect(),
             set_changes: set_changes
                 .map(|(source, n)| (source.as_str().to_owned(), *n))
@@ -308,7 +428,13 @@ impl Managed {
         let servers = legacy.servers.iter();
         let heritage = servers.filter_map(|(name, legacy)| legacy.heritage(name));
         self.director.inherit(heritage.collect());
+        let orders = legacy.orders.iter().filter_map(OrdersLegacy::read);
+        self.director.keep_orders(orders);
         self.tally.inherit(legacy);
+        let moved = legacy.moved.iter();
+        self.moved = moved
+            .filter_map(|(name, at)| Some((Name::new(name.as_str()).ok()?, *at)))
+            .collect();
         self.by_hand = legacy.servers_by_hand();
         if !self.by_hand.is_empty() {
             self.apply(now);
@@ -417,6 +543,10 @@ impl Tally {
     }
 }
 
+fn not_in_maint() -> CommandError {
+    CommandError::Refused("Only servers in maintenance mode can be deleted.".to_owned())
+}
+
 const SOURCES: [SourceKind; 5] = [
     SourceKind::Static,
     SourceKind::File,
@@ -437,6 +567,8 @@ fn changed_sources(before: &[Server], after: &[Server]) -> Vec<SourceKind> {
 #[cfg(test)]
 mod tests {
     use roundel_balance::{BackendConfig, Balancer, CheckKind, CheckSpec, Policy, StickyKey};
+
+    use roundel_model::Weight;
 
     use super::*;
 
@@ -488,9 +620,10 @@ mod tests {
         let mut nodes = managed(now);
         nodes.handle_set(now, set(vec![server("a", SourceKind::Gossip)]));
         let by_hand = server("b", SourceKind::Operator);
-        nodes.add_by_hand(now, by_hand.clone()).unwrap();
+        let none = ServerOrders::default();
+        nodes.add_by_hand(now, by_hand.clone(), none).unwrap();
         assert_eq!(
-            nodes.add_by_hand(now, by_hand),
+            nodes.add_by_hand(now, by_hand, none),
             Err(CommandError::ServerExists)
         );
         nodes.handle_set(now, set(Vec::new()));
@@ -512,6 +645,8 @@ mod tests {
             nodes.remove_by_hand(now, &name("d")),
             Err(CommandError::Refused(_))
         ));
+        assert_eq!(nodes.remove_by_hand(now, &name("b")), Err(not_in_maint()));
+        nodes.set_state(now, &name("b"), AdminState::Maint).unwrap();
         assert!(nodes.remove_by_hand(now, &name("b")).is_ok());
     }
 

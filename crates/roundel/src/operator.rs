@@ -88,8 +88,9 @@ pub(crate) async fn stat(args: &ReaderArgs) -> anyhow::Result<()> {
 pub(crate) async fn state(args: &ServerArgs, verb: &str) -> anyhow::Result<()> {
     for (backend, server) in &args.servers {
         let path = format!("/api/v1/backends/{backend}/servers/{server}:{verb}");
-        let line = format!("set server {backend}/{server} state {verb}");
-        act(&args.operator, &path, None, Some(&line)).await?;
+        let line = order_line(&format!("{backend}/{server} {verb}"), args.force);
+        let body = json!({ "force": args.force });
+        act(&args.operator, &path, Some(body), Some(&line)).await?;
     }
     Ok(())
 }
@@ -98,9 +99,17 @@ pub(crate) async fn state(args: &ServerArgs, verb: &str) -> anyhow::Result<()> {
 pub(crate) async fn weight(args: &WeightArgs) -> anyhow::Result<()> {
     let (backend, server) = &args.server;
     let path = format!("/api/v1/backends/{backend}/servers/{server}:weight");
-    let line = format!("set weight {backend}/{server} {}", args.weight);
-    let body = json!({ "weight": args.weight.get() });
+    let line = order_line(
+        &format!("{backend}/{server} weight {}", args.weight),
+        args.force,
+    );
+    let body = json!({ "weight": args.weight.to_string(), "force": args.force });
     act(&args.operator, &path, Some(body), Some(&line)).await
+}
+
+/// The runtime API's line that, unlike HAProxy's own, spares the last server that serves.
+fn order_line(order: &str, force: bool) -> String {
+    format!("order {order}{}", if force { " force" } else { "" })
 }
 
 /// Makes the balancer join the gossip at these addresses.

@@ -2,66 +2,14 @@
 
 use std::time::Duration;
 
-use super::{Level, MAX_SILENCE, Session, acts, show};
+use super::reply::{Reply, Shown};
+use super::{Level, MAX_SILENCE, Session, acts, help, info, show};
 use crate::csv::{self, Filter, Form};
-
-/// Every command with what it does, in the order of `help`.
-const COMMANDS: [(&str, &str); 29] = [
-    (
-        "add server <b>/<s> <addr> [weight <n>]",
-        "add a server by hand; it serves after its first passed check",
-    ),
-    (
-        "cluster <act> <json>",
-        "join, leave, query, event, keys, as the HTTP API has them",
-    ),
-    (
-        "del server <b>/<s>",
-        "remove a server that was added by hand",
-    ),
-    ("disable server <b>/<s>", "put a server in maintenance"),
-    ("enable server <b>/<s>", "end maintenance or drain"),
-    ("get weight <b>/<s>", "report a server's weight"),
-    ("help", "this list"),
-    ("join <addr>", "join the gossip at this address"),
-    ("leave", "announce that this node leaves"),
-    ("prompt", "toggle interactive mode"),
-    ("quit", "disconnect"),
-    ("reload", "read the configuration again"),
-    ("set server <b>/<s> state <state>", "ready, drain or maint"),
-    (
-        "set server <b>/<s> weight <w>",
-        "a weight from 0 to 256, or a percentage of the initial one",
-    ),
-    (
-        "set timeout cli <delay>",
-        "how long this connection may be silent",
-    ),
-    ("set weight <b>/<s> <w>", "the same as set server weight"),
-    ("show backend", "list the backends"),
-    ("show cli level", "what this connection may do"),
-    (
-        "show errors",
-        "requests that never became whole, by frontend and reason",
-    ),
-    ("show events [<n>]", "the newest events"),
-    ("show info", "the process, as key: value"),
-    ("show members", "the members of the gossip cluster"),
-    ("show servers state [<b>]", "the servers' state, as a table"),
-    ("show snapshot", "everything, as one line of JSON"),
-    (
-        "show stat [<iid> <type> <sid>] [up] [no-maint]",
-        "the statistics as CSV",
-    ),
-    ("show stat desc", "the statistics as CSV"),
-    ("show version", "the version"),
-    ("user", "give up the right to act on this connection"),
-    ("wait <delay>", "wait before the next command"),
-];
+use crate::status::Snapshot;
 
 impl Session {
     /// Carries one command out; `None` ends the connection.
-    pub(super) async fn dispatch(&mut self, words: &[String]) -> Option<String> {
+    pub(super) async fn dispatch(&mut self, words: &[String]) -> Option<Reply> {
         let words: Vec<&str> = words.iter().map(String::as_str).collect();
         if let Some(reply) = self.control(&words).await {
             return reply;
@@ -70,128 +18,152 @@ impl Session {
             return Some(reply);
         }
         Some(match acts::parse(&words, &self.admin.moment().snapshot) {
-            None => unknown(&words),
-            Some(_) if self.level < Level::Admin => "Permission denied\n".into(),
-            Some(Err(text)) => text,
+            None => Reply::info(help::unknown(&words)),
+            Some(_) if self.level < Level::Admin => Reply::error("Permission denied\n"),
+            Some(Err(text)) => Reply::error(text),
             Some(Ok(act)) => acts::carry_out(&self.admin, act, &self.principal).await,
         })
     }
 
     /// Commands about the connection itself; the inner `None` ends it.
-    async fn control(&mut self, words: &[&str]) -> Option<Option<String>> {
+    async fn control(&mut self, words: &[&str]) -> Option<Option<Reply>> {
         let reply = match *words {
-            [] if self.prompt => String::new(),
-            [] => unknown(words),
-            ["quit"] => return Some(None),
-            ["prompt"] => {
+            [] if self.prompt => Reply::plain(""),
+            [] => Reply::info(help::unknown(words)),
+            ["quit", ..] => return Some(None),
+            ["prompt", ..] => {
                 self.prompt = !self.prompt;
-                String::new()
+                Reply::plain("")
             }
-            ["user"] => {
-                self.level = Level::User;
-                String::new()
+            ["user", ..] => self.lower(Level::User),
+            ["operator", ..] => self.lower(Level::Operator),
+            ["set", "severity-output", ref rest @ ..] => {
+                match rest.first().and_then(|word| Shown::from_word(word)) {
+                    Some(shown) => {
+                        self.shown = shown;
+                        Reply::plain("")
+                    }
+                    None => {
+                        Reply::error("one of 'none', 'number', 'string' is a required argument\n")
+                    }
+                }
             }
-            ["set", "timeout", "cli", delay] => match duration(delay) {
+            ["set", "timeout", "cli"] => Reply::error("Expects an integer value.\n"),
+            ["set", "timeout", "cli", delay, ..] => match duration(delay) {
                 Some(silence) if silence <= MAX_SILENCE && !silence.is_zero() => {
                     self.silence = silence;
-                    String::new()
+                    Reply::plain("")
                 }
-                _ => "Invalid timeout value.\n".into(),
+                _ => Reply::error("Invalid timeout value.\n"),
             },
-            ["wait", delay] => match duration(delay) {
+            ["set", "timeout", ..] => Reply::error("'set timeout' only supports 'cli'.\n"),
+            ["wait", delay, ..] => match duration(delay) {
                 Some(pause) if pause <= MAX_SILENCE => {
                     tokio::time::sleep(pause).await;
-                    String::new()
+                    Reply::plain("")
                 }
-                _ => "Invalid delay.\n".into(),
+                _ => Reply::error("Invalid delay.\n"),
             },
             _ => return None,
         };
         Some(Some(reply))
     }
 
+    fn lower(&mut self, level: Level) -> Reply {
+        self.level = self.level.min(level);
+        Reply::plain("")
+    }
+
     /// Commands that only read.
-    fn read(&self, words: &[&str]) -> Option<String> {
+    fn read(&self, words: &[&str]) -> Option<Reply> {
         let moment = self.admin.moment();
         let snapshot = &moment.snapshot;
-        Some(match *words {
-            ["help"] => help("The following commands are valid at this level:", |_| true),
-            ["show", "version"] => format!("{}\n", snapshot.version),
-            ["show", "cli", "level"] => match self.level {
+        Some(Reply::plain(match *words {
+            ["help", ref rest @ ..] => return Some(Reply::info(help::help(rest))),
+            ["show", "version", ..] => {
+                return Some(Reply::info(format!("{}\n", info::version(snapshot))));
+            }
+            ["show", "cli", "level", ..] => match self.level {
                 Level::User => "user\n".into(),
+                Level::Operator => "operator\n".into(),
                 Level::Admin => "admin\n".into(),
             },
-            ["show", "info", ..] => show::info(&moment, self.admin.is_draining()),
-            ["show", "stat", ref rest @ ..] => match filter(rest) {
+            ["show", "info", ref rest @ ..] => {
+                info::render(&moment, self.admin.is_draining(), rest)
+            }
+            ["show", "stat", ref rest @ ..] => match filter(snapshot, rest) {
                 Ok(filter) => csv::render(&moment, &filter),
-                Err(text) => text,
+                Err(text) => return Some(Reply::error(text)),
             },
-            ["show", "servers", "state"] => show::servers_state(snapshot, None),
-            ["show", "servers", "state", backend] => show::servers_state(snapshot, Some(backend)),
-            ["show", "backend"] => show::backends(snapshot),
+            ["show", "servers", what @ ("state" | "conn"), ref rest @ ..] => {
+                let only = rest.first().copied();
+                if only.is_some_and(|name| snapshot.backend(name).is_none()) {
+                    return Some(Reply::error("Can't find backend.\n"));
+                }
+                match what {
+                    "state" => show::servers_state(snapshot, only),
+                    _ => show::servers_conn(&moment, only),
+                }
+            }
+            ["show", "sess", id, ..] if id != "all" => "Session not found.\n".into(),
+            ["show", "sess", ..] => show::sessions(snapshot),
+            ["show", "activity", ..] => show::activity(snapshot),
+            ["show", "env", ..] if self.level < Level::Operator => {
+                return Some(Reply::error("Permission denied\n"));
+            }
+            ["show", "env", ref rest @ ..] => match show::environment(rest.first().copied()) {
+                Some(text) => text,
+                None => return Some(Reply::error("Variable not found\n")),
+            },
+            ["show", "backend", ..] => show::backends(snapshot),
             ["show", "snapshot"] => serde_json::to_string(&**snapshot).unwrap_or_default() + "\n",
             ["show", "members"] => show::members(snapshot),
-            ["show", "errors"] => show::errors(snapshot),
+            ["show", "errors", ..] => show::errors(snapshot),
             ["show", "events"] => show::events(snapshot, 20),
             ["show", "events", n] => match n.parse() {
                 Ok(n) => show::events(snapshot, n),
-                Err(_) => "Expects a number of events.\n".into(),
+                Err(_) => return Some(Reply::error("Expects a number of events.\n")),
             },
-            ["get", "weight", target] => match acts::find(snapshot, target) {
-                Ok((_, s)) => format!("{} (initial {})\n", s.user_weight, s.initial_weight),
-                Err(text) => text.into(),
-            },
+            ["get", "weight", ref rest @ ..] => {
+                match acts::find(snapshot, rest.first().copied().unwrap_or_default()) {
+                    Ok((_, s)) => format!("{} (initial {})\n", s.user_weight, s.initial_weight),
+                    Err(text) => return Some(Reply::error(text)),
+                }
+            }
             _ => return None,
-        })
+        }))
     }
 }
 
-/// `show stat`'s three numbers and its words.
-fn filter(words: &[&str]) -> Result<Filter, String> {
-    let (numbers, modifiers) = match *words {
-        [iid, kinds, sid, ref rest @ ..] if iid.parse::<i64>().is_ok() => {
-            (Some([iid, kinds, sid]), rest)
-        }
-        _ => (None, words),
-    };
+/// `show stat`'s proxy, type and server, and its words; other words are passed over.
+fn filter(snapshot: &Snapshot, words: &[&str]) -> Result<Filter, String> {
+    const WORDS: [&str; 5] = ["up", "no-maint", "desc", "typed", "json"];
     let mut filter = Filter::ALL;
-    if let Some(numbers) = numbers {
-        let parse = |text: &str| text.parse().map_err(|_| "Invalid id.\n".to_owned());
-        let [iid, kinds, sid] = numbers;
-        (filter.iid, filter.kinds, filter.sid) = (parse(iid)?, parse(kinds)?, parse(sid)?);
+    let mut modifiers = words;
+    if let [proxy, kinds, sid, ref rest @ ..] = *words
+        && !WORDS.contains(&proxy)
+    {
+        let number = |text: &str| text.parse::<i64>().unwrap_or(0);
+        let backend = snapshot.backend(proxy).map(|b| b.id);
+        let frontend = snapshot.frontends.iter().find(|f| f.name == proxy);
+        let named = frontend.map(|f| f.id).or(backend).map(i64::from);
+        filter.iid = named.unwrap_or_else(|| number(proxy));
+        if filter.iid == 0 {
+            return Err("No such proxy.\n".into());
+        }
+        (filter.kinds, filter.sid) = (number(kinds), number(sid));
+        modifiers = rest;
     }
     for word in modifiers {
         match *word {
             "up" => filter.up = true,
             "no-maint" => filter.no_maint = true,
-            "desc" => {}
             "typed" => filter.form = Form::Typed,
             "json" => filter.form = Form::Json,
-            _ => return Err(format!("Unknown modifier '{word}'.\n")),
+            _ => {}
         }
     }
     Ok(filter)
-}
-
-fn unknown(words: &[&str]) -> String {
-    let first = words.first().copied().unwrap_or_default();
-    let near = |command: &str| command.split(' ').next() == Some(first);
-    if COMMANDS.iter().any(|(command, _)| near(command)) {
-        let title = "Unknown command, but maybe one of the following ones is a better match:";
-        return help(title, near);
-    }
-    help(
-        "Unknown command. Please enter one of the following commands only:",
-        |_| true,
-    )
-}
-
-fn help(title: &str, shown: impl Fn(&str) -> bool) -> String {
-    let mut text = format!("{title}\n");
-    for (command, does) in COMMANDS.iter().filter(|(command, _)| shown(command)) {
-        text += &format!("  {command:<46} : {does}\n");
-    }
-    text
 }
 
 /// HAProxy's delays: a number with `us`, `ms`, `s`, `m`, `h` or `d`; seconds without.

@@ -1,82 +1,9 @@
 //! Commands that only read.
 
-use std::fmt::Display;
+use roundel_model::{AdminState, ServerState};
 
-use roundel_model::ServerState;
-
-use crate::history::FrontendRates;
 use crate::moment::Moment;
-use crate::page::uptime;
 use crate::status::{Backend, Check, Frontend, Server, Snapshot};
-
-/// `show info`: keys that HAProxy's readers look for, with values that are true here.
-pub(super) fn info(moment: &Moment, draining: bool) -> String {
-    let mut text = String::new();
-    let mut put = |key: &str, value: &dyn Display| text += &format!("{key}: {value}\n");
-    about_process(moment, &mut put);
-    about_traffic(moment, &mut put);
-    put("Stopping", &u8::from(draining));
-    put("Snapshot_seq", &moment.snapshot.seq);
-    text
-}
-
-fn about_process(moment: &Moment, put: &mut impl FnMut(&str, &dyn Display)) {
-    let s = &*moment.snapshot;
-    let up = s.uptime_seconds as u64;
-    put("Name", &"Roundel");
-    put("Version", &s.version);
-    put("Release_date", &"-");
-    put("Nbthread", &s.process.threads);
-    put("Nbproc", &1);
-    put("Process_num", &1);
-    put("Pid", &s.process.pid);
-    put("Uptime", &uptime(up));
-    put("Uptime_sec", &up);
-    put("Memmax_MB", &0);
-    put("Ulimit-n", &s.process.max_fds);
-    put("Maxsock", &s.process.max_fds);
-    put("Maxconn", &s.process.max_connections);
-    put("Maxpipes", &s.process.pipes.most);
-    put("PipesUsed", &s.process.pipes.used);
-    put("PipesFree", &s.process.pipes.free);
-    put("Tasks", &moment.rates.total.in_flight);
-    put("Run_queue", &0);
-    put("Idle_pct", &moment.idle_percent());
-    put("node", &one_line(&s.node));
-    let others = s.members.iter().filter(|m| !m.me).count();
-    put("ActivePeers", &others);
-    put("DroppedLogs", &s.log_lines_dropped_total);
-}
-
-fn about_traffic(moment: &Moment, put: &mut impl FnMut(&str, &dyn Display)) {
-    let (s, rates) = (&*moment.snapshot, &moment.rates);
-    let sum = |of: fn(&Frontend) -> u64| s.frontends.iter().map(of).sum::<u64>();
-    let rate = |of: fn(&FrontendRates) -> f64| {
-        let sum: f64 = rates.frontends.values().map(of).sum();
-        sum.round() as u64
-    };
-    put("CurrConns", &sum(|f| f.connections));
-    put("CumConns", &sum(|f| f.accepted()));
-    put("CumReq", &sum(|f| f.requests_total));
-    for key in ["MaxSslConns", "CurrSslConns", "CumSslConns", "SslRate"] {
-        put(key, &0);
-    }
-    put("ConnRate", &rate(|r| r.connections_per_second));
-    put("ConnRateLimit", &0);
-    put("MaxConnRate", &rate(|r| r.connections_per_second_max));
-    put("SessRate", &rate(|r| r.connections_per_second));
-    put("SessRateLimit", &0);
-    put("MaxSessRate", &rate(|r| r.connections_per_second_max));
-    put("Jobs", &sum(|f| f.connections));
-    put("Listeners", &sum(|f| f.listen.len() as u64));
-    put("TotalBytesOut", &sum(|f| f.bytes_out_total));
-    // HAProxy spells it so.
-    put("TotalSplicdedBytesOut", &s.process.pipes.bytes_total);
-    put(
-        "BytesOutRate",
-        &(rates.total.bytes_out_per_second.round() as u64),
-    );
-}
 
 /// `show backend`.
 pub(super) fn backends(snapshot: &Snapshot) -> String {
@@ -89,9 +16,6 @@ pub(super) fn backends(snapshot: &Snapshot) -> String {
 
 /// `show servers state`, format version 1.
 pub(super) fn servers_state(snapshot: &Snapshot, only: Option<&str>) -> String {
-    if only.is_some_and(|name| snapshot.backend(name).is_none()) {
-        return "Can't find backend.\n".into();
-    }
     let mut text = String::from(
         "1\n# be_id be_name srv_id srv_name srv_addr srv_op_state srv_admin_state srv_uweight \
          srv_iweight srv_time_since_last_change srv_check_status srv_check_result \
@@ -101,7 +25,7 @@ pub(super) fn servers_state(snapshot: &Snapshot, only: Option<&str>) -> String {
     );
     for backend in &snapshot.backends {
         if only.is_none_or(|name| name == backend.name) {
-            for server in &backend.servers {
+            for server in backend.here() {
                 text += &server_state(backend, server);
             }
         }
@@ -110,20 +34,17 @@ pub(super) fn servers_state(snapshot: &Snapshot, only: Option<&str>) -> String {
 }
 
 fn server_state(backend: &Backend, server: &Server) -> String {
-    use ServerState::{Draining, Leaving, Maint, Up, Warming};
-    let (address, port) = match server.address.parse::<std::net::SocketAddr>() {
-        Ok(address) => (address.ip().to_string(), address.port()),
-        Err(_) => ("-".into(), 0),
-    };
+    use ServerState::{Draining, Leaving, Up, Warming};
+    let (address, port) = address(server);
     let operational = match server.state {
         Up | Draining | Leaving => 2,
         Warming => 1,
         _ => 0,
     };
-    let ordered = match server.state {
-        Maint => 1,
-        Draining => 8,
-        _ => 0,
+    let ordered = match server.admin {
+        AdminState::Maint => 1,
+        AdminState::Drain => 8,
+        AdminState::Ready => 0,
     };
     let check = server.check.as_ref();
     let (status, result) = check.map_or((0, 0), check_codes);
@@ -140,6 +61,13 @@ fn server_state(backend: &Backend, server: &Server) -> String {
         server.initial_weight,
         server.since_seconds,
     )
+}
+
+fn address(server: &Server) -> (String, u16) {
+    match server.address.parse::<std::net::SocketAddr>() {
+        Ok(address) => (address.ip().to_string(), address.port()),
+        Err(_) => ("-".into(), 0),
+    }
 }
 
 /// HAProxy's numbers for a check's status and result.
@@ -167,6 +95,90 @@ fn check_codes(check: &Check) -> (u8, u8) {
         _ => 2,
     };
     (status, result)
+}
+
+/// `show servers conn`: connections to each server, as HAProxy 2.6 lays them out.
+pub(super) fn servers_conn(moment: &Moment, only: Option<&str>) -> String {
+    let threads = moment.snapshot.process.threads.max(1) as usize;
+    let mut text = format!(
+        "# bkname/svname bkid/svid addr port - purge_delay used_cur used_max need_est unsafe_nb \
+         safe_nb idle_lim idle_cur idle_per_thr[{threads}]\n"
+    );
+    let wanted = |b: &&Backend| only.is_none_or(|name| name == b.name);
+    for backend in moment.snapshot.backends.iter().filter(wanted) {
+        let rates = moment.rates.backends.get(&backend.name);
+        for server in backend.here() {
+            let rates = rates.and_then(|r| r.servers.get(&server.name));
+            let most = rates.map_or(server.in_flight, |r| r.in_flight_max);
+            let (address, port) = address(server);
+            let (used, idle) = (server.in_flight, server.idle_connections);
+            // Which thread holds an idle connection is not counted.
+            let threads = vec!["0"; threads].join(" ");
+            text += &format!(
+                "{}/{} {}/{} {address} {port} - 5000 {used} {most} {most} 0 0 -1 {idle} {threads}\n",
+                word(&backend.name),
+                word(&server.name),
+                backend.id,
+                server.id,
+            );
+        }
+    }
+    text
+}
+
+/// `show sess`: a line for each request that is with a server, as far as it is known.
+pub(super) fn sessions(snapshot: &Snapshot) -> String {
+    const MOST: u64 = 10_000;
+    let mut text = String::new();
+    for backend in &snapshot.backends {
+        for server in backend.here() {
+            for n in 1..=server.in_flight.min(MOST) {
+                text += &format!(
+                    "0x{:04x}{:04x}{n:06x}: proto=http be={} srv={}\n",
+                    backend.id,
+                    server.id,
+                    word(&backend.name),
+                    word(&server.name)
+                );
+            }
+        }
+    }
+    text
+}
+
+/// `show activity`.
+pub(super) fn activity(snapshot: &Snapshot) -> String {
+    let (now, p) = (snapshot.time_ms, &snapshot.process);
+    let accepted: u64 = snapshot.frontends.iter().map(Frontend::accepted).sum();
+    format!(
+        "thread_id: 1 (1..{})\ndate_now: {}.{:03}000\naccepted: {accepted}\ncpu_ms_tot: {}\n\
+         worker_stall_us: {}\n",
+        p.threads,
+        now / 1_000,
+        now % 1_000,
+        (p.cpu_seconds_total * 1e3) as u64,
+        (p.worker_stall_seconds * 1e6) as u64,
+    )
+}
+
+/// `show env`: Roundel's variables, secrets without their values; `None` for one that is not set.
+pub(super) fn environment(only: Option<&str>) -> Option<String> {
+    let own = std::env::vars().filter(|(name, _)| name.starts_with("ROUNDEL_"));
+    let mut all: Vec<(String, String)> = own.collect();
+    all.retain(|(name, _)| only.is_none_or(|wanted| wanted == name));
+    all.sort();
+    if only.is_some() && all.is_empty() {
+        return None;
+    }
+    let secret = |name: &str| {
+        let words = ["KEY", "TOKEN", "SECRET", "PASSWORD"];
+        words.iter().any(|word| name.contains(word)) && !name.ends_with("_FILE")
+    };
+    let line = |(name, value): (String, String)| match secret(&name) {
+        true => format!("{name}=***\n"),
+        false => format!("{name}={}\n", one_line(&value)),
+    };
+    Some(all.into_iter().map(line).collect())
 }
 
 /// `show members`: name, address, status, tags, as Serf's tool lists them.
@@ -221,7 +233,7 @@ pub(super) fn errors(snapshot: &Snapshot) -> String {
 }
 
 /// Text from the network that cannot begin a line of its own.
-fn one_line(text: &str) -> String {
+pub(super) fn one_line(text: &str) -> String {
     text.replace(|c: char| c.is_control(), " ")
 }
 

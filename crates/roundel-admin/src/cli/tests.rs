@@ -1,8 +1,8 @@
-use roundel_model::{AdminState, Name, Weight};
+use roundel_model::{AdminState, Name};
 
 use super::*;
 use crate::Config;
-use crate::command::{Command, CommandError, Outcome};
+use crate::command::{Change, Command, CommandError, Outcome};
 use crate::fixture::{self, Rig, rig};
 
 fn states_rig() -> Rig {
@@ -39,13 +39,13 @@ async fn user(rig: &Rig, line: &str) -> String {
 #[tokio::test]
 async fn one_line_may_hold_several_commands_and_each_reply_ends_with_an_empty_line() {
     let rig = states_rig();
-    assert_eq!(user(&rig, "show version\n").await, "0.1.0\n\n");
-    assert_eq!(user(&rig, "show version").await, "0.1.0\n\n");
+    assert_eq!(user(&rig, "show version\n").await, "2.6.0-roundel0.1.0\n\n");
+    assert_eq!(user(&rig, "show version").await, "2.6.0-roundel0.1.0\n\n");
     let both = user(&rig, "show version; show backend\n").await;
-    assert_eq!(both, "0.1.0\n\n# name\nnodes\n\n");
+    assert_eq!(both, "2.6.0-roundel0.1.0\n\n# name\nnodes\n\n");
     assert_eq!(
         user(&rig, "show version\nshow cli level\n").await,
-        "0.1.0\n\nuser\n\n"
+        "2.6.0-roundel0.1.0\n\nuser\n\n"
     );
 }
 
@@ -56,7 +56,7 @@ async fn the_connection_closes_after_one_line_unless_prompt_was_given() {
     stream.write_all(b"show version\n").await.unwrap();
     let mut answer = String::new();
     stream.read_to_string(&mut answer).await.unwrap();
-    assert_eq!(answer, "0.1.0\n\n");
+    assert_eq!(answer, "2.6.0-roundel0.1.0\n\n");
 
     let mut stream = connect(&rig.admin, Level::User).await;
     let mut talk = async |line: &str| {
@@ -72,7 +72,7 @@ async fn the_connection_closes_after_one_line_unless_prompt_was_given() {
     };
     assert_eq!(talk("prompt\n").await, "\n> ");
     assert_eq!(talk("set timeout cli 60\n").await, "\n> ");
-    assert_eq!(talk("show version\n").await, "0.1.0\n\n> ");
+    assert_eq!(talk("show version\n").await, "2.6.0-roundel0.1.0\n\n> ");
     assert_eq!(talk("\n").await, "\n> ");
     stream.write_all(b"quit\n").await.unwrap();
     let mut rest = String::new();
@@ -86,7 +86,11 @@ async fn statistics_are_the_csv_and_can_be_narrowed() {
     let all = user(&rig, "show stat\n").await;
     assert!(all.starts_with("# pxname,svname,") && all.ends_with(",\n\n"));
     let servers = user(&rig, "show stat -1 4 -1\n").await;
-    assert_eq!(servers.trim_end().lines().count(), 11);
+    assert_eq!(
+        servers.trim_end().lines().count(),
+        10,
+        "what left has no row"
+    );
     let typed = user(&rig, "show stat typed\n").await;
     assert!(typed.contains(".0.pxname.1:KNS:str:nodes\n"), "{typed}");
     assert!(
@@ -95,12 +99,19 @@ async fn statistics_are_the_csv_and_can_be_narrowed() {
     );
     let servers = user(&rig, "show stat -1 4 -1 json\n").await;
     let servers: serde_json::Value = serde_json::from_str(&servers).unwrap();
-    assert_eq!(servers.as_array().map(Vec::len), Some(10));
+    assert_eq!(servers.as_array().map(Vec::len), Some(9));
     assert_eq!(servers[0][0]["objType"], "Server");
     assert_eq!(servers[0][0]["value"]["value"], "nodes");
     let info = user(&rig, "show info\n").await;
     for line in [
-        "Name: Roundel",
+        "Name: HAProxy",
+        "Version: 2.6.0-roundel0.1.0",
+        "Roundel_version: 0.1.0",
+        "Hard_maxconn: 0",
+        "SslRateLimit: 0",
+        "MaxSslRate: 0",
+        "CompressBpsIn: 0",
+        "description: Roundel 0.1.0",
         "Pid: 4242",
         "Uptime: 0d 0h00m09s",
         "CurrConns: 17",
@@ -167,12 +178,47 @@ async fn errors_are_worded_as_scripts_expect() {
         ),
         (
             "set weight nodes/webapp-1 heavy",
+            "Empty weight string empty or preceded by garbage\n",
+        ),
+        (
+            "set weight nodes/webapp-1",
             "Require <weight> or <weight%>.\n\n",
         ),
         (
-            "add server nodes/webapp-1 10.0.0.1:1",
-            "Already exists a server with the same name in backend.\n\n",
+            "set weight nodes/webapp-1 -1",
+            "Absolute weight can only be between 0 and 256 inclusive.\n\n",
         ),
+        (
+            "set weight nodes/webapp-1 -5%",
+            "Relative weight must be positive.\n\n",
+        ),
+        (
+            "set weight nodes/webapp-1 5x",
+            "Trailing garbage in weight string\n",
+        ),
+        (
+            "set server nodes/webapp-1 state",
+            "'set server <srv> state' expects 'ready', 'drain' and 'maint'.\n\n",
+        ),
+        ("set server nodes/left state ready", "No such server.\n\n"),
+        ("disable server", "Require 'backend/server'.\n\n"),
+        ("disable server nodes/x y", "No such server.\n\n"),
+        ("enable frontend x", "No such frontend.\n\n"),
+        (
+            "set maxconn server nodes/webapp-1",
+            "Require <maxconn>.\n\n",
+        ),
+        ("set maxconn frontend x 1", "No such frontend.\n\n"),
+        ("add server x/y 10.0.0.1:1", "No such backend.\n"),
+        (
+            "add server nodes/y",
+            "'server' expects <name> and <addr>[:<port>] as arguments.\n\n",
+        ),
+        (
+            "add server nodes/y 10.0.0.1:1 foo",
+            "unknown keyword 'foo'\n\n",
+        ),
+        ("del server nodes/x", "No such server.\n"),
     ];
     for (line, expected) in cases {
         assert_eq!(
@@ -196,7 +242,7 @@ async fn errors_are_worded_as_scripts_expect() {
             "Unknown command, but maybe one of the following ones is a better match:\n"
         )
     );
-    assert!(near.contains("show stat") && !near.contains("quit"));
+    assert!(near.contains("show stat") && !near.contains("reload"));
 }
 
 #[tokio::test]
@@ -212,26 +258,61 @@ async fn acts_on_the_socket_reach_the_writer() {
         std::future::pending(),
     ));
     let (backend, server) = (Name::new("nodes").unwrap(), Name::new("webapp-2").unwrap());
-    let set = |state| Command::SetState {
+    let set = |state, force| Command::SetState {
         backend: backend.clone(),
         server: server.clone(),
         state,
+        force,
     };
-    let weight = |n| Command::SetWeight {
+    let weight = |text: &str| Command::SetWeight {
         backend: backend.clone(),
         server: server.clone(),
-        weight: Weight::new(n).unwrap(),
+        weight: text.parse().unwrap(),
+        force: true,
+    };
+    let change = |change| Command::Change {
+        backend: backend.clone(),
+        server: server.clone(),
+        change,
     };
     let cases = [
         (
             "set server nodes/webapp-2 state drain",
-            set(AdminState::Drain),
+            set(AdminState::Drain, true),
         ),
-        ("disable server nodes/webapp-2", set(AdminState::Maint)),
-        ("enable server nodes/webapp-2", set(AdminState::Ready)),
-        ("set weight nodes/webapp-2 50%", weight(1)),
-        ("set server nodes/webapp-2 weight 7", weight(7)),
-        ("set server nodes/webapp-2 weight 0", set(AdminState::Drain)),
+        (
+            "disable server nodes/webapp-2",
+            set(AdminState::Maint, true),
+        ),
+        ("enable server nodes/webapp-2", set(AdminState::Ready, true)),
+        ("set weight nodes/webapp-2 50%", weight("50%")),
+        ("set server nodes/webapp-2 weight 7", weight("7")),
+        ("set server nodes/webapp-2 weight 0", weight("0")),
+        (
+            "disable server nodes/webapp-2 x",
+            set(AdminState::Maint, true),
+        ),
+        ("order nodes/webapp-2 maint", set(AdminState::Maint, false)),
+        (
+            "order nodes/webapp-2 maint force",
+            set(AdminState::Maint, true),
+        ),
+        (
+            "set maxconn server nodes/webapp-2 7",
+            change(Change::Maxconn(7)),
+        ),
+        (
+            "disable health nodes/webapp-2",
+            change(Change::Checks(false)),
+        ),
+        (
+            "set server nodes/webapp-2 health up",
+            change(Change::Health(true)),
+        ),
+        (
+            "set server nodes/webapp-2 check-port 81",
+            change(Change::CheckPort(81)),
+        ),
     ];
     for (line, expected) in cases {
         let talk = async {
@@ -261,7 +342,7 @@ async fn outcomes_and_refusals_are_told() {
     let add = ask(
         &admin,
         Level::Admin,
-        "add server nodes/w 10.0.0.9:80 weight 3\n",
+        "add server nodes/w 10.0.0.9:80 check inter 2s fall 3 rise 2 maxconn 5 backup weight 3\n",
     );
     let (text, order) = tokio::join!(add, async {
         let order = rig.orders.recv().await.unwrap();
@@ -269,17 +350,83 @@ async fn outcomes_and_refusals_are_told() {
         order.command
     });
     assert_eq!(text, "New server registered.\n\n");
-    assert_eq!(order.as_str(), "add");
+    let Command::AddServer {
+        weight,
+        backup,
+        maxconn,
+        disabled,
+        passed_over,
+        ..
+    } = order
+    else {
+        panic!("{order:?}");
+    };
+    assert_eq!(
+        (weight.get(), backup, maxconn, disabled),
+        (3, true, Some(5), false)
+    );
+    assert_eq!(passed_over, ["inter 2s", "fall 3", "rise 2"]);
     let del = ask(&admin, Level::Admin, "del server nodes/webapp-1\n");
     let (text, ()) = tokio::join!(del, async {
         let order = rig.orders.recv().await.unwrap();
         let text = "Only servers in maintenance mode can be deleted.".to_owned();
         order.reply.send(Err(CommandError::Refused(text))).unwrap();
     });
-    assert_eq!(text, "Only servers in maintenance mode can be deleted.\n\n");
+    assert_eq!(text, "Only servers in maintenance mode can be deleted.\n");
     drop(rig.orders);
     let text = ask(&admin, Level::Admin, "reload\n").await;
     assert_eq!(text, "Roundel is shutting down.\n\n");
+}
+
+#[tokio::test]
+async fn severities_are_shown_when_asked_for() {
+    let rig = states_rig();
+    let ask = async |line: &str| ask(&rig.admin, Level::Admin, line).await;
+    let number = ask("set severity-output number;set weight nodes/zz 1").await;
+    assert_eq!(number, "\n[3]: No such server.\n\n");
+    let word = ask("set severity-output string;set weight nodes/zz 1").await;
+    assert_eq!(word, "\n[err]: No such server.\n\n");
+    let table = ask("set severity-output number;show stat").await;
+    assert!(table.starts_with("\n# pxname,"), "{table}");
+    let value = ask("set severity-output number;get weight nodes/webapp-1").await;
+    assert_eq!(value, "\n1 (initial 1)\n\n");
+    let wrong = ask("set severity-output loud").await;
+    assert_eq!(
+        wrong,
+        "one of 'none', 'number', 'string' is a required argument\n\n"
+    );
+}
+
+#[tokio::test]
+async fn info_has_haproxys_forms() {
+    let rig = states_rig();
+    let typed = user(&rig, "show info typed\n").await;
+    for line in [
+        "0.Name.1:POS:str:HAProxy",
+        "6.Pid.1:SGP:u32:4242",
+        "48.Run_queue.1:MGP:u32:0",
+    ] {
+        assert!(typed.lines().any(|l| l == line), "{line}\n{typed}");
+    }
+    let json = user(&rig, "show info json\n").await;
+    let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+    assert_eq!(json[0]["tags"]["origin"], "Product");
+    assert_eq!(json[0]["value"]["value"], "HAProxy");
+    let desc = user(&rig, "show info desc\n").await;
+    assert!(
+        desc.starts_with("Name: HAProxy:\"Product name\"\n"),
+        "{desc}"
+    );
+}
+
+#[tokio::test]
+async fn statistics_of_a_proxy_by_name() {
+    let rig = states_rig();
+    let own = user(&rig, "show stat nodes 4 -1\n").await;
+    assert_eq!(own.trim_end().lines().count(), 10);
+    assert_eq!(user(&rig, "show stat x y z\n").await, "No such proxy.\n\n");
+    let all = user(&rig, "show stat\n").await;
+    assert_eq!(user(&rig, "show stat foo\n").await, all);
 }
 
 #[tokio::test]

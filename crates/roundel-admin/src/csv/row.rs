@@ -13,7 +13,8 @@ pub(crate) enum Row<'a> {
     Backend(&'a Backend, &'a BackendRates),
 }
 
-/// Calls `f` for each line: frontends first, then each backend's servers and the backend.
+/// Calls `f` for each line: frontends first, then each backend's servers and the backend. What
+/// has left has no line: to HAProxy's readers it would be a server in maintenance.
 pub(crate) fn each(moment: &Moment, mut f: impl FnMut(&Row<'_>)) {
     let (front, back, server) = Default::default();
     for frontend in &moment.snapshot.frontends {
@@ -22,7 +23,7 @@ pub(crate) fn each(moment: &Moment, mut f: impl FnMut(&Row<'_>)) {
     }
     for backend in &moment.snapshot.backends {
         let rates = moment.rates.backends.get(&backend.name).unwrap_or(&back);
-        for one in &backend.servers {
+        for one in backend.here() {
             let rates = rates.servers.get(&one.name).unwrap_or(&server);
             f(&Row::Server(backend, one, rates));
         }

@@ -1,6 +1,6 @@
 //! The words of HAProxy's status columns.
 
-use roundel_model::ServerState;
+use roundel_model::{AdminState, ServerState};
 
 use crate::status::{Check, Server};
 
@@ -12,6 +12,10 @@ pub(crate) fn server_status(server: &Server) -> String {
         ServerState::Up | ServerState::Warming => check.map_or("no check".into(), up),
         ServerState::Ejected => "DOWN".into(),
         ServerState::Down => check.map_or("DOWN".into(), down),
+        // A weight of zero is told by the weight alone.
+        ServerState::Draining if server.user_weight == 0 && server.admin == AdminState::Ready => {
+            check.map_or("no check".into(), up)
+        }
         ServerState::Draining | ServerState::Leaving => "DRAIN".into(),
         ServerState::Maint => "MAINT".into(),
         ServerState::Left => "MAINT (left)".into(),

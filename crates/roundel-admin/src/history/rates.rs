@@ -7,7 +7,7 @@ use roundel_stats::HistogramSnapshot;
 use serde::{Deserialize, Serialize};
 
 use super::Step;
-use crate::status::{Backend, Frontend, Server, Times};
+use crate::status::{Backend, Frontend, Server, Snapshot, Times};
 
 /// Numbers computed from successive snapshots.
 ///
@@ -161,7 +161,23 @@ pub struct Means {
     pub total_ms: f64,
 }
 
+impl TotalRates {
+    /// Takes over what is no rate: how things are at this moment.
+    pub(super) fn set_present(&mut self, now: &Snapshot) {
+        self.in_flight = now.backends.iter().map(|b| b.in_flight).sum();
+        self.queue_length = now.backends.iter().map(|b| b.queue_length).sum();
+        self.serving = now.backends.iter().map(Backend::serving).sum();
+        self.known = now.backends.iter().map(Backend::known).sum();
+    }
+}
+
 impl FrontendRates {
+    pub(super) fn clear_maxima(&mut self) {
+        self.requests_per_second_max = 0.0;
+        self.connections_per_second_max = 0.0;
+        self.connections_max = 0;
+    }
+
     pub(super) fn update(&mut self, now: &Frontend, last: &Frontend, step: Step) {
         self.requests_per_second = step.rate(now.requests_total, last.requests_total);
         self.connections_per_second = step.rate(now.accepted(), last.accepted());
@@ -175,6 +191,13 @@ impl FrontendRates {
 }
 
 impl BackendRates {
+    pub(super) fn clear_maxima(&mut self) {
+        self.requests_per_second_max = 0.0;
+        self.in_flight_max = 0;
+        let servers = self.servers.rates.iter_mut();
+        servers.for_each(ServerRates::clear_maxima);
+    }
+
     pub(super) fn update(&mut self, now: &Backend, last: &Backend, step: Step) {
         self.requests_per_second = step.rate(now.requests_total, last.requests_total);
         raise(&mut self.requests_per_second_max, self.requests_per_second);
@@ -189,6 +212,11 @@ impl BackendRates {
 }
 
 impl ServerRates {
+    pub(super) fn clear_maxima(&mut self) {
+        self.requests_per_second_max = 0.0;
+        self.in_flight_max = 0;
+    }
+
     /// `last`: the requests in sum as of the snapshot before.
     pub(super) fn update(&mut self, now: &Server, last: u64, step: Step) {
         self.requests_per_second = step.rate(now.requests_total, last);

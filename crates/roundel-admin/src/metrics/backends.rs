@@ -339,7 +339,7 @@ fn checked(all: &[Backend]) -> impl Iterator<Item = (&str, &str, &Check)> {
 
 fn servers(all: &[Backend]) -> impl Iterator<Item = (&str, &Server)> {
     all.iter()
-        .flat_map(|b| b.servers.iter().map(|s| (b.name.as_str(), s)))
+        .flat_map(|b| b.here().map(|s| (b.name.as_str(), s)))
 }
 
 fn by_word(

@@ -173,10 +173,11 @@ async fn the_classic_view_has_haproxys_columns() {
         "Frontend",
         "Backend",
         "L7OK/200 in 3ms",
-        "MAINT (left)",
+        "MAINT",
     ] {
         assert!(text.contains(word), "{word}");
     }
+    assert!(!text.contains("(left)"), "what left is not in it");
     assert_eq!(html.matches("<caption>").count(), 2);
 }
 

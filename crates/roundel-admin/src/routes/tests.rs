@@ -272,7 +272,7 @@ async fn acts_reach_the_writer_and_its_answer_comes_back() {
     };
     let done = Ok(Outcome {
         text: "drains".into(),
-        data: None,
+        ..Outcome::default()
     });
     let (answer, command) = tokio::join!(call(DRAIN, ""), obey(&mut rig, done));
     assert_eq!(answer.unwrap().status(), 200);
@@ -280,8 +280,29 @@ async fn acts_reach_the_writer_and_its_answer_comes_back() {
         backend: Name::new("nodes").unwrap(),
         server: Name::new("webapp-2").unwrap(),
         state: AdminState::Drain,
+        force: false,
     };
     assert_eq!(command, expected);
+    let last =
+        CommandError::LastServer(Name::new("webapp-2").unwrap(), Name::new("nodes").unwrap());
+    let (answer, _) = tokio::join!(call(DRAIN, ""), obey(&mut rig, Err(last)));
+    assert_eq!(answer.unwrap().status(), 409);
+    let weight = "/api/v1/backends/nodes/servers/webapp-2:weight";
+    for (body, order, force) in [
+        ("{\"weight\":0,\"force\":true}", "0", true),
+        ("{\"weight\":\"50%\"}", "50%", false),
+    ] {
+        let done = Ok(Outcome::default());
+        let (answer, command) = tokio::join!(call(weight, body), obey(&mut rig, done));
+        assert_eq!(answer.unwrap().status(), 200);
+        let expected = Command::SetWeight {
+            backend: Name::new("nodes").unwrap(),
+            server: Name::new("webapp-2").unwrap(),
+            weight: order.parse().unwrap(),
+            force,
+        };
+        assert_eq!(command, expected);
+    }
     let path = "/api/v1/cluster:join";
     let body = "{\"addresses\":[\"webapp:7946\"]}";
     let refused = Err(CommandError::Refused("no".into()));
@@ -296,7 +317,7 @@ async fn acts_reach_the_writer_and_its_answer_comes_back() {
     for (path, body, status) in [
         (
             "/api/v1/backends/nodes/servers/webapp-2:weight",
-            "{\"weight\":0}",
+            "{\"weight\":257}",
             400,
         ),
         ("/api/v1/backends/nodes/servers/webapp-2:explode", "", 404),

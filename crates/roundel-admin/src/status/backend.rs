@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use roundel_model::ServerState;
+use roundel_model::{AdminState, ServerState};
 use roundel_stats::HistogramSnapshot;
 use serde::{Deserialize, Serialize};
 
@@ -28,6 +28,8 @@ pub struct Backend {
     pub check: String,
     /// The servers in set order, LEFT ones last.
     pub servers: Vec<Server>,
+    /// Orders of operators that wait for servers that are not there, oldest first.
+    pub kept_orders: Vec<KeptOrder>,
     /// Requests dispatched to a server.
     pub requests_total: u64,
     /// Connect errors plus response errors plus requests that found no server.
@@ -82,14 +84,35 @@ impl Backend {
 
     /// How many servers are known, without those that left.
     pub fn known(&self) -> usize {
-        let left = |s: &&Server| s.state != ServerState::Left;
-        self.servers.iter().filter(left).count()
+        self.here().count()
+    }
+
+    /// The servers without those that left.
+    pub fn here(&self) -> impl Iterator<Item = &Server> {
+        self.servers.iter().filter(|s| s.state != ServerState::Left)
     }
 
     /// The server of this name.
     pub fn server(&self, name: &str) -> Option<&Server> {
         self.servers.iter().find(|s| *s.name == *name)
     }
+
+    /// Whether an operator can order anything for this name: a server that is there, or one that
+    /// is away but under orders.
+    pub fn takes_orders(&self, name: &str) -> bool {
+        let here = self.here().any(|s| *s.name == *name);
+        here || self.kept_orders.iter().any(|kept| kept.server == name)
+    }
+}
+
+/// What an operator ordered for a server that is not there.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct KeptOrder {
+    /// The server's name.
+    pub server: String,
+    /// What is ordered, such as `maint, weight 0`.
+    pub orders: String,
 }
 
 /// One server. Texts that stay the same are shared from one snapshot to the next.
@@ -107,9 +130,12 @@ pub struct Server {
     pub state: ServerState,
     /// Why it is in this state, in words; empty for a plain one.
     pub reason: String,
+    /// What an operator ordered: `ready`, `drain` or `maint`.
+    #[serde(with = "coding::admin")]
+    pub admin: AdminState,
     /// Whether it serves although something casts doubt on it, such as silent gossip.
     pub doubt: bool,
-    /// The weight in force, 1 to 256.
+    /// The weight in force, 0 to 256; rounded down, but only a true zero shows as zero.
     pub weight: u16,
     /// The weight that its source or the operator gave.
     pub user_weight: u16,
@@ -163,6 +189,7 @@ impl Default for Server {
             address: Arc::default(),
             state: ServerState::Joining,
             reason: String::new(),
+            admin: AdminState::Ready,
             doubt: false,
             weight: 1,
             user_weight: 1,

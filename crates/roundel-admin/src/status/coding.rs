@@ -23,6 +23,27 @@ pub(super) mod state {
     }
 }
 
+/// A [`roundel_model::AdminState`] as its lower-case word.
+pub(super) mod admin {
+    use roundel_model::AdminState;
+    use serde::{Deserialize, Deserializer, Serializer, de::Error};
+
+    pub(in crate::status) fn serialize<S: Serializer>(
+        state: &AdminState,
+        to: S,
+    ) -> Result<S::Ok, S::Error> {
+        to.serialize_str(state.as_str())
+    }
+
+    pub(in crate::status) fn deserialize<'de, D: Deserializer<'de>>(
+        from: D,
+    ) -> Result<AdminState, D::Error> {
+        let word = String::deserialize(from)?;
+        crate::acts::admin_state(&word)
+            .ok_or_else(|| D::Error::custom(format!("{word:?} is no order")))
+    }
+}
+
 /// A [`roundel_stats::HistogramSnapshot`] as its counts per bucket and the sum.
 pub(super) mod histogram {
     use roundel_stats::HistogramSnapshot;

@@ -3,10 +3,10 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use roundel_model::{AdminState, Name, ServerState};
+use roundel_model::{Name, ServerState};
 
 use super::record::{Record, Totals};
-use super::{Director, WeightOrder};
+use super::{Director, ServerOrders};
 
 /// What is known about one server and cannot be seen from outside at once.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -16,9 +16,7 @@ pub struct Heritage {
     /// Where it was checked; at another address the verdict counts for nothing.
     pub address: SocketAddr,
     /// What an operator ordered.
-    pub admin: AdminState,
-    /// The weight that an operator ordered.
-    pub weight: Option<WeightOrder>,
+    pub orders: ServerOrders,
     /// Whether the checks hold it for up; `None` before the first has passed.
     pub up: Option<bool>,
     /// Whether it failed its first checks as often as an up server may not.
@@ -43,8 +41,10 @@ impl Director {
     /// Takes what another director knew. Each server gets its part when it is first seen, and
     /// is checked at once like any other; until then the verdict of before counts.
     pub fn inherit(&mut self, heritage: Vec<Heritage>) {
-        let named = heritage.into_iter().map(|h| (h.name.clone(), h));
-        self.heritage.extend(named);
+        for heritage in heritage {
+            self.keep_orders([(heritage.name.clone(), heritage.orders)]);
+            self.heritage.insert(heritage.name.clone(), heritage);
+        }
     }
 }
 
@@ -54,8 +54,7 @@ impl Record {
         Heritage {
             name: self.server.name.clone(),
             address: self.server.address,
-            admin: self.admin,
-            weight: self.weights.ordered,
+            orders: self.orders(),
             up: (!self.health.is_fresh()).then(|| self.health.is_up() && !self.is_distrusted()),
             never_up: self.health.was_never_up(),
             downtime: totals.downtime,
@@ -66,8 +65,6 @@ impl Record {
     }
 
     pub(super) fn inherit(&mut self, heritage: &Heritage, is_checked: bool) {
-        self.admin = heritage.admin;
-        self.weights.ordered = heritage.weight;
         self.set_totals(Totals {
             downtime: heritage.downtime,
             check_failures: heritage.check_failures,

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::net::SocketAddr;
 
-use roundel_model::{AdminState, Name};
+use roundel_model::{AdminState, Name, WeightOrder};
 
 use crate::ServerId;
 
@@ -63,15 +63,14 @@ pub enum ServerAct {
     State(AdminState),
     /// Change the weight.
     Weight(WeightOrder),
-}
-
-/// A weight as an operator writes it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum WeightOrder {
-    /// 0 to 256; zero drains.
-    Absolute(u16),
-    /// Per cent of the weight its source gave it; zero drains, anything else never does.
-    Percent(u16),
+    /// Limit the requests in flight; 0 for any number.
+    Maxconn(u32),
+    /// Take the server for up or down until a check says something else.
+    Health(bool),
+    /// Check the server, or leave it as it is.
+    Checks(bool),
+    /// Check it at this port.
+    CheckPort(u16),
 }
 
 /// Says why an order was refused; nothing changed. Texts are HAProxy's, since scripts read them.
@@ -80,10 +79,7 @@ pub enum CommandError {
     /// No server of that name in the backend, or it has left.
     #[error("No such server.")]
     NoSuchServer,
-    /// A weight outside 0 to 256.
-    #[error("Absolute weight can only be between 0 and 256 inclusive.")]
-    AbsoluteWeight,
-    /// A percentage that leads beyond 256.
-    #[error("Relative weight can only lead to a weight between 0 and 256 inclusive.")]
-    RelativeWeight,
+    /// The backend has no checks.
+    #[error("Health check was not configured on this server, cannot enable.")]
+    NoCheck,
 }

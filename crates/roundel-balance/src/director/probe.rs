@@ -52,6 +52,12 @@ impl Probe {
         self.next = spec.is_on().then_some(now);
     }
 
+    /// Lets a probe under way end without a result; the next one is due at once.
+    pub(super) fn abandon(&mut self, now: Instant, spec: &CheckSpec) {
+        self.running = None;
+        self.next = spec.is_on().then_some(now);
+    }
+
     /// Whether a probe is under way.
     pub(super) fn is_running(&self) -> bool {
         self.running.is_some()

@@ -33,6 +33,14 @@ pub(super) struct Record {
     pub(super) server: Server,
     pub(super) weights: Weights,
     pub(super) admin: AdminState,
+    /// The limit of requests in flight that an operator ordered.
+    pub(super) maxconn: Option<u32>,
+    /// It came while there were orders for its name.
+    pub(super) enlisted: bool,
+    /// An operator has switched its checks off.
+    pub(super) unchecked: bool,
+    /// Another port for its checks, ordered by an operator.
+    pub(super) check_port: Option<u16>,
     pub(super) health: Health,
     pub(super) probe: Probe,
     /// An attempt could not connect and no check has passed since.
@@ -102,6 +110,10 @@ impl Record {
             },
             server: server.clone(),
             admin: AdminState::Ready,
+            maxconn: None,
+            enlisted: false,
+            unchecked: false,
+            check_port: None,
             health,
             probe: Probe::new(now, &config.check),
             connect_doubt: false,
@@ -147,16 +159,17 @@ impl Record {
 
     /// The state that follows from every verdict.
     pub(super) fn derive(&self) -> ServerState {
+        let trusted = self.health.is_up() && !self.is_distrusted();
+        let answers = self.served_at().is_some() || trusted;
+        let awaited = self.health.is_fresh() && !self.health.was_never_up();
         if self.departure.is_some() {
             ServerState::Leaving
         } else if self.admin == AdminState::Maint {
             ServerState::Maint
-        } else if self.served_at().is_some() && !self.gossip_down {
-            ServerState::Up
-        } else if self.health.is_fresh() && !self.health.was_never_up() && !self.gossip_down {
-            ServerState::Joining
-        } else if self.gossip_down || !self.health.is_up() || self.is_distrusted() {
+        } else if self.gossip_down || !(answers || awaited) {
             ServerState::Down
+        } else if !answers {
+            ServerState::Joining
         } else if self.outlier.ejection.is_some() {
             ServerState::Ejected
         } else if self.admin == AdminState::Drain || self.weights.fine() == 0 {
@@ -266,8 +279,9 @@ impl Record {
     }
 
     pub(super) fn placement(&self, now: Instant, config: &DirectorConfig) -> Placement {
-        let own = config.maxconns.get(&self.server.name);
-        self.live.set_limit(own.copied().unwrap_or(config.maxconn));
+        let own = config.maxconns.get(&self.server.name).copied();
+        let limit = self.maxconn.or(own).unwrap_or(config.maxconn);
+        self.live.set_limit(limit);
         Placement {
             live: Arc::clone(&self.live),
             address: self.served_at().unwrap_or(self.server.address),
@@ -355,17 +369,33 @@ impl Record {
                     let left = e.until.saturating_duration_since(now);
                     format!("{}; back in {}", e.text, Span(left))
                 }),
-            ServerState::Maint => "ordered by operator".into(),
-            ServerState::Draining if self.admin == AdminState::Drain => {
-                "ordered by operator".into()
+            ServerState::Maint => self.ordered(),
+            ServerState::Draining
+                if self.weights.ordered.is_none() && self.admin != AdminState::Drain =>
+            {
+                format!("weight 0 from source {}", self.server.source)
             }
-            ServerState::Draining => "weight 0".into(),
+            ServerState::Draining => self.ordered(),
             ServerState::Leaving => self.departure.as_ref().map_or_else(String::new, |d| {
                 let left = d.deadline.saturating_duration_since(now);
                 let waiting = self.live.in_flight();
                 format!("{}; {waiting} in flight, {} left", d.why, Span(left))
             }),
             _ => self.doubts(now),
+        }
+    }
+
+    /// What the operator ordered, and what ends it.
+    fn ordered(&self) -> String {
+        let when = if self.enlisted { " before it came" } else { "" };
+        let ends = match self.admin {
+            AdminState::Ready => "weight 100%",
+            _ => "ready",
+        };
+        match self.weights.ordered {
+            // No comma: the reason stands in the CSV, which some readers cut at every one.
+            Some(weight) => format!("weight {weight} ordered by operator{when}; {ends} ends it"),
+            None => format!("ordered by operator{when}; {ends} ends it"),
         }
     }
 
@@ -387,6 +417,8 @@ impl Record {
             _ if self.health.is_in_transition() => {
                 format!("check fails: {}", result(&self.probe.last))
             }
+            _ if self.unchecked => "checks are off by operator".into(),
+            _ if self.enlisted => format!("{} ordered before it came", self.orders()),
             _ => String::new(),
         }
     }

@@ -66,6 +66,9 @@ impl Director {
         if let Some(heritage) = self.heritage.remove(&server.name) {
             record.inherit(&heritage, self.config.check.is_on());
         }
+        if let Some(text) = self.enlist(&mut record) {
+            notes.push((server.name.clone(), EventKind::Admin, text));
+        }
         record
     }
 

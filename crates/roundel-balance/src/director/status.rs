@@ -24,7 +24,7 @@ pub struct ServerStatus {
     pub reason: String,
     /// Whether it serves although something speaks against it (gossip silent or failed).
     pub doubt: bool,
-    /// The effective weight, 0 to 256; rounded up, so that only an ordered zero shows as zero.
+    /// The effective weight, 0 to 256; rounded down, but only a true zero shows as zero.
     pub weight: u16,
     /// The weight an operator set, else the one of its source.
     pub uweight: u16,

@@ -15,7 +15,7 @@ use std::borrow::Cow;
 use std::time::{Duration, Instant};
 
 use roundel_model::{AdminState, BackendSet, Generation, Name, Presence, Server, ServerState};
-use roundel_model::{SourceKind, Weight};
+use roundel_model::{SourceKind, Weight, WeightOrder};
 
 use super::*;
 use crate::{BackendConfig, CheckKind, CheckReport, CheckStatus, Policy, StickyKey, StickyVerdict};
@@ -222,6 +222,12 @@ impl Bench {
         let done = self.director.handle_command(self.now, &command);
         self.drain();
         done
+    }
+
+    fn kept(&self) -> Vec<String> {
+        let kept = self.director.kept_orders();
+        kept.map(|(name, orders)| format!("{name}: {orders}"))
+            .collect()
     }
 
     fn told(&self, kind: EventKind) -> Vec<&str> {

@@ -1,6 +1,7 @@
 //! What is due when.
 
 use std::collections::BTreeSet;
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use super::record::Record;
@@ -63,6 +64,7 @@ impl Director {
         });
         let check = match record.departure {
             Some(_) => None,
+            None if record.unchecked => None,
             None => record.probe.due(),
         };
         let trust = record.trust_due(now, self.config.check.is_on());
@@ -86,10 +88,11 @@ impl Director {
 
     fn start_check(&mut self, now: Instant, i: usize) {
         let record = &mut self.records[i];
-        if record.departure.is_some() {
+        if record.departure.is_some() || record.unchecked {
             return;
         }
         let answers = record.live.answers();
+        let port = record.check_port.unwrap_or(record.server.address.port());
         if let Some(number) = record.probe.start(now, &self.config.check, answers) {
             let start = StartCheck {
                 ticket: CheckTicket {
@@ -97,7 +100,7 @@ impl Director {
                     number,
                 },
                 server: record.server.name.clone(),
-                address: record.server.address,
+                address: SocketAddr::new(record.server.address.ip(), port),
                 spec: self.spec.clone(),
             };
             self.output.push_back(DirectorOutput::StartCheck(start));
@@ -137,7 +140,13 @@ impl Director {
             n => format!("{why}; gone after {} with {n} in flight", Span(took)),
         };
         let name = record.server.name.clone();
-        self.tell(EventKind::Drained, Some(name), text.clone(), Some(took));
+        self.tell(
+            EventKind::Drained,
+            Some(name.clone()),
+            text.clone(),
+            Some(took),
+        );
+        self.keep(name, record.orders());
         if let Some(pushed_out) = self.left.push(LeftRow::new(record, now, text)) {
             self.balancer.forget(&pushed_out.live.name);
         }

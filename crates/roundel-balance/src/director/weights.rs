@@ -1,8 +1,7 @@
 //! The weight of a server: what its source gave, what an operator ordered.
 
-use roundel_model::Weight;
+use roundel_model::{Weight, WeightOrder};
 
-use super::{CommandError, WeightOrder};
 use crate::Placement;
 
 /// Both weights of one server.
@@ -13,43 +12,39 @@ pub(super) struct Weights {
 }
 
 impl Weights {
-    /// The weight in units of 1/[`Placement::WEIGHT_UNIT`]; zero only when zero was ordered.
+    /// The weight in units of 1/[`Placement::WEIGHT_UNIT`]; zero only when zero was given or
+    /// ordered, never by rounding.
     pub(super) fn fine(&self) -> u32 {
         let unit = Placement::WEIGHT_UNIT;
-        let given = u32::from(self.given.get());
+        let given = u32::from(self.given.get()) * unit;
         match self.ordered {
-            None => given * unit,
-            Some(WeightOrder::Absolute(n)) => u32::from(n) * unit,
+            None => given,
+            Some(WeightOrder::Absolute(weight)) => u32::from(weight.get()) * unit,
             Some(WeightOrder::Percent(0)) => 0,
-            Some(WeightOrder::Percent(p)) => (given * unit * u32::from(p) / 100).max(1),
+            Some(WeightOrder::Percent(p)) => {
+                let part = u64::from(given) * u64::from(p) / 100;
+                let most = u32::from(Weight::MAX) * unit;
+                u32::try_from(part)
+                    .map_or(most, |part| part.min(most))
+                    .max(given.min(1))
+            }
         }
     }
 
-    /// The weight from 0 to 256, rounded up.
+    /// The weight from 0 to 256, as [`shown`].
     pub(super) fn shown(&self) -> u16 {
         shown(self.fine())
     }
 
-    /// Takes an order. Errors: one that leads beyond 256; nothing changed then.
-    pub(super) fn order(&mut self, order: WeightOrder) -> Result<(), CommandError> {
-        match order {
-            WeightOrder::Absolute(n) if n > Weight::MAX => Err(CommandError::AbsoluteWeight),
-            WeightOrder::Percent(p)
-                if u32::from(p) * u32::from(self.given.get()) > u32::from(Weight::MAX) * 100 =>
-            {
-                Err(CommandError::RelativeWeight)
-            }
-            order => {
-                self.ordered = Some(order);
-                Ok(())
-            }
-        }
+    /// Takes an order; all of what its source gave is no order any more.
+    pub(super) fn order(&mut self, order: WeightOrder) {
+        self.ordered = Some(order).filter(|order| *order != WeightOrder::Percent(100));
     }
 }
 
-/// A fine weight as a whole number, rounded up.
+/// A fine weight as a whole number, rounded down as HAProxy does; only a true zero shows as zero.
 pub(super) fn shown(fine: u32) -> u16 {
-    let whole = fine.div_ceil(Placement::WEIGHT_UNIT);
+    let whole = (fine / Placement::WEIGHT_UNIT).max(fine.min(1));
     u16::try_from(whole).unwrap_or(u16::MAX)
 }
 
@@ -57,25 +52,34 @@ pub(super) fn shown(fine: u32) -> u16 {
 mod tests {
     use super::*;
 
-    #[test]
-    fn a_percentage_of_a_small_weight_is_never_zero() {
+    fn weights(given: u64, order: WeightOrder) -> Weights {
         let mut weights = Weights {
-            given: Weight::ONE,
+            given: Weight::new(given).unwrap(),
             ordered: None,
         };
-        weights.order(WeightOrder::Percent(50)).unwrap();
-        assert_eq!((weights.fine(), weights.shown()), (128, 1));
-        weights.order(WeightOrder::Percent(0)).unwrap();
-        assert_eq!((weights.fine(), weights.shown()), (0, 0));
-        assert_eq!(
-            weights.order(WeightOrder::Absolute(257)),
-            Err(CommandError::AbsoluteWeight)
-        );
-        assert_eq!(
-            weights.order(WeightOrder::Percent(25_601)),
-            Err(CommandError::RelativeWeight)
-        );
-        weights.order(WeightOrder::Percent(25_600)).unwrap();
-        assert_eq!(weights.shown(), 256);
+        weights.order(order);
+        weights
+    }
+
+    #[test]
+    fn a_percentage_of_a_small_weight_is_never_zero() {
+        let half = weights(1, WeightOrder::Percent(50));
+        assert_eq!((half.fine(), half.shown()), (128, 1));
+        let none = weights(1, WeightOrder::Percent(0));
+        assert_eq!((none.fine(), none.shown()), (0, 0));
+    }
+
+    #[test]
+    fn percentages_are_of_what_the_source_gave_and_end_at_256() {
+        for (given, percent, expected) in [
+            (10, 150, 15),
+            (10, 25_600, 256),
+            (256, 25_600, 256),
+            (0, 50, 0),
+        ] {
+            let weights = weights(given, WeightOrder::Percent(percent));
+            assert_eq!(weights.shown(), expected, "{percent} % of {given}");
+        }
+        assert_eq!(weights(0, WeightOrder::Percent(100)).ordered, None);
     }
 }

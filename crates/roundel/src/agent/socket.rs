@@ -6,16 +6,17 @@ use std::time::{Duration, Instant};
 
 use roundel_admin::Admin;
 use roundel_admin::cli::{self, Level};
-use roundel_admin::command::{Command, CommandError, Order};
+use roundel_admin::command::{Command, CommandError, Order, Outcome};
 use roundel_admin::status::Snapshot;
 use roundel_gossip_tokio::{Event, Handle};
 use tokio::net::UnixListener;
-use tokio::sync::{broadcast, mpsc, watch};
+use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use tokio::time::MissedTickBehavior;
 
 use crate::collector::GossipView;
-use crate::control::{cluster, gossip};
+use crate::control::cluster::{self, Answer};
+use crate::control::gossip;
 use crate::event_log::EventLog;
 use crate::serve::bound::bind_socket;
 
@@ -35,6 +36,11 @@ struct Desk {
     view: Option<GossipView>,
     events: broadcast::Receiver<Arc<Event>>,
     seq: u64,
+    /// Acts under way, and where their answers go.
+    acts: JoinSet<(
+        oneshot::Sender<Answer>,
+        Result<Answer, oneshot::error::RecvError>,
+    )>,
     snapshots: watch::Sender<Arc<Snapshot>>,
 }
 
@@ -54,6 +60,7 @@ impl Socket {
             view: None,
             events: broadcast::channel(1).1,
             seq: 0,
+            acts: JoinSet::new(),
             snapshots,
         };
         let admin = Admin::start(
@@ -109,6 +116,12 @@ impl Desk {
                     // Another node follows, or the end.
                     Err(broadcast::error::RecvError::Closed) => open = false,
                 },
+                Some(Ok((reply, Ok(answer)))) = self.acts.join_next() => {
+                    self.publish();
+                    let seq = self.seq;
+                    // Whoever asked may be gone.
+                    let _ = reply.send(answer.map(|outcome| Outcome { seq, ..outcome }));
+                }
                 _ = second.tick() => self.publish(),
             }
         }
@@ -133,7 +146,7 @@ impl Desk {
         gossip::tell(&self.log, event, |_| false);
     }
 
-    fn order(&self, order: Order) {
+    fn order(&mut self, order: Order) {
         let about_gossip = matches!(
             order.command,
             Command::Join { .. }
@@ -152,7 +165,9 @@ impl Desk {
                     reply,
                 } = order;
                 let log = self.log.clone();
-                cluster::carry_out(view.handle(), log, command, principal.0, reply);
+                let (done, answer) = oneshot::channel();
+                cluster::carry_out(view.handle(), log, command, principal.0, done);
+                self.acts.spawn(async move { (reply, answer.await) });
                 return;
             }
         };
@@ -177,6 +192,7 @@ impl Desk {
             .map(|view| view.handle().name().to_string());
         self.snapshots.send_replace(Arc::new(Snapshot {
             seq: self.seq,
+            second: self.seq,
             node: node.unwrap_or_default(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             time_ms: (crate::collector::unix_now() * 1e3) as u64,

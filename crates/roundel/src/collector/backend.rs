@@ -6,12 +6,12 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
-use roundel_admin::status::{Backend, Check, Server, Times, Traffic};
+use roundel_admin::status::{Backend, Check, KeptOrder, Server, Times, Traffic};
 use roundel_balance::{
     BackendCounters, CheckKind, CheckSpec, CookieValue, EjectionCause, ServerCounters, ServerId,
-    ServerLive, ServerStatus, StickyVerdict,
+    ServerLive, ServerOrders, ServerStatus, StickyVerdict,
 };
-use roundel_model::ServerState;
+use roundel_model::{Name, ServerState};
 use roundel_stats::{Counter, Histogram, HistogramSnapshot, PerWorker};
 
 use super::unix_now;
@@ -140,6 +140,7 @@ pub(super) fn collect(
         set_version: managed.set_version(),
         sticky: cookie_name(settings).to_owned(),
         check: describe_check(&settings.check),
+        kept_orders: managed.director().kept_orders().map(kept_order).collect(),
         requests_total: dispatched + retired.requests,
         errors_total: errors,
         in_flight: servers.iter().map(|s| s.in_flight).sum(),
@@ -161,6 +162,13 @@ pub(super) fn collect(
         connect_duration: merged(counters, |c| &c.connect),
         queue_duration: merged(counters, |c| &c.queue),
         servers,
+    }
+}
+
+fn kept_order((server, orders): &(Name, ServerOrders)) -> KeptOrder {
+    KeptOrder {
+        server: server.to_string(),
+        orders: orders.to_string(),
     }
 }
 
@@ -206,6 +214,7 @@ fn server(
         address: Arc::clone(&shown.address.1),
         state: status.state,
         reason: status.reason,
+        admin: status.admin,
         doubt: status.doubt,
         weight: status.weight,
         user_weight: status.uweight,
@@ -362,10 +371,8 @@ fn describe_check(spec: &CheckSpec) -> String {
 
 #[cfg(test)]
 mod tests {
-    use roundel_balance::{BackendConfig, Balancer, Policy, StickyKey};
-    use roundel_model::Name;
-
     use super::*;
+    use roundel_balance::{BackendConfig, Balancer, Policy, StickyKey};
 
     #[test]
     fn sums_keep_what_forgotten_servers_counted() {

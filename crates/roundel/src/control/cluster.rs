@@ -10,7 +10,7 @@ use tokio::sync::oneshot;
 
 use crate::event_log::EventLog;
 
-type Answer = Result<Outcome, CommandError>;
+pub(crate) type Answer = Result<Outcome, CommandError>;
 
 /// Carries an order out beside the control task, as answers take seconds.
 pub(crate) fn carry_out(
@@ -154,5 +154,9 @@ fn refused(error: SayError) -> CommandError {
 }
 
 fn outcome(text: String, data: Option<serde_json::Value>) -> Outcome {
-    Outcome { text, data }
+    Outcome {
+        text,
+        data,
+        ..Outcome::default()
+    }
 }

@@ -5,13 +5,15 @@ use std::time::Instant;
 use roundel_model::Name;
 
 use super::Control;
-use crate::handover::legacy::Legacy;
+use crate::handover::legacy::{BackendLegacy, Legacy, OrdersLegacy};
 
 impl Control {
     /// Everything that a successor goes on from. From here on no snapshot is published, so that
     /// nothing shown here is more than what the successor shows.
     pub(super) fn bequeath(&mut self) -> Legacy {
         self.frozen = true;
+        // What was done is in the legacy; the successor shows it.
+        self.acts.published(0);
         let now = Instant::now();
         let frontends = self.parts.proxy.frontends().into_iter().map(|status| {
             let mut totals = status.counters.totals();
@@ -21,6 +23,14 @@ impl Control {
             (status.name.to_string(), totals)
         });
         let collector = &self.parts.collector;
+        let absent = self.absent.iter().map(|(name, orders)| {
+            let orders = orders.iter().map(|(name, o)| OrdersLegacy::new(name, o));
+            let legacy = BackendLegacy {
+                orders: orders.collect(),
+                ..BackendLegacy::default()
+            };
+            (name.to_string(), legacy)
+        });
         let backends = self.backends.iter().map(|(name, managed)| {
             let mut legacy = managed.bequeath(now);
             legacy.retired = collector.retired(name, &managed.director().servers(now));
@@ -28,7 +38,7 @@ impl Control {
         });
         Legacy {
             frontends: frontends.collect(),
-            backends: backends.collect(),
+            backends: backends.chain(absent).collect(),
             reloads: (
                 self.config.reloads_ok_total,
                 self.config.reloads_failed_total,
@@ -46,6 +56,10 @@ impl Control {
         ) = legacy.reloads;
         for (name, legacy) in &legacy.backends {
             let Some((name, managed)) = find(&mut self.backends, name) else {
+                if let Ok(name) = Name::new(name.as_str()) {
+                    let orders = legacy.orders.iter().filter_map(OrdersLegacy::read);
+                    self.absent.insert(name, orders.collect());
+                }
                 continue;
             };
             managed.inherit(now, legacy);

@@ -2,8 +2,10 @@
 
 use std::time::Instant;
 
-use roundel_admin::command::{Command, CommandError, Order, Outcome};
-use roundel_model::{Name, Presence, Server, SourceKind};
+use roundel_admin::command::{Command, CommandError, FrontendChange, Order, Outcome};
+use roundel_balance::ServerOrders;
+use roundel_model::{AdminState, EventKind, Name, Presence, Server, SourceKind};
+use tokio::sync::oneshot;
 
 use super::Control;
 use crate::managed::Managed;
@@ -17,6 +19,13 @@ impl Control {
             reply,
         } = order;
         let who = principal.0;
+        let closes = matches!(
+            command,
+            Command::Frontend {
+                change: FrontendChange::Open(false),
+                ..
+            }
+        );
         let result = match command {
             Command::Join { .. }
             | Command::Leave { .. }
@@ -26,17 +35,31 @@ impl Control {
                 match &self.parts.gossip {
                     Some(view) => {
                         let log = self.parts.log.clone();
-                        super::cluster::carry_out(view.handle(), log, command, who, reply);
+                        let (done, answer) = oneshot::channel();
+                        super::cluster::carry_out(view.handle(), log, command, who, done);
+                        self.acts.begin(reply, answer);
                     }
-                    None => drop(reply.send(Err(gossip_is_off()))),
+                    None => self.answer(reply, Err(gossip_is_off())),
                 }
                 return;
             }
             Command::Reload => self.reload("an operator").map_err(CommandError::Failed),
+            // The views keep the greatest values; the next snapshot shows them forgotten.
+            Command::ClearCounters => Ok(String::new()),
             command => self.order_server(command),
         };
-        // Whoever asked may be gone.
-        let _ = reply.send(result.map(outcome));
+        if closes && result.is_ok() {
+            let free = self.closed_ports_free();
+            let (done, answer) = oneshot::channel();
+            tokio::spawn(async move {
+                free.await;
+                // Whoever asked may be gone.
+                let _ = done.send(result.map(outcome));
+            });
+            self.acts.begin(reply, answer);
+            return;
+        }
+        self.answer(reply, result.map(outcome));
     }
 
     fn order_server(&mut self, command: Command) -> Result<String, CommandError> {
@@ -46,32 +69,72 @@ impl Control {
                 backend,
                 server,
                 state,
-            } => self.managed(&backend)?.set_state(now, &server, state),
+                force,
+            } => {
+                let managed = self.managed(&backend)?;
+                if !force && state != AdminState::Ready {
+                    managed.spare_last(&server)?;
+                }
+                managed.set_state(now, &server, state)
+            }
             Command::SetWeight {
                 backend,
                 server,
                 weight,
-            } => self.managed(&backend)?.set_weight(now, &server, weight),
+                force,
+            } => {
+                let managed = self.managed(&backend)?;
+                if !force && weight.is_zero() {
+                    managed.spare_last(&server)?;
+                }
+                managed.set_weight(now, &server, weight)
+            }
+            Command::Change {
+                backend,
+                server,
+                change,
+            } => self.managed(&backend)?.change(now, &server, change),
             Command::AddServer {
                 backend,
                 server,
                 address,
                 weight,
-            } => self.managed(&backend)?.add_by_hand(
-                now,
-                Server {
+                backup,
+                maxconn,
+                disabled,
+                passed_over,
+            } => {
+                let orders = ServerOrders {
+                    state: match disabled {
+                        true => AdminState::Maint,
+                        false => AdminState::Ready,
+                    },
+                    weight: None,
+                    maxconn,
+                };
+                let subject = format!("{backend}/{server}");
+                let server = Server {
                     name: server,
                     address,
                     weight,
-                    backup: false,
+                    backup,
                     source: SourceKind::Operator,
                     presence: Presence::Present,
-                },
-            ),
+                };
+                let done = self.managed(&backend)?.add_by_hand(now, server, orders)?;
+                if !passed_over.is_empty() {
+                    let words = passed_over.join(", ");
+                    let text = format!("as its backend is configured, not as asked: {words}");
+                    self.parts.log.add(EventKind::Admin, subject, text, None);
+                }
+                Ok(done)
+            }
             Command::DelServer { backend, server } => {
                 self.managed(&backend)?.remove_by_hand(now, &server)
             }
-            Command::Join { .. }
+            Command::Frontend { frontend, change } => self.change_frontend(&frontend, change),
+            Command::ClearCounters
+            | Command::Join { .. }
             | Command::Leave { .. }
             | Command::Query(_)
             | Command::UserEvent { .. }
@@ -88,7 +151,10 @@ impl Control {
 }
 
 fn outcome(text: String) -> Outcome {
-    Outcome { text, data: None }
+    Outcome {
+        text,
+        ..Outcome::default()
+    }
 }
 
 fn gossip_is_off() -> CommandError {

@@ -79,10 +79,12 @@ impl Control {
         let now = Instant::now();
         let fresh = keep_running(&self.parts.settings, fresh);
         let old = std::mem::replace(&mut self.parts.settings, fresh.clone());
-        self.backends.retain(|name, _| {
+        self.closed.clear();
+        self.backends.retain(|name, managed| {
             let kept = fresh.backends.iter().any(|b| b.name == *name);
             if !kept {
                 self.parts.sources.stop(name);
+                self.absent.insert(name.clone(), managed.orders());
             }
             kept
         });

@@ -3,16 +3,16 @@
 //!
 //! The two may be different versions of the program, so everything is by name and may be absent.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Read as _, Seek as _, Write as _};
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::time::Duration;
 
 use roundel_admin::status::Traffic;
-use roundel_balance::{Heritage, WeightOrder};
+use roundel_balance::{Heritage, ServerOrders};
 use roundel_gossip_tokio::{Clocks, Estate, OwnAddress};
-use roundel_model::{AdminState, Name, Presence, Server, SourceKind, Weight};
+use roundel_model::{AdminState, Name, Presence, Server, SourceKind, Weight, WeightOrder};
 use roundel_stats::Totals;
 use rustix::fs::{MemfdFlags, memfd_create};
 use serde::{Deserialize, Serialize};
@@ -85,6 +85,12 @@ pub(crate) struct BackendLegacy {
     pub(crate) servers: BTreeMap<String, ServerLegacy>,
     /// Servers that an operator added: name, address, weight.
     pub(crate) by_hand: Vec<(String, SocketAddr, u16)>,
+    /// Those of them that are backups.
+    pub(crate) backups: BTreeSet<String>,
+    /// Servers that an operator moved, and where to.
+    pub(crate) moved: BTreeMap<String, SocketAddr>,
+    /// Orders for servers that are not there, oldest first.
+    pub(crate) orders: Vec<OrdersLegacy>,
     /// What servers counted that are no longer there, and their requests.
     pub(crate) retired: (Traffic, u64),
     /// Changes of the set by the word of the source.
@@ -103,6 +109,8 @@ pub(crate) struct ServerLegacy {
     pub(crate) admin: String,
     /// The weight that an operator ordered, such as `100` or `50%`, else empty.
     pub(crate) weight: String,
+    /// The limit of requests in flight that an operator ordered.
+    pub(crate) maxconn: Option<u32>,
     pub(crate) up: Option<bool>,
     pub(crate) never_up: bool,
     pub(crate) down_seconds: f64,
@@ -137,19 +145,61 @@ impl Legacy {
     }
 }
 
-impl From<&Heritage> for ServerLegacy {
-    fn from(heritage: &Heritage) -> Self {
+/// What an operator ordered for one server, in the words of [`ServerLegacy`].
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct OrdersLegacy {
+    pub(crate) server: String,
+    pub(crate) admin: String,
+    pub(crate) weight: String,
+    pub(crate) maxconn: Option<u32>,
+}
+
+impl OrdersLegacy {
+    pub(crate) fn new(server: &Name, orders: &ServerOrders) -> Self {
         Self {
-            address: Some(heritage.address),
-            admin: match heritage.admin {
+            server: server.to_string(),
+            admin: match orders.state {
                 AdminState::Ready => String::new(),
                 admin => admin.as_str().to_owned(),
             },
-            weight: match heritage.weight {
-                None => String::new(),
-                Some(WeightOrder::Absolute(n)) => n.to_string(),
-                Some(WeightOrder::Percent(n)) => format!("{n}%"),
-            },
+            weight: orders.weight.map_or_else(String::new, |w| w.to_string()),
+            maxconn: orders.maxconn,
+        }
+    }
+
+    pub(crate) fn read(&self) -> Option<(Name, ServerOrders)> {
+        let name = Name::new(self.server.as_str()).ok()?;
+        Some((name, orders(&self.admin, &self.weight, self.maxconn)))
+    }
+}
+
+/// A word that this version does not know is no order.
+fn orders(admin: &str, weight: &str, maxconn: Option<u32>) -> ServerOrders {
+    ServerOrders {
+        state: match admin {
+            "drain" => AdminState::Drain,
+            "maint" => AdminState::Maint,
+            _ => AdminState::Ready,
+        },
+        weight: weight.parse::<WeightOrder>().ok(),
+        maxconn,
+    }
+}
+
+impl From<&Heritage> for ServerLegacy {
+    fn from(heritage: &Heritage) -> Self {
+        let OrdersLegacy {
+            admin,
+            weight,
+            maxconn,
+            ..
+        } = OrdersLegacy::new(&heritage.name, &heritage.orders);
+        Self {
+            address: Some(heritage.address),
+            admin,
+            weight,
+            maxconn,
             up: heritage.up,
             never_up: heritage.never_up,
             down_seconds: heritage.downtime.as_secs_f64(),
@@ -162,20 +212,12 @@ impl From<&Heritage> for ServerLegacy {
 }
 
 impl ServerLegacy {
-    /// What a director makes of it; a word that this version does not know is no order.
+    /// What a director makes of it.
     pub(crate) fn heritage(&self, name: &str) -> Option<Heritage> {
         Some(Heritage {
             name: Name::new(name).ok()?,
             address: self.address?,
-            admin: match self.admin.as_str() {
-                "drain" => AdminState::Drain,
-                "maint" => AdminState::Maint,
-                _ => AdminState::Ready,
-            },
-            weight: match self.weight.strip_suffix('%') {
-                Some(percent) => percent.parse().ok().map(WeightOrder::Percent),
-                None => self.weight.parse().ok().map(WeightOrder::Absolute),
-            },
+            orders: orders(&self.admin, &self.weight, self.maxconn),
             up: self.up,
             never_up: self.never_up,
             downtime: seconds(self.down_seconds),
@@ -194,7 +236,7 @@ impl BackendLegacy {
                 name: Name::new(name.as_str()).ok()?,
                 address: *address,
                 weight: Weight::new(u64::from(*weight)).ok()?,
-                backup: false,
+                backup: self.backups.contains(name),
                 source: SourceKind::Operator,
                 presence: Presence::Present,
             })

@@ -105,6 +105,12 @@ pub(super) fn stat(snapshot: &Snapshot) -> String {
             table.row(row(server));
         }
         out.push_str(&table.to_string());
+        for kept in &backend.kept_orders {
+            out.push_str(&format!(
+                "{} is away and under orders: {}; `roundel ready {}/{}` ends maint and drain, weight 100% a weight\n",
+                kept.server, kept.orders, backend.name, kept.server
+            ));
+        }
     }
     out
 }

@@ -33,6 +33,7 @@ mod proxied;
 mod reload;
 mod renewal;
 mod rules;
+mod runtime;
 mod serf;
 mod servers;
 mod shutdown;

@@ -409,7 +409,7 @@ impl ServerTable {
             i.parse(|text| value::server_address(text, default_port))
         });
         let weight = s.get("weight", |i| {
-            let number = i.integer(1..=u64::from(Weight::MAX))?;
+            let number = i.integer(0..=u64::from(Weight::MAX))?;
             Weight::new(number).ok()
         });
         let backup = s.get("backup", Item::boolean);

@@ -1,0 +1,8 @@
+//! The runtime API beside HAProxy's own: the same words, the same servers that serve.
+
+mod kept;
+mod sequences;
+mod servers;
+mod stage;
+mod words;
+mod writes;
