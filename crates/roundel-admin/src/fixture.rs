@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use roundel_model::{EventKind, ServerState};
+use roundel_model::{AdminState, EventKind, ServerState};
 use roundel_stats::{Histogram, HistogramSnapshot};
 use tokio::sync::{broadcast, mpsc, watch};
 
@@ -71,6 +71,11 @@ pub(crate) fn every_state(second: u64) -> Snapshot {
     ];
     for (server, (state, reason)) in list.iter_mut().zip(reasons) {
         server.state = state;
+        server.admin = match state {
+            ServerState::Draining => AdminState::Drain,
+            ServerState::Maint => AdminState::Maint,
+            _ => AdminState::Ready,
+        };
         server.reason = reason.into();
     }
     list[2].warming_percent = Some(40);

@@ -105,6 +105,8 @@ pub(crate) const COLUMNS: &[Column] = &[
         o.maybe(r.traffic().map(|t| t.redispatches_total));
     }),
     c("status", |r, o| match r {
+        // Only an operator leaves a frontend without an address.
+        Row::Frontend(f, _) if f.listen.is_empty() => o.text("PAUSED"),
         Row::Frontend(f, _) => o.text(if f.is_full { "FULL" } else { "OPEN" }),
         Row::Server(_, s, _) => o.text(&server_status(s)),
         Row::Backend(b, _) => o.text(if is_usable(b) { "UP" } else { "DOWN" }),
