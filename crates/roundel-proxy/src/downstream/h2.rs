@@ -42,6 +42,8 @@ const STREAM_WINDOW: u32 = 64 * 1024;
 const CONNECTION_WINDOW: u32 = 1024 * 1024;
 /// Bytes that wait to be sent per stream.
 const SEND_BUFFER: usize = 64 * 1024;
+/// How long a stream whose answer is sent may go on with its request. It gets no window meanwhile.
+const LINGER: Duration = Duration::from_secs(1);
 /// How long a finished connection may take to say goodbye.
 const GOODBYE: Duration = Duration::from_secs(5);
 
@@ -194,7 +196,7 @@ async fn stream(peer: &Peer, request: Request<RecvStream>, respond: SendResponse
         peer,
     };
     let started = worker.clock().now();
-    let _in_flight = worker.enter();
+    let in_flight = worker.enter();
     let deadline = worker.deadlines.register();
     let (parts, body) = request.into_parts();
     let mut head = worker.blocks.take_request();
@@ -227,8 +229,26 @@ async fn stream(peer: &Peer, request: Request<RecvStream>, respond: SendResponse
         }
         Err(status) => decline(scene, &mut client, &deadline, &mut story, status).await,
     }
+    drop(in_flight);
+    if client.finished && !client.ended {
+        linger(&mut client, &deadline).await;
+    }
     worker.blocks.give_request(client.head);
     story.term == Term::ClientAbort
+}
+
+/// Lets a client that still sends read its answer, before the stream is reset with NO_ERROR by being
+/// dropped: curl up to 7.88, at least, loses an answer that the reset comes with.
+async fn linger(client: &mut H2Client, deadline: &Deadline) {
+    deadline.start(LINGER);
+    poll_fn(|cx| {
+        let is_over = client.poll_presence(cx) == Presence::Gone || client.ended;
+        match is_over || deadline.poll_fired(cx) {
+            true => Poll::Ready(()),
+            false => Poll::Pending,
+        }
+    })
+    .await;
 }
 
 /// Sends a client that logs its connection in to HTTP/1.1, where a connection carries one exchange at
