@@ -9,6 +9,7 @@ use crate::cluster::Cluster;
 use crate::image;
 use crate::step::{self, command, output};
 use crate::stock;
+use crate::swarm;
 
 /// How long a change may take: mostly the time in which 25 containers start or stop on two cores.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -57,7 +58,8 @@ fn try_out(cluster: &Cluster) -> Result<()> {
         "the balancer was replaced"
     );
     healthy(&balancer[0])?;
-    replace_balancer(cluster)
+    replace_balancer(cluster)?;
+    swarm::run_on_overlay(cluster.image())
 }
 
 /// A balancer that is new and has another address learns of every server in seconds: it is the

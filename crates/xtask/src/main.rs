@@ -2,7 +2,8 @@
 //!
 //! `cargo xtask ci` runs what a change must pass on any machine with Rust: format, clippy, tests,
 //! docs, example configurations. `cargo xtask containers` builds the image and tries it under
-//! Compose; it needs a Docker engine but no registry. `.ci/run` calls both.
+//! Compose and on an overlay network (`cargo xtask overlay IMAGE` does the latter alone); it needs a
+//! Docker engine but no registry. `.ci/run` calls both.
 //!
 //! `cargo xtask peers` plays the wire suite's cases on Roundel and on Debian's HAProxy and nginx
 //! and writes the table of who passes what.
@@ -27,6 +28,7 @@ mod peers;
 mod soak;
 mod step;
 mod stock;
+mod swarm;
 
 use anyhow::{Result, bail};
 
@@ -41,6 +43,7 @@ fn main() -> Result<()> {
         ["loom"] => ci::loom(),
         ["fuzz"] => fuzz::run_all(),
         ["containers"] => containers::run(),
+        ["overlay", image] => swarm::run_on_overlay(image),
         ["peers"] => peers::run(),
         ["chaos", ref options @ ..] => chaos::run(options),
         ["soak", ref options @ ..] => soak::run(options),
@@ -49,7 +52,7 @@ fn main() -> Result<()> {
         ["instructions", "write"] => instructions::write(),
         ["instructions", "of", binary] => instructions::show(binary),
         _ => bail!(
-            "usage: cargo xtask ci|lint|docs|deny|loom|fuzz|containers|peers|chaos|soak|instructions \
+            "usage: cargo xtask ci|lint|docs|deny|loom|fuzz|containers|overlay IMAGE|peers|chaos|soak|instructions \
              [write | of BINARY]"
         ),
     }
