@@ -27,6 +27,7 @@ pub(crate) struct Shared {
     pub(crate) name: watch::Receiver<Arc<str>>,
     pub(crate) local: SocketAddr,
     pub(crate) own: watch::Receiver<OwnAddress>,
+    pub(crate) trouble: watch::Receiver<String>,
     pub(crate) members: watch::Receiver<Arc<Vec<Member>>>,
     pub(crate) stats: watch::Receiver<Stats>,
     pub(crate) events: broadcast::WeakSender<Arc<Event>>,
@@ -80,6 +81,11 @@ impl Handle {
     /// The address at which others reach us, and how we came by it.
     pub fn own_address(&self) -> OwnAddress {
         self.shared.own.borrow().clone()
+    }
+
+    /// Which seeds have not answered and what was tried, if none has for some seconds; else empty.
+    pub fn seed_trouble(&self) -> String {
+        self.shared.trouble.borrow().clone()
     }
 
     /// Our own name: the one of the configuration, with a suffix if that belongs to another

@@ -56,7 +56,7 @@ use crate::handle::Shared;
 use crate::seeds::{Pace, Seed};
 use crate::snapshot::Former;
 use crate::socket::Sockets;
-use crate::task::{Files, Publish, Seeding, Task};
+use crate::task::{Files, Publish, Seeding, Task, Unanswered};
 
 /// Events kept for a subscriber that is busy.
 const EVENTS: usize = 1024;
@@ -113,6 +113,7 @@ pub async fn start_from(mut config: Config, estate: Estate) -> Result<Handle, St
     let (name_tx, name) = watch::channel(config.name.as_str().into());
     let (members_tx, members) = watch::channel(members);
     let (own_tx, own) = watch::channel(own);
+    let (trouble_tx, trouble) = watch::channel(String::new());
     let (stats_tx, stats) = watch::channel(node.stats());
     let (clocks_tx, clocks) = watch::channel(node.clocks());
     let (events, _) = broadcast::channel(EVENTS);
@@ -121,6 +122,7 @@ pub async fn start_from(mut config: Config, estate: Estate) -> Result<Handle, St
         name,
         local: sockets.local,
         own,
+        trouble,
         members,
         stats,
         events: events.downgrade(),
@@ -129,6 +131,7 @@ pub async fn start_from(mut config: Config, estate: Estate) -> Result<Handle, St
     let publish = Publish {
         name: name_tx,
         own: own_tx,
+        trouble: trouble_tx,
         members: members_tx,
         stats: stats_tx,
         clocks: clocks_tx,
@@ -155,6 +158,7 @@ pub async fn start_from(mut config: Config, estate: Estate) -> Result<Handle, St
         basis,
         answered: BTreeMap::new(),
         complaint: String::new(),
+        unanswered: Unanswered::default(),
     };
     let files = Files {
         keyring: config.keyring,

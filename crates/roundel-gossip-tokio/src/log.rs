@@ -57,6 +57,13 @@ pub(crate) fn event(event: &Event) {
             name = to,
             "our name is taken: joining with a suffix"
         ),
+        Event::DatagramsLost { name, address } => tracing::warn!(
+            member = name,
+            %address,
+            "UDP does not get through, though TCP does: open the gossip port for both; until then \
+             news are slow, and a leave may not be heard"
+        ),
+        Event::DatagramsBack => tracing::info!("UDP gets through to every member again"),
         Event::Moved { from, to, peer } => {
             let peer = peer.map(|peer| peer.to_string()).unwrap_or_default();
             tracing::info!(%from, %to, peer, "our address is another one");

@@ -3,6 +3,7 @@
 mod address;
 mod naming;
 mod seeding;
+mod unanswered;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -27,6 +28,7 @@ use crate::streams::{self, Moved, Reports, Writes};
 
 use self::seeding::Resolved;
 pub(crate) use self::seeding::Seeding;
+pub(crate) use self::unanswered::Unanswered;
 
 /// Datagrams taken at one wake-up, so that a flood does not starve timers and streams.
 const DATAGRAMS_PER_WAKE: usize = 64;
@@ -91,6 +93,7 @@ pub(crate) struct Files {
 pub(crate) struct Publish {
     pub(crate) name: watch::Sender<Arc<str>>,
     pub(crate) own: watch::Sender<OwnAddress>,
+    pub(crate) trouble: watch::Sender<String>,
     pub(crate) members: watch::Sender<Arc<Vec<Member>>>,
     pub(crate) stats: watch::Sender<Stats>,
     pub(crate) clocks: watch::Sender<Clocks>,
@@ -172,7 +175,10 @@ impl Task {
                 Wake::Command(Some(command)) => self.obey(now, command),
                 Wake::Command(None) => return,
                 Wake::Seeds => self.try_seeds(),
-                Wake::Interfaces => self.look_at_interfaces(now),
+                Wake::Interfaces => {
+                    self.look_at_interfaces(now);
+                    self.look_at_seeds(now);
+                }
                 Wake::Timer => {}
             }
             if !self.paused && self.node.poll_timeout().is_some_and(|at| at <= now) {
@@ -375,6 +381,7 @@ impl Task {
             Event::Query(question) => self.desk.question(question),
             Event::Joined { address, .. } => {
                 self.joins.ended(*address, None);
+                self.seed_answered();
                 self.seeding.answered.insert(*address, Instant::now());
                 if self.seeding.next.is_some() {
                     self.seeds_after(false);
@@ -382,7 +389,10 @@ impl Task {
             }
             // It may be a seed, and its name may stand for another address by now.
             Event::Failed(_) | Event::Leave(_) => self.seeds_soon(),
-            Event::JoinFailed { address, reason } => self.joins.ended(*address, Some(reason)),
+            Event::JoinFailed { address, reason } => {
+                self.joins.ended(*address, Some(reason));
+                self.seeding.unanswered.failed(*address, reason);
+            }
             Event::Renamed { to, .. } => self.renamed(to),
             Event::Join(member) => self.confirmed(member),
             Event::Moved { to, peer, .. } => self.moved(*to, *peer),

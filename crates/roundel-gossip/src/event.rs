@@ -49,6 +49,16 @@ pub enum Event {
         /// How long its answer took.
         round_trip: Duration,
     },
+    /// A member answers by TCP, again and again, and not by UDP. Told of the first such member;
+    /// then nothing more until all are heard by UDP again.
+    DatagramsLost {
+        /// The member.
+        name: String,
+        /// Where it is.
+        address: SocketAddr,
+    },
+    /// Every member that answered by TCP only is heard by UDP again, or is gone.
+    DatagramsBack,
     /// A join by this address succeeded.
     Joined {
         /// The address that was given to `join`.

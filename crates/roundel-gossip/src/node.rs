@@ -30,6 +30,7 @@ mod streams;
 mod suspicion;
 mod swim;
 mod sync;
+mod tcp_only;
 mod timers;
 mod vote;
 mod watch;
@@ -59,6 +60,7 @@ use self::roster::Roster;
 use self::rotation::Rotation;
 use self::seen::Seen;
 use self::streams::Stream;
+use self::tcp_only::TcpOnly;
 use self::timers::{Timer, Timers};
 use self::vote::Vote;
 use self::watch::Watches;
@@ -99,6 +101,7 @@ pub struct Node {
     probe: Option<Probe>,
     pings: Pings,
     watches: Watches,
+    tcp_only: TcpOnly,
     streams: BTreeMap<StreamId, Stream>,
     next_stream: u64,
     /// When the next stranger may be asked for its state.
@@ -159,6 +162,7 @@ impl Node {
             probe: None,
             pings: Pings::default(),
             watches: Watches::default(),
+            tcp_only: TcpOnly::default(),
             streams: BTreeMap::new(),
             next_stream: 0,
             strangers_from: None,

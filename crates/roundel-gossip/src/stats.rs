@@ -37,6 +37,8 @@ pub struct Stats {
     pub probes: u64,
     /// Probes that no way was answered.
     pub probes_failed: u64,
+    /// Probes that were answered by a stream only: datagrams do not get through.
+    pub probes_by_stream: u64,
     /// Suspicions raised or passed on.
     pub suspicions: u64,
     /// Times we had to refute what was said about us.

@@ -200,13 +200,19 @@ impl Host {
         }
     }
 
+    /// Drops every UDP packet from and to this port, as a firewall does that knows TCP only.
+    pub fn block_udp(&self, port: u16) {
+        self.filter(&format!("-A INPUT -p udp --dport {port} -j DROP"));
+        self.filter(&format!("-A OUTPUT -p udp --dport {port} -j DROP"));
+    }
+
     /// Drops a share, 0 to 1, of the UDP packets that come in.
     pub fn lose(&self, share: f64) {
         let which = format!("-m statistic --mode random --probability {share}");
         self.filter(&format!("-A INPUT -p udp {which} -j DROP"));
     }
 
-    /// Ends every [`Host::cut_off`] and [`Host::lose`] of this host.
+    /// Ends every [`Host::cut_off`], [`Host::block_udp`] and [`Host::lose`] of this host.
     pub fn heal(&self) {
         self.filter("-F");
     }

@@ -22,7 +22,7 @@ const REFUSED: u8 = 3;
 
 /// Runs the program with these arguments (the first is its own name) and gives its exit code.
 pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
-    let command = env::forget_empty(Cli::command());
+    let command = env::forget_strangers(Cli::command());
     let args: Vec<OsString> = args.into_iter().collect();
     let is_healthcheck = args.get(1).is_some_and(|verb| verb == "healthcheck");
     let matches = match command.clone().try_get_matches_from(args) {
@@ -84,10 +84,11 @@ struct Context {
 impl Context {
     /// Tells of variables that look like ours and mean nothing.
     fn warn_misspelt(&self, warn: impl Fn(&str)) {
-        let names: Vec<String> = std::env::vars_os()
-            .filter_map(|(name, _)| name.into_string().ok())
-            .collect();
-        let present = names.iter().map(String::as_str);
+        let variables = variables();
+        if let Some(line) = env::passed_over(&variables) {
+            warn(&line);
+        }
+        let present = variables.iter().map(|(name, value)| (&**name, &**value));
         for line in env::misspelt(present, &env::known(&Cli::command())) {
             warn(&line);
         }
@@ -99,6 +100,14 @@ impl Context {
         self.warn_misspelt(|line| tracing::warn!("{line}"));
         Ok(())
     }
+}
+
+/// The environment, as far as it is text.
+fn variables() -> Vec<(String, String)> {
+    let text = |(name, value): (OsString, OsString)| {
+        Some((name.into_string().ok()?, value.into_string().ok()?))
+    };
+    std::env::vars_os().filter_map(text).collect()
 }
 
 fn dispatch(verb: Command, context: &Context) -> anyhow::Result<u8> {
@@ -130,6 +139,9 @@ fn dispatch(verb: Command, context: &Context) -> anyhow::Result<u8> {
 
 /// Runs a verb that asks a running balancer.
 fn ask(verb: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<u8> {
+    if let Some(line) = env::passed_over(&variables()) {
+        eprintln!("warning: {line}");
+    }
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;

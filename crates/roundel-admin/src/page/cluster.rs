@@ -26,6 +26,13 @@ pub(super) fn part(scene: &Scene<'_>) -> Part {
                         p.sub { "Other members reach this node at " code { (gossip.address) }
                             " (" (gossip.address_reason) ")" }
                     }
+                    @if !gossip.seed_trouble.is_empty() {
+                        p.sub { strong { "No seed has answered." } " Tried " (gossip.seed_trouble) }
+                    }
+                    @if gossip.udp_blocked {
+                        p.sub { strong { "UDP does not get through" } " to some member, though TCP \
+                            does: open the gossip port for both." }
+                    }
                     @if let Some(name) = &gossip.taken_name {
                         p.sub { "The name " code { (name) } " belongs to another member: this node \
                             goes on under a name with a suffix." }

@@ -83,17 +83,21 @@ pub struct Gossip {
     /// The name that it was given, where that belongs to another member and it goes on under a
     /// name with a suffix.
     pub taken_name: Option<String>,
+    /// Which seeds were tried in vain, and why, while none has answered for some seconds.
+    pub seed_trouble: String,
     /// The addresses it was told to join.
     pub seeds: Vec<String>,
     /// Whether packets are encrypted.
     pub encrypted: bool,
+    /// Whether some member answers by TCP and not by UDP.
+    pub udp_blocked: bool,
     /// Lifeguard's health score; 0 is healthy.
     pub health_score: u64,
     /// Broadcasts waiting to be sent.
     pub broadcast_queue: u64,
     /// Member events by word: `join`, `leave`, `failed`, `update`, `reap`.
     pub events_total: BTreeMap<String, u64>,
-    /// Probes by result: `ack`, `indirect`, `fail`.
+    /// Probes by result: `ack`, `stream` (TCP answered, UDP did not), `fail`.
     pub probes_total: BTreeMap<String, u64>,
     /// Suspicions begun.
     pub suspicions_total: u64,

@@ -8,6 +8,7 @@ use roundel_gossip::{Member, Status};
 use tokio::sync::oneshot;
 
 use super::Task;
+use super::Unanswered;
 use crate::advertise::{self, Basis};
 use crate::handle::JoinError;
 use crate::seeds::{self, Pace, Seed};
@@ -39,6 +40,8 @@ pub(crate) struct Seeding {
     pub(crate) basis: Basis,
     /// Seed addresses that answered, and when: a member may advertise another address.
     pub(crate) answered: BTreeMap<SocketAddr, Instant>,
+    /// Seeds that have not answered.
+    pub(crate) unanswered: Unanswered,
     /// What was complained about last, so that it is not said again and again.
     pub(crate) complaint: String,
 }
@@ -90,6 +93,11 @@ impl Task {
         }
         self.complain(&resolved.errors.join("; "));
         let (reached, mut missing) = self.sort_seeds(now, resolved.addresses);
+        if reached > 0 {
+            self.seed_answered();
+        } else {
+            self.seeding.unanswered.tried(now, &missing);
+        }
         let limit = if alone { JOIN_AT_ONCE } else { HEAL_AT_ONCE };
         self.seeding.rng.shuffle(&mut missing);
         missing.truncate(limit);

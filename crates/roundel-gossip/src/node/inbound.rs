@@ -24,6 +24,7 @@ impl Node {
         }
         let own = self.own().member.address;
         self.address.came_in(now, at, own);
+        self.datagram_from(from);
         for rejected in &packet.rejected {
             let reason = match rejected.reason {
                 Reason::Record(bad) => reason_of(bad),

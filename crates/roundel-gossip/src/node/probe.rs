@@ -307,13 +307,17 @@ impl Node {
                 if let Some(probe) = self.probe_succeeded(seq)
                     && !probe.indirect
                 {
+                    self.heard_by_datagram(&probe.target);
                     self.watch_heard(now, &probe.target, round_trip);
                 }
             }
             Purpose::Forward { to, seq, .. } => {
                 self.send(to, &[Message::Ack(Ack { seq, payload: None })]);
             }
-            Purpose::Watch(name) => self.watch_heard(now, &name, round_trip),
+            Purpose::Watch(name) => {
+                self.heard_by_datagram(&name);
+                self.watch_heard(now, &name, round_trip);
+            }
         }
     }
 

@@ -194,8 +194,11 @@ impl Node {
             }
             (Role::Ping(seq), StreamMessage::Ack(ack)) => {
                 self.close_stream(id);
-                if ack.seq == seq {
+                if ack.seq == seq
+                    && let Some(target) = self.probe_target(seq)
+                {
                     self.probe_succeeded(seq);
+                    self.heard_by_stream(&target);
                 }
             }
             (_, StreamMessage::Error(text)) => {

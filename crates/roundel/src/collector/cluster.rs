@@ -16,6 +16,7 @@ pub(crate) struct GossipView {
     events: BTreeMap<&'static str, u64>,
     joins: BTreeMap<&'static str, u64>,
     round_trips: BTreeMap<String, Duration>,
+    udp_blocked: bool,
 }
 
 impl GossipView {
@@ -28,6 +29,7 @@ impl GossipView {
             events: BTreeMap::new(),
             joins: BTreeMap::new(),
             round_trips: BTreeMap::new(),
+            udp_blocked: false,
         }
     }
 
@@ -51,6 +53,8 @@ impl GossipView {
                 self.round_trips.insert(name.clone(), *round_trip);
                 return;
             }
+            Event::DatagramsLost { .. } => return self.udp_blocked = true,
+            Event::DatagramsBack => return self.udp_blocked = false,
             Event::Joined { .. } => return *self.joins.entry("ok").or_default() += 1,
             Event::JoinFailed { .. } => return *self.joins.entry("fail").or_default() += 1,
             _ => return,
@@ -99,6 +103,8 @@ impl GossipView {
             listen: self.handle.local_addr().to_string(),
             address: own.address.to_string(),
             address_reason: own.why,
+            seed_trouble: self.handle.seed_trouble(),
+            udp_blocked: self.udp_blocked,
             taken_name: Some(self.asked.clone()).filter(|name| **name != *self.handle.name()),
             seeds: self.seeds.clone(),
             encrypted: self.encrypted,
@@ -108,8 +114,11 @@ impl GossipView {
             probes_total: BTreeMap::from([
                 (
                     "ack".to_owned(),
-                    stats.probes.saturating_sub(stats.probes_failed),
+                    stats
+                        .probes
+                        .saturating_sub(stats.probes_failed + stats.probes_by_stream),
                 ),
+                ("stream".to_owned(), stats.probes_by_stream),
                 ("fail".to_owned(), stats.probes_failed),
             ]),
             suspicions_total: stats.suspicions,

@@ -141,6 +141,14 @@ pub(crate) fn tell(log: &EventLog, event: &Event, is_server: impl Fn(&Member) ->
             let text = format!("{act} ordered by {by}: {installed} gossip keys installed");
             log.add(EventKind::Other, "gossip", text, None);
         }
+        Event::DatagramsLost { name, address } => {
+            let text = format!("{address} answers by TCP and not by UDP: open the port for both");
+            log.add(EventKind::Other, name.clone(), text, None);
+        }
+        Event::DatagramsBack => {
+            let text = "UDP gets through to every member again".to_owned();
+            log.add(EventKind::Other, "gossip", text, None);
+        }
         Event::Moved { from, to, peer } => {
             let by = match peer {
                 Some(peer) => format!("where the member at {peer} reaches us"),

@@ -273,3 +273,72 @@ fn what_answers_at_a_dead_servers_address_gets_no_requests() {
     let _again = agent(dead, "s1", &seed, &[]);
     balancer.wait_up(2, SOON);
 }
+
+#[test]
+fn a_port_that_is_open_for_tcp_only_is_told_of_once_and_a_stop_tells_the_truth() {
+    let Some(lan) = Lan::new(2) else { return };
+    let _turn = beside_others();
+    let [lb, app] = lan.hosts() else {
+        panic!("two hosts");
+    };
+    app.block_udp(7946);
+    let balancer = serve(lb, &[]);
+    let flags = ["--drain-timeout", "3s"];
+    let mut agent = agent(app, "s1", &lb.ip.to_string(), &flags);
+    balancer.wait_up(1, SOON);
+    for process in [&balancer.process, &agent] {
+        wait_for("a word about UDP", SOON, || {
+            process
+                .stderr()
+                .contains("UDP does not get through")
+                .then_some(())
+        });
+    }
+    assert!(balancer.page("/").contains("UDP does not get through"));
+    let probes = "roundel_gossip_probes_total{result=\"stream\"}";
+    let metrics = balancer.page("/metrics");
+    let line = metrics.lines().find(|l| l.starts_with(probes));
+    assert!(line.is_some_and(|l| !l.ends_with(" 0")), "{line:?}");
+    assert_eq!(balancer.states(), [("s1".to_owned(), "up".to_owned())]);
+    // A connection that stays, as a balancer's may that has not heard of the leave.
+    let _open = std::net::TcpStream::connect((app.ip, 3000)).expect("the app answers");
+    agent.signal(Signal::TERM);
+    agent.wait_exit(SOON);
+    let told = agent.stderr();
+    let told = told
+        .lines()
+        .find(|line| line.contains("not drained in time"));
+    let told = told.unwrap_or_else(|| panic!("{agent}"));
+    assert!(
+        told.contains("lb did not answer") && told.contains("UDP"),
+        "{told}"
+    );
+    assert!(!told.contains("requests are still under way"), "{told}");
+}
+
+#[test]
+fn a_seed_that_nobody_answers_at_is_named_until_one_does() {
+    let Some(lan) = Lan::new(2) else { return };
+    let _turn = beside_others();
+    let [lb, app] = lan.hosts() else {
+        panic!("two hosts");
+    };
+    let wrong = app.ip.to_string();
+    let balancer = serve(lb, &["--join", &wrong]);
+    let line = format!("{wrong}:7946 (Connection refused");
+    wait_for("the seed to be named", SOON, || {
+        let text = balancer.process.stderr();
+        (text.contains("no seed has answered") && text.contains(&line)).then_some(())
+    });
+    wait_for("the page to name it", SOON, || {
+        let page = balancer.page("/");
+        (page.contains("No seed has answered.") && page.contains(&line)).then_some(())
+    });
+    let _late = agent(app, "s1", &lb.ip.to_string(), &[]);
+    balancer.wait_up(1, SOON);
+    wait_for("the page to forget it", SOON, || {
+        (!balancer.page("/").contains("No seed has answered.")).then_some(())
+    });
+    let text = balancer.process.stderr();
+    assert_eq!(text.matches("no seed has answered").count(), 1, "{text}");
+}

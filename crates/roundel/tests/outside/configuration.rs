@@ -120,3 +120,36 @@ fn files_of_earlier_builds_stay_valid() {
         assert_eq!(code, Some(0), "{}\n{process}", file.display());
     }
 }
+
+#[test]
+fn variables_of_a_kubernetes_service_are_passed_over_by_every_command() {
+    let with_service = |words: &[&str]| {
+        let mut command = roundel(words);
+        command
+            .env("ROUNDEL_SERVICE_HOST", "10.96.0.5")
+            .env("ROUNDEL_SERVICE_PORT", "80")
+            .env("ROUNDEL_PORT", "tcp://10.96.0.5:80")
+            .env("ROUNDEL_PORT_80_TCP", "tcp://10.96.0.5:80")
+            .env("ROUNDEL_SERVER_PORT", "tcp://10.96.0.6:81");
+        Process::spawn(&mut command)
+    };
+    let listen = ["--gossip-listen", "127.0.0.1:0"];
+    let agent = [&["agent"][..], &listen, &["--", "true"]].concat();
+    for words in [
+        &agent[..],
+        &["check"],
+        &["keygen"],
+        &["stat", "--stats", "http://127.0.0.1:1"],
+    ] {
+        let mut process = with_service(words);
+        let code = process.wait_exit(SOON).code();
+        assert_eq!(code, Some(i32::from(words[0] == "stat")), "{process}");
+        let told = process.stderr();
+        let about = told
+            .lines()
+            .filter(|line| line.contains("set by Kubernetes"));
+        let expected = usize::from(words[0] != "keygen");
+        assert_eq!(about.count(), expected, "{process}");
+        assert!(!told.contains("means nothing"), "{process}");
+    }
+}

@@ -257,3 +257,31 @@ fn the_dead_are_forgotten_in_the_end() {
     );
     assert_eq!(bench.status("a"), None);
 }
+
+#[test]
+fn members_of_whom_only_tcp_is_heard_are_told_of_once() {
+    let mut bench = Bench::with(&["a", "b"]);
+    let a: std::sync::Arc<str> = "a".into();
+    let b: std::sync::Arc<str> = "b".into();
+    for _ in 0..5 {
+        bench.node.heard_by_stream(&a);
+        bench.node.heard_by_stream(&b);
+    }
+    let lost = Event::DatagramsLost {
+        name: "a".to_owned(),
+        address: at(2),
+    };
+    assert_eq!(bench.drain().events, [lost], "once, however many there are");
+    assert_eq!(bench.node.stats().probes_by_stream, 10);
+    // What comes from `a` is from port 2; `b` is still not heard.
+    let out = bench.hear(&Message::Ping(Ping::default()));
+    assert!(out.events.is_empty(), "{:?}", out.events);
+    bench.node.heard_by_datagram("b");
+    assert_eq!(bench.drain().events, [Event::DatagramsBack]);
+    // Twice is chance.
+    bench.node.heard_by_stream(&a);
+    bench.node.heard_by_stream(&a);
+    bench.node.heard_by_datagram("a");
+    bench.node.heard_by_stream(&a);
+    assert!(bench.drain().events.is_empty());
+}
