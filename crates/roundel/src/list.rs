@@ -77,6 +77,20 @@ mod tests {
     use super::*;
 
     #[test]
+    fn only_a_variable_is_a_list() {
+        let read = |source| {
+            let command = Command::new("roundel");
+            let text = OsStr::new("a=1,b=2");
+            let list = Listed(crate::value::pair).parse_ref_(&command, None, text, source);
+            let list = list.unwrap();
+            let pairs = list.0.iter().map(|(k, v)| format!("{k} is {v}"));
+            pairs.collect::<Vec<_>>()
+        };
+        assert_eq!(read(ValueSource::EnvVariable), ["a is 1", "b is 2"]);
+        assert_eq!(read(ValueSource::CommandLine), ["a is 1,b=2"]);
+    }
+
+    #[test]
     fn an_escaped_comma_belongs_to_the_item() {
         for (text, items) in [
             ("a=1", &["a=1"][..]),

@@ -208,13 +208,15 @@ fn flags_win_over_the_file_and_the_file_over_defaults() {
 
 #[test]
 fn any_gossip_flag_turns_gossip_on() {
-    let s = fine(STATIC, &["--join", "a,b", "--tag", "zone=x"]);
+    let tags = ["--tag", "zone=x", "--tag", "paths=/a,/b"];
+    let s = fine(STATIC, &[&["--join", "a,b"][..], &tags].concat());
     let gossip = s.gossip.unwrap();
     assert_eq!(gossip.join, ["a", "b"]);
     assert_eq!(
         (&*gossip.tags["zone"], &*gossip.tags["role"]),
         ("x", "balancer")
     );
+    assert_eq!(&*gossip.tags["paths"], "/a,/b");
 }
 
 #[test]

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use roundel_testkit::{Load, Process, Reuse, Signal, external, poll, wait_for};
+use serde_json::Value;
 
 use crate::balancer::{Balancer, SOON, roundel};
 use crate::cluster::wait_told;
@@ -45,11 +46,34 @@ fn a_serf_agent_joins_is_served_and_leaves() {
         "{members}\n{theirs}"
     );
 
+    // Each key that Serf's JSON has is in ours, with the same value.
+    let mut members = Process::spawn(&mut roundel(&["members", "--json", "--stats", &stats]));
+    assert!(members.wait_exit(SOON).success(), "{members}");
+    let ours = by_name(&members.stdout());
+    let theirs = by_name(&server.command(&serf, &["members", "-format=json"]));
+    assert_eq!(ours.len(), theirs.len());
+    for (name, member) in &theirs {
+        for (key, value) in member {
+            assert_eq!(ours[name].get(key), Some(value), "{key} of {name}");
+        }
+    }
+
     server.serf.signal(Signal::INT);
     server.serf.wait_exit(SOON);
     balancer.wait_member("s1", "left", SOON);
     balancer.wait_up(0, SOON);
     assert_eq!(balancer.get("/").status, 503);
+}
+
+/// The members in JSON as Serf and we print them, each with what is said of it.
+fn by_name(text: &str) -> BTreeMap<String, serde_json::Map<String, Value>> {
+    let json: Value = serde_json::from_str(text).unwrap_or_else(|e| panic!("{e}: {text}"));
+    let members = json["members"].as_array().cloned().unwrap_or_default();
+    let member = |m: Value| {
+        let name = m["name"].as_str()?.to_owned();
+        Some((name, m.as_object()?.clone()))
+    };
+    members.into_iter().filter_map(member).collect()
 }
 
 #[test]

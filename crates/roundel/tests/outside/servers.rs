@@ -126,8 +126,15 @@ impl SerfServer {
 
     /// What `serf members` prints at this agent.
     pub(crate) fn members(&self, serf: &Path) -> String {
+        self.command(serf, &["members"])
+    }
+
+    /// What a command of Serf's prints at this agent.
+    pub(crate) fn command(&self, serf: &Path, words: &[&str]) -> String {
         let mut command = Command::new(serf);
-        command.args(["members", &format!("-rpc-addr={}", self.rpc)]);
+        command.arg(words[0]);
+        command.arg(format!("-rpc-addr={}", self.rpc));
+        command.args(&words[1..]);
         let output = command.output().expect("serf runs");
         String::from_utf8_lossy(&output.stdout).into_owned()
     }
