@@ -16,7 +16,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-pub use backend::{Backend, Check, KeptOrder, Server, Times, Traffic};
+pub use backend::{Backend, Check, KeptOrder, Server, Source, Times, Traffic};
 pub use cluster::{Gossip, Member, MemberStatus};
 pub use event::Event;
 pub use frontend::Frontend;

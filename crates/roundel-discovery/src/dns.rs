@@ -13,6 +13,7 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use crate::notices::Notices;
 use crate::run::{Outlet, clock};
+use crate::source::Heard;
 use answers::{Hold, Zone};
 use ask::Asker;
 
@@ -54,7 +55,13 @@ impl DnsConfig {
 
 /// Asks until nobody listens. `bridged` says that servers of a predecessor count until something
 /// is known.
-pub(crate) async fn follow(config: DnsConfig, default_port: u16, bridged: bool, outlet: Outlet) {
+pub(crate) async fn follow(
+    config: DnsConfig,
+    default_port: u16,
+    bridged: bool,
+    heard: Heard,
+    outlet: Outlet,
+) {
     let hold = Hold {
         time: config.hold,
         bridged,
@@ -73,6 +80,7 @@ pub(crate) async fn follow(config: DnsConfig, default_port: u16, bridged: bool, 
             true => asker.services(&mut zone, now).await,
             false => asker.hosts(&mut zone, now).await,
         };
+        heard.note(clock(), asked.as_ref().err().cloned());
         if let Err(error) = asked {
             let text = format!("{error}; the last good answer stays in force, checks decide");
             complaints.insert(subject.clone(), text);

@@ -27,4 +27,4 @@ pub use aggregator::{Aggregator, Clash};
 pub use dns::DnsConfig;
 pub use gossip::GossipConfig;
 pub use run::{Config, Discovery, start};
-pub use source::{SourceConfig, SourceUpdate};
+pub use source::{SourceConfig, SourceState, SourceUpdate};

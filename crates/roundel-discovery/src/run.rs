@@ -9,7 +9,8 @@ use roundel_model::{BackendSet, Name, Server, SourceKind};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
-use crate::{Aggregator, SourceConfig, SourceUpdate, dns, file, gossip};
+use crate::source::Heard;
+use crate::{Aggregator, SourceConfig, SourceState, SourceUpdate, dns, file, gossip};
 
 /// The sources of one backend.
 #[derive(Debug, Clone)]
@@ -28,6 +29,14 @@ pub struct Config {
 #[derive(Debug)]
 pub struct Discovery {
     _tasks: JoinSet<()>,
+    heard: Vec<Heard>,
+}
+
+impl Discovery {
+    /// What was heard of the sources that are asked, in their order.
+    pub fn states(&self) -> Vec<SourceState> {
+        self.heard.iter().map(Heard::state).collect()
+    }
 }
 
 /// Starts the sources of a backend; each set that differs from the one before goes to `sets`.
@@ -41,6 +50,7 @@ pub fn start(
 ) -> Discovery {
     let (updates, inbox) = mpsc::channel(16);
     let mut tasks = JoinSet::new();
+    let mut all_heard = Vec::new();
     let kinds = config.sources.iter().map(SourceConfig::kind);
     let inherited = config.inherited.iter().flat_map(|set| &set.servers);
     let bridged = inherited.filter(|s| s.source == SourceKind::Dns).count() > 0;
@@ -62,7 +72,9 @@ pub fn start(
                 tasks.spawn(file::follow(path, port, outlet));
             }
             SourceConfig::Dns(config) => {
-                tasks.spawn(dns::follow(config, port, bridged, outlet));
+                let heard = Heard::new(SourceKind::Dns, config.name.clone());
+                all_heard.push(heard.clone());
+                tasks.spawn(dns::follow(config, port, bridged, heard, outlet));
             }
             SourceConfig::Gossip(config) => match members {
                 Some(members) => {
@@ -73,7 +85,10 @@ pub fn start(
         }
     }
     tasks.spawn(aggregate(aggregator, inbox, sets));
-    Discovery { _tasks: tasks }
+    Discovery {
+        _tasks: tasks,
+        heard: all_heard,
+    }
 }
 
 /// Where a source says its sets.

@@ -1,6 +1,8 @@
 //! What a source is and what it says.
 
 use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
 
 use roundel_model::{Name, Server, SourceKind};
 
@@ -40,4 +42,46 @@ pub struct SourceUpdate {
     pub source: usize,
     /// Every server it knows, in its order.
     pub servers: Vec<Server>,
+}
+
+/// What was heard last of a source that is asked again and again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SourceState {
+    /// What kind it is.
+    pub kind: SourceKind,
+    /// What it is asked for.
+    pub name: String,
+    /// When it last answered; `None` if it never did.
+    pub answered: Option<Instant>,
+    /// Why the last question has no answer; `None` if it has.
+    pub error: Option<String>,
+}
+
+/// A state that its source writes and others read.
+#[derive(Debug, Clone)]
+pub(crate) struct Heard(Arc<Mutex<SourceState>>);
+
+impl Heard {
+    pub(crate) fn new(kind: SourceKind, name: String) -> Self {
+        Self(Arc::new(Mutex::new(SourceState {
+            kind,
+            name,
+            answered: None,
+            error: None,
+        })))
+    }
+
+    /// Notes an answer at `now`, or why there is none.
+    pub(crate) fn note(&self, now: Instant, error: Option<String>) {
+        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if error.is_none() {
+            state.answered = Some(now);
+        }
+        state.error = error;
+    }
+
+    pub(crate) fn state(&self) -> SourceState {
+        let state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        state.clone()
+    }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
-use roundel_admin::status::{ConfigStatus, Pipes, Process, Snapshot, Traffic};
+use roundel_admin::status::{Backend, ConfigStatus, Pipes, Process, Snapshot, Traffic};
 use roundel_balance::ServerStatus;
 use roundel_model::Name;
 use roundel_proxy::{AccessLog, Proxy};
@@ -13,6 +13,7 @@ use crate::config::Settings;
 use crate::event_log::EventLog;
 use crate::managed::Managed;
 use crate::proc;
+use crate::sources::Sources;
 
 mod backend;
 mod cluster;
@@ -46,6 +47,7 @@ pub(crate) struct Sight<'a> {
     pub(crate) proxy: &'a Proxy,
     pub(crate) backends: &'a mut BTreeMap<Name, Managed>,
     pub(crate) gossip: Option<&'a GossipView>,
+    pub(crate) sources: &'a Sources,
     pub(crate) events: &'a EventLog,
     pub(crate) config: &'a ConfigStatus,
     pub(crate) draining: bool,
@@ -114,7 +116,11 @@ impl Collector {
         for settings in &sight.settings.backends {
             if let Some(managed) = sight.backends.get_mut(&settings.name) {
                 let retired = self.retired.entry(settings.name.clone()).or_default();
-                backends.push(backend::collect(now, settings, managed, retired));
+                let backend = backend::collect(now, settings, managed, retired);
+                backends.push(Backend {
+                    sources: sight.sources.heard(&settings.name, now),
+                    ..backend
+                });
             }
         }
         let (members, gossip) = match sight.gossip {

@@ -368,6 +368,7 @@ impl Control {
             proxy: &parts.proxy,
             backends: &mut self.backends,
             gossip: parts.gossip.as_ref(),
+            sources: &parts.sources,
             events: &parts.log,
             config: &self.config,
             draining: self.draining,

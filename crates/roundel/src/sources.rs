@@ -2,8 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Instant;
 
-use roundel_discovery::{Config, Discovery, DnsConfig, GossipConfig, SourceConfig};
+use roundel_admin::status::Source;
+use roundel_discovery::{Config, Discovery, DnsConfig, GossipConfig, SourceConfig, SourceState};
 use roundel_gossip_tokio::Member;
 use roundel_model::{BackendSet, Name, Presence, Server, SourceKind};
 use tokio::sync::{mpsc, watch};
@@ -51,6 +53,21 @@ impl Sources {
     /// Stops the sources of a backend.
     pub(crate) fn stop(&mut self, backend: &Name) {
         self.running.remove(backend);
+    }
+
+    /// What was heard of the sources of a backend that are asked.
+    pub(crate) fn heard(&self, backend: &Name, now: Instant) -> Vec<Source> {
+        let source = |state: SourceState| Source {
+            kind: state.kind.as_str().to_owned(),
+            name: state.name,
+            age_seconds: state
+                .answered
+                .map(|at| now.saturating_duration_since(at).as_secs()),
+            error: state.error.unwrap_or_default(),
+        };
+        let running = self.running.get(backend);
+        let states = running.map(Discovery::states).unwrap_or_default();
+        states.into_iter().map(source).collect()
     }
 
     fn source(&self, discover: &Discover) -> SourceConfig {

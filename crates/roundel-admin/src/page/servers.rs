@@ -11,7 +11,7 @@ use super::query::{Key, ROWS};
 use super::sort::{COLUMNS, Sort};
 use super::{Part, Scene};
 use crate::history::{Range, ServerRates};
-use crate::status::{Backend, Check, Server};
+use crate::status::{Backend, Check, Server, Source};
 
 /// Above this many servers the worst come first.
 const LONG: usize = 60;
@@ -139,6 +139,8 @@ fn caption(scene: &Scene<'_>, backend: &Backend, shown: &Shown<'_>) -> Part {
         },
         format!("set {}", backend.set_version),
     ];
+    let trouble = backend.sources.iter().filter_map(Source::trouble);
+    let words: Vec<String> = words.into_iter().chain(trouble).collect();
     let markup = html! {
         caption id=(id) {
             span.name { (look.mark()) " " (backend.name) }

@@ -10,6 +10,34 @@ use serde::{Deserialize, Serialize};
 
 use super::coding;
 
+/// What was heard last of a source that is asked again and again.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Source {
+    /// Its word, such as `dns`.
+    pub kind: String,
+    /// What it is asked for.
+    pub name: String,
+    /// Whole seconds since it last answered; `None` if it never did.
+    pub age_seconds: Option<u64>,
+    /// Why the last question has no answer; empty if it has.
+    pub error: String,
+}
+
+impl Source {
+    /// What is wrong with it, in words; `None` if nothing is.
+    pub fn trouble(&self) -> Option<String> {
+        let since = match self.age_seconds {
+            Some(seconds) => format!("no answer for {seconds} s"),
+            None => "never an answer".to_owned(),
+        };
+        let Self {
+            kind, name, error, ..
+        } = self;
+        (!error.is_empty()).then(|| format!("{kind} {name}: {since} ({error})"))
+    }
+}
+
 /// One backend: its settings in words, its counters, its servers.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -26,6 +54,8 @@ pub struct Backend {
     pub sticky: String,
     /// The check in words, such as `HEAD / every 2s`; empty when checks are off.
     pub check: String,
+    /// The sources that are asked again and again, such as DNS.
+    pub sources: Vec<Source>,
     /// The servers in set order, LEFT ones last.
     pub servers: Vec<Server>,
     /// Orders of operators that wait for servers that are not there, oldest first.

@@ -223,7 +223,7 @@ async fn failures_keep_the_last_good_answer_and_emptiness_is_believed_after_hold
     let fake = FakeDns::start().await;
     fake.set("webapp", A, vec![v4(2)]);
     let hold = Duration::from_millis(500);
-    let (_discovery, mut sets) = follow_with(DnsConfig {
+    let (discovery, mut sets) = follow_with(DnsConfig {
         nameservers: vec![fake.address],
         hold,
         ..DnsConfig::new("webapp")
@@ -233,9 +233,15 @@ async fn failures_keep_the_last_good_answer_and_emptiness_is_believed_after_hold
     tokio::time::timeout(2 * hold, sets.recv())
         .await
         .expect_err("a failure says nothing, however long");
+    let state = || discovery.states().remove(0);
+    assert_eq!(state().name, "webapp");
+    let error = state().error.unwrap();
+    assert!(error.contains("Server Failure"), "{error}");
+    assert!(state().answered.unwrap().elapsed() >= 2 * hold);
     // What was silent for so long is heard again, so it counts from now on.
     fake.set("webapp", A, vec![v4(2), v4(3)]);
     assert_eq!(next(&mut sets).await.len(), 2);
+    assert_eq!(state().error, None);
     fake.refuse(3);
     let gone = Instant::now();
     assert!(next(&mut sets).await.is_empty());
