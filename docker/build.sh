@@ -5,7 +5,7 @@
 # the image on a machine without a registry.
 set -eu
 
-mkdir -p /out
+mkdir -p /out/state
 if [ -x /prebuilt/roundel ]; then
     cp /prebuilt/roundel /out/roundel
     exit 0

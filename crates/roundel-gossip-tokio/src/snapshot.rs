@@ -11,7 +11,7 @@ use std::io::Write as _;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use roundel_gossip::{Clocks, Member, Status, is_valid_name};
 use tokio::sync::watch;
@@ -26,6 +26,9 @@ const PER_MEMBER: u64 = 256;
 
 /// More is not read: no cluster needs it.
 const LONGEST: u64 = 64 << 20;
+
+/// For so long members of a former life are tried, and kept in the file though they were not met.
+pub(crate) const TRIED: Duration = Duration::from_secs(24 * 3600);
 
 /// What a former life of this node knew.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -101,13 +104,19 @@ pub(crate) fn keep(
             complained: false,
             whole: false,
         };
+        let mut unmet = writer.written.alive.clone();
+        let started = Instant::now();
         let mut ended = false;
         while !ended {
             tokio::select! {
                 () = tokio::time::sleep(PAUSE) => {}
                 () = closed(members.clone()) => ended = true,
             }
-            let now = known(&members.borrow(), *clocks.borrow());
+            let mut now = known(&members.borrow(), *clocks.borrow());
+            if started.elapsed() < TRIED {
+                unmet.retain(|name, _| !members.borrow().iter().any(|m| m.name == *name));
+                now.alive.extend(unmet.clone());
+            }
             let turn = move || {
                 writer.turn(now);
                 writer
@@ -176,6 +185,9 @@ impl Writer {
 
     /// Gives the length of the file.
     fn append(&self, lines: &str) -> std::io::Result<u64> {
+        if let Some(folder) = self.path.parent().filter(|_| !self.path.exists()) {
+            std::fs::create_dir_all(folder)?;
+        }
         let mut options = std::fs::OpenOptions::new();
         let mut file = options.append(true).create(true).open(&self.path)?;
         file.write_all(lines.as_bytes())?;

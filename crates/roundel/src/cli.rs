@@ -86,6 +86,10 @@ pub struct ServeArgs {
     #[command(flatten)]
     #[allow(missing_docs)]
     pub backend: BackendArgs,
+    /// Folder that keeps the known members over restarts [default: /var/lib/roundel where that can
+    /// be written]
+    #[arg(long, value_name = "DIR", env = "ROUNDEL_STATE_DIR")]
+    pub state_dir: Option<PathBuf>,
     /// Form of the access log on standard output [default: json]
     #[arg(long, value_name = "FORMAT", env = "ROUNDEL_ACCESS_LOG", value_parser = log_format)]
     pub access_log: Option<AccessLogFormat>,

@@ -30,6 +30,9 @@ pub(crate) fn adjust(settings: &mut Settings) {
         }
         // The toys know only the key given, and all of it ends together.
         gossip.keyring = None;
+        if untouched("gossip.snapshot") {
+            gossip.snapshot = None;
+        }
     }
     if untouched("stats.admin") && settings.process.acts == Acts::Off {
         settings.process.acts = Acts::Loopback;

@@ -34,6 +34,7 @@ mod routes;
 mod serve;
 mod signals;
 mod sources;
+mod state;
 mod table;
 mod toy;
 mod watch;

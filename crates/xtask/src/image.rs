@@ -58,7 +58,8 @@ pub(crate) fn prebuilt_builder(tag: &str, binary: &Path) -> Result<()> {
     run(command("docker", &["build", "--quiet", "--tag", tag]).arg(folder.path()))
 }
 
-/// Checks what the image promises: small, not root, nothing in it but the binary.
+/// Checks what the image promises: small, not root, nothing in it but the binary and an empty
+/// folder.
 pub(crate) fn check(image: &str) -> Result<()> {
     let look = |what| {
         output(&mut command(
@@ -76,8 +77,8 @@ pub(crate) fn check(image: &str) -> Result<()> {
         bail!("the image runs as {user:?}, not as {USER}");
     }
     let layers = look("{{len .RootFS.Layers}}")?;
-    if layers != "1" {
-        bail!("the image has {layers} layers, not one");
+    if layers != "2" {
+        bail!("the image has {layers} layers, not two");
     }
     Ok(())
 }

@@ -12,6 +12,7 @@ use super::Unanswered;
 use crate::advertise::{self, Basis};
 use crate::handle::JoinError;
 use crate::seeds::{self, Pace, Seed};
+use crate::snapshot::TRIED;
 
 /// Most addresses joined by at once.
 const JOIN_AT_ONCE: usize = 64;
@@ -101,6 +102,9 @@ impl Task {
         let limit = if alone { JOIN_AT_ONCE } else { HEAL_AT_ONCE };
         self.seeding.rng.shuffle(&mut missing);
         missing.truncate(limit);
+        if self.started.elapsed() >= TRIED {
+            self.seeding.cached.clear();
+        }
         if alone {
             self.seeding.rng.shuffle(&mut self.seeding.cached);
             missing.extend(self.seeding.cached.iter().take(CACHED_AT_ONCE));

@@ -8,6 +8,7 @@ use roundel_testkit::{
 };
 
 use crate::balancer::{Balancer, SOON, roundel};
+use crate::servers::{SerfServer, Toy};
 use crate::turns::beside_others;
 
 /// A balancer with every port as it is by default.
@@ -341,4 +342,34 @@ fn a_seed_that_nobody_answers_at_is_named_until_one_does() {
     });
     let text = balancer.process.stderr();
     assert_eq!(text.matches("no seed has answered").count(), 1, "{text}");
+}
+
+#[test]
+fn a_balancer_that_is_stopped_and_started_finds_stock_agents_by_itself() {
+    let Some(serf) = external("serf", "serf") else {
+        return;
+    };
+    let _turn = beside_others();
+    let folder = tempfile::tempdir().unwrap();
+    // It need not be there.
+    let state = folder.path().join("state");
+    let flags = ["--node-name", "lb", "--state-dir", state.to_str().unwrap()];
+    let mut balancer = Balancer::serve(&flags);
+    let at = [balancer.front, balancer.stats, balancer.gossip];
+    let server = SerfServer::start(&serf, "s1", Toy::start("s1"), balancer.gossip);
+    balancer.wait_up(1, SOON);
+    wait_for("the member to be kept", SOON, || {
+        let file = std::fs::read_dir(&state).ok()?.next()?.ok()?.path();
+        let kept = std::fs::read_to_string(file).ok()?;
+        kept.contains("alive: s1 ").then_some(())
+    });
+    balancer.process.signal(Signal::TERM);
+    balancer.process.wait_exit(SOON);
+    wait_for("the agent to see it leave", SOON, || {
+        let left = |l: &&str| l.starts_with("lb ") && l.contains("left");
+        server.members(&serf).lines().find(left).map(drop)
+    });
+    let balancer = Balancer::start_at(&["serve"], &flags, at).ready();
+    balancer.wait_up(1, SOON);
+    assert_eq!(balancer.get("/").status, 200);
 }

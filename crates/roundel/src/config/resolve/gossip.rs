@@ -8,6 +8,7 @@ use base64::engine::general_purpose::STANDARD;
 use super::Merge;
 use crate::config::Gossip;
 use crate::config::file::{File, GossipTable};
+use crate::state;
 use crate::value::{self, Fault};
 
 /// memberlist's port, which Serf uses too.
@@ -41,13 +42,19 @@ impl Merge<'_> {
             .or_insert_with(|| "balancer".to_owned());
         let keys = self.keys(table);
         let handlers = Some(args.event_handlers.clone()).filter(|list| !list.is_empty());
+        let listen = self.choose(
+            "gossip.listen",
+            ("gossip_listen", args.gossip_listen.as_ref()),
+            table.listen.as_ref(),
+            value::listen(PORT).expect("a fixed address"),
+        );
+        let snapshot = self.pick(
+            "gossip.snapshot",
+            ("gossip_snapshot", args.gossip_snapshot.as_ref()),
+            table.snapshot.as_ref(),
+        );
         Some(Gossip {
-            listen: self.choose(
-                "gossip.listen",
-                ("gossip_listen", args.gossip_listen.as_ref()),
-                table.listen.as_ref(),
-                value::listen(PORT).expect("a fixed address"),
-            ),
+            listen,
             advertise: self.pick(
                 "gossip.advertise",
                 ("advertise", args.advertise.as_ref()),
@@ -74,11 +81,7 @@ impl Merge<'_> {
                 ("gossip_keyring_file", args.gossip_keyring_file.as_ref()),
                 table.keyring_file.as_ref(),
             ),
-            snapshot: self.pick(
-                "gossip.snapshot",
-                ("gossip_snapshot", args.gossip_snapshot.as_ref()),
-                table.snapshot.as_ref(),
-            ),
+            snapshot: snapshot.or_else(|| state::snapshot(self.args.state_dir.as_deref(), listen)),
             handlers: self.choose(
                 "gossip.event_handlers",
                 ("event_handlers", handlers.as_ref()),
