@@ -186,3 +186,37 @@ fn an_address_may_move_to_another_frontend() {
         (counters.sum(|c| c.requests.get()) > 0).then_some(())
     });
 }
+
+#[test]
+fn what_a_stop_drops_is_told_of_and_counted() {
+    let server = Server::new(|_, peer| {
+        let head = peer.head();
+        if head.is_some_and(|head| head.contains("/stream")) {
+            peer.client
+                .send("HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\nhello");
+        }
+        peer.head();
+    });
+    let stage = Stage::new(&[server.address]);
+    let (mut waits, mut reads) = (stage.client(), stage.client());
+    waits.send(GET);
+    server.head();
+    reads.send("GET /stream HTTP/1.1\r\nHost: a\r\n\r\n");
+    reads.read_until("hello");
+    let counters = stage.proxy.frontends()[0].counters.clone();
+    let balancer = stage.balancer.clone();
+    let log = stage.stop();
+    let lines: Vec<&str> = log.lines().collect();
+    assert_eq!(lines.len(), 2, "{log}");
+    for line in lines {
+        assert!(line.contains("\"term\":\"stopped\""), "{line}");
+        let letters = if line.contains("/stream") { "KD" } else { "KH" };
+        assert!(line.contains(&format!("\"term_ha\":\"{letters}")), "{line}");
+    }
+    assert_eq!(counters.sum(|w| w.duration.snapshot().count()), 2);
+    let counted = balancer
+        .counters()
+        .sum(|w| w.responses.iter().map(|c| c.get()).sum());
+    assert_eq!(counted, 2);
+    assert_eq!(balancer.load().servers()[0].live.in_flight(), 0);
+}

@@ -107,6 +107,13 @@ impl Stage {
         client.read_to_end()
     }
 
+    /// Stops the workers at once, and gives the whole access log.
+    pub(crate) fn stop(self) -> String {
+        drop(self.proxy);
+        self.log.flush(PATIENCE);
+        String::from_utf8(self.lines.0.lock().unwrap().clone()).unwrap()
+    }
+
     /// Waits for the `n`-th line of the access log.
     pub(crate) fn log_line(&self, n: usize) -> String {
         self.wait_log(|text| text.lines().nth(n).map(str::to_owned))
