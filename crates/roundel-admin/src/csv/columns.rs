@@ -198,7 +198,7 @@ pub(crate) const COLUMNS: &[Column] = &[
     c("req_tot", |r, o| match r {
         Row::Frontend(f, _) => o.num(f.requests_total),
         Row::Backend(b, _) => o.num(b.requests_total),
-        Row::Server(..) => {}
+        Row::Server(_, s, _) => o.num(s.requests_total),
     }),
     c("cli_abrt", |r, o| {
         o.maybe(r.traffic().map(|t| t.client_aborts_total));
