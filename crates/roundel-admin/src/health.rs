@@ -1,5 +1,7 @@
 //! `/livez`, `/readyz`, `/healthz`, `/ping`.
 
+use std::time::Duration;
+
 use axum::extract::{Query, State};
 use axum::response::{IntoResponse, Response};
 use http::StatusCode;
@@ -7,9 +9,30 @@ use serde::Deserialize;
 
 use crate::Admin;
 
-/// Answers as long as the control loop turns; never depends on servers.
-pub(crate) async fn livez() -> &'static str {
-    "ok\n"
+/// A part that has not turned for so long stands still.
+const STILL: Duration = Duration::from_secs(5);
+
+/// 200 while the control task makes its numbers, once a second, and every worker turns; 503 says
+/// which one stands still. Never depends on servers.
+pub(crate) async fn livez(State(admin): State<Admin>) -> Response {
+    match still(&admin) {
+        None => "ok\n".into_response(),
+        Some(part) => (StatusCode::SERVICE_UNAVAILABLE, part + "\n").into_response(),
+    }
+}
+
+/// The part that stands still.
+fn still(admin: &Admin) -> Option<String> {
+    let moment = admin.moment();
+    let age = moment.since.elapsed();
+    if age > STILL {
+        return Some(format!(
+            "the control task has made no numbers for {} s",
+            age.as_secs()
+        ));
+    }
+    let stall = moment.snapshot.process.worker_stall_seconds;
+    (stall > STILL.as_secs_f64()).then(|| format!("a worker has not turned for {stall:.0} s"))
 }
 
 /// Answers as Traefik's does.
@@ -42,7 +65,13 @@ pub(crate) async fn readyz(
     let moment = admin.moment();
     let serving = moment.rates.total.serving;
     let started = moment.snapshot.seq > 0;
+    let still = still(&admin);
     let checks = [
+        (
+            still.is_none(),
+            "turning",
+            still.unwrap_or_else(|| "control and workers turn".to_owned()),
+        ),
         (
             started,
             "started",

@@ -1,6 +1,7 @@
 //! A snapshot together with what is computed from it.
 
 use std::sync::{Arc, OnceLock};
+use std::time::Instant;
 
 use axum::body::Bytes;
 use serde::Serialize;
@@ -12,12 +13,14 @@ use crate::status::{Backend, ConfigStatus, Event, Frontend, Gossip, Member, Proc
 const EVENTS_IN_JSON: usize = 100;
 
 /// What every view of one sequence number reads.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Moment {
     /// The raw numbers.
     pub(crate) snapshot: Arc<Snapshot>,
     /// Rates and percentiles.
     pub(crate) rates: Rates,
+    /// When it was there.
+    pub(crate) since: Instant,
     json: OnceLock<Bytes>,
 }
 
@@ -27,6 +30,7 @@ impl Moment {
         Self {
             snapshot,
             rates,
+            since: Instant::now(),
             json: OnceLock::new(),
         }
     }

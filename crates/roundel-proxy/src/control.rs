@@ -9,9 +9,10 @@ use std::time::{Duration, Instant};
 use roundel_balance::Evidence;
 use roundel_model::Name;
 use roundel_stats::PerWorker;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 use crate::config::{Frontend, Listen};
+use crate::ends::WorkerEnds;
 use crate::handle::{FrontendStatus, PipeStatus};
 use crate::listener::{self, Opened, covers};
 use crate::room::Room;
@@ -411,6 +412,17 @@ impl Control {
         // Nothing is ever sent: the channel ends with the last order.
         async move {
             let _ = all.recv().await;
+        }
+    }
+
+    pub(crate) fn worker_ends(&self) -> watch::Receiver<WorkerEnds> {
+        self.shared.ends.subscribe()
+    }
+
+    #[cfg(debug_assertions)]
+    pub(crate) fn panic_worker(&self, worker: usize) {
+        if worker < self.workers() {
+            self.shared.order(worker, Order::Panic);
         }
     }
 

@@ -9,7 +9,7 @@ use roundel_model::Name;
 use roundel_stats::PerWorker;
 
 use crate::control::Control;
-use crate::{AccessLog, Config, FrontendCounters, Routes, StartError};
+use crate::{AccessLog, Config, FrontendCounters, Routes, StartError, WorkerEnds};
 
 /// A running proxy. Dropping it stops the workers at once; see [`Proxy::drain`] for the kind way.
 #[derive(Debug)]
@@ -142,6 +142,18 @@ impl Proxy {
     /// Shape: the wait begins with the call, not with the first poll.
     pub fn passed(&self) -> impl Future<Output = ()> + Send + 'static {
         self.control.passed()
+    }
+
+    /// Workers that ended by a panic: told of anew with each. Another one follows in the same thread,
+    /// with the same listeners and counters; connections of the one that ended are broken off.
+    pub fn worker_ends(&self) -> tokio::sync::watch::Receiver<WorkerEnds> {
+        self.control.worker_ends()
+    }
+
+    /// Has a worker panic, to see what follows.
+    #[cfg(debug_assertions)]
+    pub fn panic_worker(&self, worker: usize) {
+        self.control.panic_worker(worker);
     }
 
     /// The worker that turned its loop the longest ago, and how long ago that was; more than a

@@ -31,6 +31,7 @@ mod counters;
 mod date;
 mod deadline;
 mod downstream;
+mod ends;
 mod error;
 mod exchange;
 mod handle;
@@ -64,6 +65,7 @@ pub use config::{
     SendProxy, ServerTimeouts, Sticky, Target,
 };
 pub use counters::{FrontendCounters, METHODS, RequestError};
+pub use ends::WorkerEnds;
 pub use error::StartError;
 pub use handle::{FrontendStatus, PipeStatus, Proxy, start, start_held};
 pub use headers::rules::{HeaderRule, HeaderRules, Place, Template};

@@ -9,9 +9,10 @@ use std::time::{Duration, Instant};
 use roundel_balance::Evidence;
 use roundel_model::Name;
 use roundel_stats::PerWorker;
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::{Notify, mpsc, watch};
 
 use crate::config::Frontend;
+use crate::ends::WorkerEnds;
 use crate::linger::Lingering;
 use crate::room::{Places, Room};
 use crate::rules::FrontendLive;
@@ -56,6 +57,9 @@ pub(crate) enum Order {
     Cut,
     /// End the thread.
     Stop,
+    /// Panic, as a fault in the loop would.
+    #[cfg(debug_assertions)]
+    Panic,
 }
 
 /// What a connection knows of the listener through which it came.
@@ -114,6 +118,8 @@ pub(crate) struct Shared {
     pub(crate) lingering: Lingering,
     /// Microseconds since the start until when descriptors count as short.
     short_until: AtomicU64,
+    /// Workers that ended by a panic.
+    pub(crate) ends: watch::Sender<WorkerEnds>,
     /// Idle upstream connections beyond what each worker keeps for itself.
     pub(crate) spares: Mutex<HashMap<PoolKey, Vec<Spare>>>,
     /// How many `spares` holds, so that looking costs no lock while it is empty.
@@ -153,6 +159,7 @@ impl Shared {
             orders,
             evidence,
             log,
+            ends: watch::Sender::default(),
             spares: Mutex::default(),
             spare_count: AtomicU32::new(0),
             started: Instant::now(),
@@ -240,6 +247,14 @@ impl Shared {
             .map(|(worker, cell)| (worker, Duration::from_micros(since(cell))))
             .max_by_key(|(_, since)| *since)
             .unwrap_or_default()
+    }
+
+    /// Notes that a worker ended by a panic. Returns whether another one is to follow it.
+    pub(crate) fn note_end(&self, worker: usize, now: Instant) -> bool {
+        let mut follows = false;
+        self.ends
+            .send_modify(|ends| follows = ends.note(worker, now));
+        follows
     }
 
     /// The worker to which `worker` should give a new connection, if it holds clearly more than

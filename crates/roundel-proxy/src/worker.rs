@@ -2,7 +2,9 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, HashSet};
+use std::future::poll_fn;
 use std::io;
+use std::net::TcpListener;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -64,7 +66,21 @@ impl Drop for InFlight {
 /// A listener of this worker; it closes when this is dropped.
 struct Listening {
     gate: Gate,
+    sockets: Vec<Arc<TcpListener>>,
     closes: Vec<oneshot::Sender<bool>>,
+}
+
+impl Listening {
+    /// Starts to accept from each of its sockets.
+    fn accept(&mut self, worker: &Rc<Worker>) {
+        self.closes.clear();
+        for socket in &self.sockets {
+            let (close, closed) = oneshot::channel();
+            self.closes.push(close);
+            let accepting = accept::run(worker.clone(), self.gate.clone(), socket.clone(), closed);
+            tokio::task::spawn_local(accepting);
+        }
+    }
 }
 
 /// Starts the thread of one worker.
@@ -82,14 +98,37 @@ pub(crate) fn spawn(
                 Err(error) => return drop(built.send(error)),
             };
             drop(built);
-            let worker = Rc::new(Worker::new(index, shared));
-            let main = runtime.spawn_local(run(worker, orders));
-            // It ends by itself; a panic in it was reported by the panic hook.
-            let _ = runtime.block_on(main);
+            live(runtime, Worker::new(index, shared), orders);
         })?;
     match result.recv() {
         Ok(error) => Err(error),
         Err(_) => Ok(thread),
+    }
+}
+
+/// Runs a worker until it is told to stop, and those that follow it when it panics.
+fn live(mut runtime: LocalRuntime, worker: Worker, orders: mpsc::UnboundedReceiver<Order>) {
+    let orders = Rc::new(RefCell::new(orders));
+    let mut worker = Rc::new(worker);
+    loop {
+        let main = runtime.spawn_local(run(worker.clone(), orders.clone()));
+        // The panic hook has told of a panic in it.
+        if runtime.block_on(main).is_ok() {
+            return;
+        }
+        // Everything that the worker had under way ends here, and is counted.
+        drop(runtime);
+        if !worker.shared.note_end(worker.index, Instant::now()) {
+            return;
+        }
+        runtime = match self::runtime(worker.index, worker.shared.clone()) {
+            Ok(runtime) => runtime,
+            Err(error) => {
+                tracing::error!(%error, "worker {} cannot begin anew", worker.index);
+                return worker.shared.ends.send_modify(|ends| ends.is_lost = true);
+            }
+        };
+        worker = Rc::new(worker.successor());
     }
 }
 
@@ -103,12 +142,14 @@ fn runtime(index: usize, shared: Arc<Shared>) -> io::Result<LocalRuntime> {
         .build_local(LocalOptions::default())
 }
 
-async fn run(worker: Rc<Worker>, mut orders: mpsc::UnboundedReceiver<Order>) {
+async fn run(worker: Rc<Worker>, orders: Rc<RefCell<mpsc::UnboundedReceiver<Order>>>) {
+    worker.listen_again();
+    let next = || poll_fn(|cx| orders.borrow_mut().poll_recv(cx));
     let mut sweep = tokio::time::interval(SWEEP);
     sweep.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         tokio::select! {
-            order = orders.recv() => match order {
+            order = next() => match order {
                 None | Some(Order::Stop) => return,
                 Some(order) => worker.carry_out(order),
             },
@@ -138,6 +179,30 @@ impl Worker {
             date: RefCell::default(),
             silences: Cell::new(0),
             shared,
+        }
+    }
+
+    /// The worker that takes over from this one, which has panicked: what it was told goes on.
+    fn successor(&self) -> Self {
+        let new = Self::new(self.index, self.shared.clone());
+        self.frontends.swap(&new.frontends);
+        self.forgotten.swap(&new.forgotten);
+        self.listeners.swap(&new.listeners);
+        Self {
+            draining: self.draining.clone(),
+            close_idle_at: self.close_idle_at.clone(),
+            connection_ids: self.connection_ids.clone(),
+            ..new
+        }
+    }
+
+    /// Accepts from everything that a predecessor accepted from.
+    fn listen_again(self: &Rc<Self>) {
+        for listening in self.listeners.borrow_mut().values_mut() {
+            listening.accept(self);
+        }
+        for name in self.forgotten.take() {
+            self.forget(name);
         }
     }
 
@@ -255,15 +320,12 @@ impl Worker {
                 let Some(slot) = self.frontend(&frontend) else {
                     return;
                 };
-                let gate = Gate::new(RefCell::new((slot, door)));
-                let mut closes = Vec::with_capacity(listeners.len());
-                for listener in listeners {
-                    let (close, closed) = oneshot::channel();
-                    closes.push(close);
-                    let accepting = accept::run(self.clone(), gate.clone(), listener, closed);
-                    tokio::task::spawn_local(accepting);
-                }
-                let listening = Listening { gate, closes };
+                let mut listening = Listening {
+                    gate: Gate::new(RefCell::new((slot, door))),
+                    sockets: listeners,
+                    closes: Vec::new(),
+                };
+                listening.accept(self);
                 self.listeners.borrow_mut().insert(id, listening);
             }
             Order::Move { id, frontend, door } => {
@@ -307,6 +369,8 @@ impl Worker {
             Order::Pass { .. } => {}
             // Handled by the loop.
             Order::Stop => {}
+            #[cfg(debug_assertions)]
+            Order::Panic => panic!("a panic that was asked for"),
         }
     }
 

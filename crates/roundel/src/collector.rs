@@ -102,6 +102,7 @@ impl Collector {
         self.seq += 1;
         proc::refresh(&mut self.process);
         self.process.max_connections = sight.proxy.maxconn();
+        self.process.worker_restarts_total = sight.proxy.worker_ends().borrow().replaced;
         self.process.lingering = sight.proxy.lingering();
         let pipes = sight.proxy.pipes();
         self.process.pipes = Pipes {

@@ -115,6 +115,8 @@ pub(crate) struct Control {
     /// The process before may still have requests in flight, at any server.
     follows: bool,
     stalled: bool,
+    /// Workers replaced so far.
+    replaced: u64,
     /// Frontends that were told of as full.
     full: BTreeSet<String>,
     /// When lines of the access log were told of as lost, and how many by then.
@@ -154,6 +156,7 @@ impl Control {
             frozen: false,
             follows,
             stalled: false,
+            replaced: 0,
             full: BTreeSet::new(),
             losses: None,
             acts: shown::Acts::new(),
@@ -243,6 +246,8 @@ impl Control {
                 () = sleep_until(wake) => self.handle_timeouts(),
                 _ = second.tick() => {
                     self.watch_silent_servers().await;
+                    #[cfg(debug_assertions)]
+                    crate::drill::panic_if_told(&self.parts.proxy);
                     self.watch_workers();
                     self.watch_log();
                     self.parts.collector.begin_second();
@@ -324,8 +329,17 @@ impl Control {
         }
     }
 
-    /// Tells once when a worker stops turning its loop, and once when it turns again.
+    /// Tells of each worker that was replaced, once when a worker stops turning its loop, and once
+    /// when it turns again.
     fn watch_workers(&mut self) {
+        let ends = self.parts.proxy.worker_ends().borrow().clone();
+        if std::mem::replace(&mut self.replaced, ends.replaced) != ends.replaced {
+            let text = format!(
+                "worker {} ended by a panic and was replaced; its connections are lost",
+                ends.last
+            );
+            self.parts.log.add(EventKind::Other, "workers", text, None);
+        }
         let (worker, stalled_for) = self.parts.proxy.slowest_worker();
         let stalled = stalled_for > STALLED;
         if stalled != self.stalled {

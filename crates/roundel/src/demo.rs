@@ -71,7 +71,7 @@ pub(crate) fn run(servers: u16, loader: Loader, settings: Settings) -> anyhow::R
         }
         // The demo goes on when nobody reads.
         let _ = out::line(guide(&serving, servers, seed));
-        serving.until_ended(&mut signals).await;
+        serving.until_ended(&mut signals).await?;
         for toy in toys {
             toy.gossip.shutdown().await;
         }

@@ -18,6 +18,8 @@ mod collector;
 mod control;
 mod demo;
 mod descriptors;
+#[cfg(debug_assertions)]
+mod drill;
 mod env;
 mod event_log;
 mod handover;

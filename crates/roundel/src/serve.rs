@@ -15,7 +15,6 @@ use roundel_gossip_tokio::{Advertise, DRAIN, Handle};
 use roundel_model::EventKind;
 use roundel_proxy::{AccessLog, Proxy};
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
-use tokio::task::JoinSet;
 
 use crate::collector::{Collector, GossipView};
 use crate::config::{AccessLogFormat, Acts, Gossip, Settings};
@@ -32,10 +31,12 @@ use crate::sources::Sources;
 
 pub(crate) mod bound;
 mod renewal;
+mod tasks;
 #[cfg(test)]
 mod tests;
 
 use bound::Bound;
+use tasks::Tasks;
 
 /// How long clients whose requests are cut off may take to read what they are told.
 const CUT: Duration = Duration::from_millis(250);
@@ -62,6 +63,48 @@ pub(crate) fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
         .build()
 }
 
+/// The runtime that renders: page, API, metrics, CSV. What is asked of it holds up neither checks
+/// nor gossip.
+struct Pages(Option<tokio::runtime::Runtime>);
+
+impl Pages {
+    fn new() -> std::io::Result<Self> {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .thread_name("pages")
+            .enable_all()
+            .build()?;
+        Ok(Self(Some(runtime)))
+    }
+
+    fn handle(&self) -> tokio::runtime::Handle {
+        let runtime = self.0.as_ref().expect("taken by the drop only");
+        runtime.handle().clone()
+    }
+
+    /// The admin plane, whose history is kept there too.
+    fn admin(
+        &self,
+        config: roundel_admin::Config,
+        newest: watch::Receiver<Arc<Snapshot>>,
+        orders: roundel_admin::command::CommandSender,
+        events: broadcast::Sender<Arc<roundel_admin::status::Event>>,
+    ) -> Admin {
+        let handle = self.handle();
+        let _entered = handle.enter();
+        Admin::start(config, newest, orders, events)
+    }
+}
+
+impl Drop for Pages {
+    fn drop(&mut self) {
+        // What is being rendered must not hold up whoever drops it.
+        if let Some(runtime) = self.0.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
 /// The verb `serve`.
 pub(crate) fn run(loader: Loader, settings: Settings) -> anyhow::Result<()> {
     let mut inherited = Inherited::from_manager();
@@ -75,8 +118,7 @@ pub(crate) fn run(loader: Loader, settings: Settings) -> anyhow::Result<()> {
         let heir = Heir::called(&mut inherited)?;
         let mut serving = Serving::start_with(loader, settings, inherited, heir).await?;
         serving.program = program;
-        serving.until_ended(&mut signals).await;
-        Ok(())
+        serving.until_ended(&mut signals).await
     });
     // Whatever still blocks a thread must not hold up the end.
     runtime.shutdown_background();
@@ -95,10 +137,11 @@ pub(crate) struct Serving {
     stats: SocketAddr,
     /// Removed at the end.
     socket: Option<PathBuf>,
-    tasks: JoinSet<()>,
+    tasks: Tasks,
     newest: watch::Receiver<Arc<Snapshot>>,
     /// The tasks that accept on the admin side, and their sockets for a process that follows.
-    doors: JoinSet<()>,
+    doors: Tasks,
+    pages: Pages,
     /// Tells them to accept no more and to end what they have.
     closing: watch::Sender<bool>,
     door_sockets: Vec<OwnedFd>,
@@ -171,16 +214,18 @@ impl Serving {
             settings,
             loader: loader.clone(),
         };
-        let mut tasks = JoinSet::new();
-        tasks.spawn(Control::new(parts, &balancers, &legacy, heir.is_some()).run(inbox));
+        let mut tasks = Tasks::default();
+        let control = Control::new(parts, &balancers, &legacy, heir.is_some());
+        tasks.spawn("the control task", control.run(inbox));
         // The first snapshot is there before anybody can ask.
         let mut first = newest.clone();
         first.changed().await.context("the control task ended")?;
         let config = admin_config(&process.acts);
+        let pages = Pages::new()?;
         let serving = Self {
             proxy,
             gossip,
-            admin: Admin::start(config, newest.clone(), orders_sender, log.live()),
+            admin: pages.admin(config, newest.clone(), orders_sender, log.live()),
             asks: asks_sender,
             access_log,
             log,
@@ -189,7 +234,8 @@ impl Serving {
             socket: process.cli_socket,
             tasks,
             newest,
-            doors: JoinSet::new(),
+            doors: Tasks::default(),
+            pages,
             closing: watch::Sender::new(false),
             door_sockets: Vec::new(),
             program: None,
@@ -244,36 +290,41 @@ impl Serving {
             );
         }
         let (admin, stop) = (self.admin.clone(), self.closing());
-        self.doors.spawn(async move {
+        let page = async move {
             complain(
                 "the page",
                 roundel_admin::serve(admin, bound.stats, stop).await,
             );
-        });
+        };
+        let pages = self.pages.handle();
+        self.doors.spawn_on("the page", page, &pages);
         if let Some(listener) = bound.cli {
             if let Ok(address) = listener.local_addr() {
                 tracing::info!("the runtime API listens on {address}");
             }
             let (admin, stop) = (self.admin.clone(), self.closing());
-            self.doors.spawn(async move {
+            let api = async move {
                 let served = cli::serve_tcp(admin, listener, Level::User, stop).await;
                 complain("the runtime API", served);
-            });
+            };
+            self.doors.spawn_on("the runtime API", api, &pages);
         }
         if let Some(listener) = bound.socket {
             let (admin, stop) = (self.admin.clone(), self.closing());
-            self.doors.spawn(async move {
+            let api = async move {
                 let served = cli::serve_unix(admin, listener, Level::Admin, stop).await;
                 complain("the runtime API", served);
-            });
+            };
+            self.doors.spawn_on("the runtime API", api, &pages);
         }
         if let Some(file) = loader.file() {
             let asks = self.asks.clone();
-            self.tasks
-                .spawn(crate::watch::follow(file.to_owned(), asks));
+            let follow = crate::watch::follow(file.to_owned(), asks);
+            self.tasks.spawn("the task that follows the file", follow);
         }
+        let keep_alive = manager::keep_alive(Arc::clone(&self.proxy));
         self.tasks
-            .spawn(manager::keep_alive(Arc::clone(&self.proxy)));
+            .spawn("the task that keeps the watchdog calm", keep_alive);
         Ok(self)
     }
 
@@ -303,9 +354,21 @@ impl Serving {
     }
 
     /// Serves until a signal asks for the end, then ends gracefully; a second signal means now.
-    pub(crate) async fn until_ended(mut self, signals: &mut Signals) {
+    ///
+    /// Errors: a part ended that the process cannot do without. It serves with its last sets
+    /// while it drains, and whoever watches the process starts it anew.
+    pub(crate) async fn until_ended(mut self, signals: &mut Signals) -> anyhow::Result<()> {
+        let mut failure = None;
         let signal = loop {
-            match signals.next().await {
+            let ask = tokio::select! {
+                ask = signals.next() => ask,
+                part = self.broken() => {
+                    tracing::error!("{part} ended by a panic; ending");
+                    failure = Some(anyhow::anyhow!("{part} ended by a panic"));
+                    break "the end of a part";
+                }
+            };
+            match ask {
                 signals::Ask::Reload => {
                     self.reload().await;
                 }
@@ -334,6 +397,28 @@ impl Serving {
         tokio::select! {
             () = self.stop() => {}
             () = second(signals) => tracing::warn!("ended at once by another signal"),
+        }
+        failure.map_or(Ok(()), Err)
+    }
+
+    /// Waits until a part has ended without which this process is not whole, and names it.
+    async fn broken(&mut self) -> String {
+        let mut workers = self.proxy.worker_ends();
+        let members = self.gossip.as_ref().map(Handle::members);
+        let gossip = async {
+            match members {
+                Some(mut members) => while members.changed().await.is_ok() {},
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            part = self.tasks.broken() => part.to_owned(),
+            part = self.doors.broken() => part.to_owned(),
+            () = gossip => "the gossip's driver".to_owned(),
+            lost = workers.wait_for(|ends| ends.is_lost) => match lost {
+                Ok(ends) => format!("worker {}, as others within a minute,", ends.last),
+                Err(_) => std::future::pending().await,
+            },
         }
     }
 
@@ -368,8 +453,7 @@ impl Serving {
         let answered = async {
             // What asked the admin side before the handover is answered here.
             if handed_over {
-                let all = async { while doors.join_next().await.is_some() {} };
-                let _ = tokio::time::timeout_at(deadline.into(), all).await;
+                let _ = tokio::time::timeout_at(deadline.into(), doors.ended()).await;
             }
         };
         let ((), (), left) = tokio::join!(leave, answered, self.proxy.drain(deadline));
@@ -405,7 +489,7 @@ impl Serving {
             gossip.shutdown().await;
         }
         self.tasks.shutdown().await;
-        while self.doors.join_next().await.is_some() {}
+        self.doors.ended().await;
     }
 }
 

@@ -1,6 +1,6 @@
 use super::*;
 use crate::fixture;
-use crate::history::History;
+use crate::history::{History, Rates};
 use crate::status::Snapshot;
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ const HEADER_3: &str = "srid,sess_other,h1sess,h2sess,h3sess,req_other,h1req,h2r
 
 fn moment(snapshots: impl IntoIterator<Item = Snapshot>) -> Moment {
     let mut history = History::new();
-    let mut latest = Moment::default();
+    let mut latest = Moment::new(Arc::default(), Rates::default());
     for snapshot in snapshots {
         let snapshot = Arc::new(snapshot);
         let rates = history.push(&snapshot);

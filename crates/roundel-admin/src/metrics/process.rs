@@ -29,6 +29,13 @@ pub(super) fn write(s: &Snapshot, own: &OwnNumbers, out: &mut Families) {
         "How long ago the slowest worker turned its loop.",
         p.worker_stall_seconds,
     );
+    out.counter(
+        "roundel_worker_restarts_total",
+        "Workers that ended by a panic and were replaced.",
+        |f| {
+            f.count(&[], p.worker_restarts_total);
+        },
+    );
     one(
         out,
         "roundel_connections_limit",

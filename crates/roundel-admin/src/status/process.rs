@@ -26,6 +26,8 @@ pub struct Process {
     pub max_fds: u64,
     /// How long ago the slowest worker turned its loop; a fraction of a second while all is well.
     pub worker_stall_seconds: f64,
+    /// Workers that ended by a panic and were replaced.
+    pub worker_restarts_total: u64,
     /// The most client connections allowed; 0 without a limit.
     pub max_connections: u64,
     /// Client connections that are closing while their client still sends.

@@ -220,3 +220,50 @@ fn what_a_stop_drops_is_told_of_and_counted() {
     assert_eq!(counted, 2);
     assert_eq!(balancer.load().servers()[0].live.in_flight(), 0);
 }
+
+#[test]
+#[cfg(debug_assertions)]
+fn a_worker_that_panics_is_replaced_with_its_listeners_and_counters() {
+    let server = Server::new(|_, peer| {
+        while let Some((head, _)) = peer.request() {
+            if head.starts_with("GET / ") {
+                peer.client.send(HELLO);
+            }
+        }
+    });
+    let stage = Stage::new(&[server.address]);
+    let mut ends = stage.proxy.worker_ends();
+    let mut idle = stage.client();
+    idle.send(GET);
+    idle.read_answer();
+    let mut waiting = stage.client();
+    waiting.send("GET /never HTTP/1.1\r\nHost: a\r\n\r\n");
+    while !server.head().starts_with("GET /never") {}
+
+    stage.proxy.panic_worker(0);
+    assert_eq!(idle.read_to_any_end().0, "");
+    waiting.read_to_any_end();
+    let line = stage.log_line_of("/never");
+    assert!(line.contains("\"stopped\""), "{line}");
+
+    block_on(ends.wait_for(|ends| ends.replaced == 1)).unwrap();
+    assert!(stage.once(GET_CLOSE).ends_with("hello"));
+    roundel_testkit::wait_for("every connection to be counted", PATIENCE, || {
+        (stage.proxy.connections() == 0 && stage.proxy.in_flight() == 0).then_some(())
+    });
+    let counters = &stage.proxy.frontends()[0].counters;
+    assert_eq!(counters.sum(|c| c.requests.get()), 3);
+    assert_eq!(counters.sum(|c| c.connections.get()), 3);
+
+    let routes = routes(&stage.balancer, |_| {}, |_| {});
+    stage.proxy.reload(routes).unwrap();
+    let moved = stage.proxy.frontends()[0].addresses[0];
+    let mut client = Client::new(moved);
+    client.send(GET);
+    assert_eq!(client.read_answer().1, "hello", "it takes orders");
+
+    stage.proxy.panic_worker(0);
+    block_on(ends.wait_for(|ends| ends.replaced == 2)).unwrap();
+    stage.proxy.panic_worker(0);
+    block_on(ends.wait_for(|ends| ends.is_lost)).unwrap();
+}

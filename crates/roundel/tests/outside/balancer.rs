@@ -70,8 +70,20 @@ impl Balancer {
 
     /// Starts the program with frontend, page and gossip at these addresses.
     pub(crate) fn start_at(verb: &[&str], flags: &[&str], at: [SocketAddr; 3]) -> Self {
-        let [front, stats, gossip] = at;
+        Self::spawn(roundel(verb), flags, at)
+    }
+
+    /// As [`Self::start`], with variables.
+    pub(crate) fn start_with(verb: &[&str], flags: &[&str], variables: &[(&str, &str)]) -> Self {
+        let ip = loopback();
+        let at = [(); 3].map(|()| SocketAddr::from((ip, free_port(ip))));
         let mut command = roundel(verb);
+        command.envs(variables.iter().copied());
+        Self::spawn(command, flags, at)
+    }
+
+    fn spawn(mut command: Command, flags: &[&str], at: [SocketAddr; 3]) -> Self {
+        let [front, stats, gossip] = at;
         command
             .args(["--listen", &front.to_string()])
             .args(["--stats-listen", &stats.to_string()])

@@ -38,6 +38,7 @@ mod serf;
 mod servers;
 mod shutdown;
 mod stock;
+mod supervision;
 mod systemd;
 mod tools;
 mod turns;
