@@ -1,6 +1,7 @@
 //! Random sequences of orders: the same servers serve behind HAProxy and behind Roundel.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 
 use roundel_testkit::{poll, wait_for};
 
@@ -11,7 +12,7 @@ use crate::turns::alone;
 
 /// So many sequences run where `ROUNDEL_SEQUENCES` does not say another number; 200 are the
 /// whole.
-const SEQUENCES: u64 = 4;
+const SEQUENCES: u64 = 16;
 const STEPS: usize = 10;
 
 /// What has been ordered for one server.
@@ -205,11 +206,19 @@ fn run(seed: u64) -> bool {
 #[test]
 fn the_same_servers_serve_after_every_order() {
     let number = std::env::var("ROUNDEL_SEQUENCES").ok();
-    let number = number.map_or(SEQUENCES, |text| text.parse().unwrap());
+    let number: u64 = number.map_or(SEQUENCES, |text| text.parse().unwrap());
     let _turn = alone();
-    for seed in 1..=number {
-        if !run(seed) {
-            return;
+    // Most of a sequence is waiting for checks, so several play at a time.
+    let next = AtomicU64::new(1);
+    let play = || {
+        loop {
+            let seed = next.fetch_add(1, SeqCst);
+            if seed > number || !run(seed) {
+                return;
+            }
         }
-    }
+    };
+    std::thread::scope(|scope| {
+        (0..4).for_each(|_| drop(scope.spawn(play)));
+    });
 }
