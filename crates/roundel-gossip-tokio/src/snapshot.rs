@@ -185,9 +185,6 @@ impl Writer {
 
     /// Gives the length of the file.
     fn append(&self, lines: &str) -> std::io::Result<u64> {
-        if let Some(folder) = self.path.parent().filter(|_| !self.path.exists()) {
-            std::fs::create_dir_all(folder)?;
-        }
         let mut options = std::fs::OpenOptions::new();
         let mut file = options.append(true).create(true).open(&self.path)?;
         file.write_all(lines.as_bytes())?;

@@ -116,6 +116,10 @@ pub(super) async fn start_gossip(gossip: &Gossip, estate: Estate) -> anyhow::Res
     // What this program does is nothing to be configured.
     let (key, value) = ANSWERS;
     tags.insert(key.to_owned(), value.to_owned());
+    if let Some(folder) = gossip.snapshot.as_ref().and_then(|path| path.parent()) {
+        // Where that fails, the node says what it cannot keep.
+        let _ = std::fs::create_dir_all(folder);
+    }
     let config = roundel_gossip_tokio::Config {
         name: gossip.node_name.clone(),
         listen: gossip.listen,
