@@ -7,7 +7,9 @@ use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use roundel_testkit::free_address;
+use roundel_testkit::{free_address, wait_for};
+
+use crate::balancer::SOON;
 
 /// A server that answers every request with its name, one per connection.
 pub(super) struct App {
@@ -18,12 +20,14 @@ pub(super) struct App {
 
 impl App {
     pub(super) fn start(name: &str) -> Self {
+        // Another test may take a free port before it is used here.
+        let listener = wait_for("a port", SOON, || TcpListener::bind(free_address()).ok());
         let mut app = Self {
             name: name.to_owned(),
-            address: free_address(),
+            address: listener.local_addr().unwrap(),
             running: None,
         };
-        app.up();
+        app.serve(listener);
         app
     }
 
@@ -37,6 +41,10 @@ impl App {
             return;
         }
         let listener = TcpListener::bind(self.address).unwrap();
+        self.serve(listener);
+    }
+
+    fn serve(&mut self, listener: TcpListener) {
         let stop = Arc::new(AtomicBool::new(false));
         let (name, seen) = (self.name.clone(), Arc::clone(&stop));
         let thread = std::thread::spawn(move || {
