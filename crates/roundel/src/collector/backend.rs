@@ -141,6 +141,8 @@ pub(super) fn collect(
         sticky: cookie_name(settings).to_owned(),
         check: describe_check(&settings.check),
         kept_orders: managed.director().kept_orders().map(kept_order).collect(),
+        // The caller knows them.
+        sources: Vec::new(),
         requests_total: dispatched + retired.requests,
         errors_total: errors,
         in_flight: servers.iter().map(|s| s.in_flight).sum(),
