@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
-use roundel_admin::status::{Backend, ConfigStatus, Pipes, Process, Snapshot, Traffic};
+use roundel_admin::status::{ConfigStatus, Pipes, Process, Snapshot, Traffic};
 use roundel_balance::ServerStatus;
 use roundel_model::Name;
 use roundel_proxy::{AccessLog, Proxy};
@@ -117,11 +117,8 @@ impl Collector {
         for settings in &sight.settings.backends {
             if let Some(managed) = sight.backends.get_mut(&settings.name) {
                 let retired = self.retired.entry(settings.name.clone()).or_default();
-                let backend = backend::collect(now, settings, managed, retired);
-                backends.push(Backend {
-                    sources: sight.sources.heard(&settings.name, now),
-                    ..backend
-                });
+                let sources = sight.sources.heard(&settings.name, now);
+                backends.push(backend::collect(now, settings, managed, retired, sources));
             }
         }
         let (members, gossip) = match sight.gossip {

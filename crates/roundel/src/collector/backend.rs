@@ -105,6 +105,7 @@ pub(super) fn collect(
     settings: &config::Backend,
     managed: &mut Managed,
     retired: &mut Retired,
+    sources: Vec<Source>,
 ) -> Backend {
     let statuses = managed.director().servers(now);
     if retired.update(&statuses) {
@@ -163,6 +164,7 @@ pub(super) fn collect(
         time_to_first_byte: merged(counters, |c| &c.response),
         connect_duration: merged(counters, |c| &c.connect),
         queue_duration: merged(counters, |c| &c.queue),
+        sources,
         servers,
     }
 }
