@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
-use roundel_admin::status::{Backend, Check, KeptOrder, Server, Times, Traffic};
+use roundel_admin::status::{Backend, Check, KeptOrder, Server, Source, Times, Traffic};
 use roundel_balance::{
     BackendCounters, CheckKind, CheckSpec, CookieValue, EjectionCause, ServerCounters, ServerId,
     ServerLive, ServerOrders, ServerStatus, StickyVerdict,
@@ -142,8 +142,6 @@ pub(super) fn collect(
         sticky: cookie_name(settings).to_owned(),
         check: describe_check(&settings.check),
         kept_orders: managed.director().kept_orders().map(kept_order).collect(),
-        // The caller knows them.
-        sources: Vec::new(),
         requests_total: dispatched + retired.requests,
         errors_total: errors,
         in_flight: servers.iter().map(|s| s.in_flight).sum(),
