@@ -118,7 +118,7 @@ fn is_haproxys_page(target: &str) -> bool {
 /// HAProxy's `;scope=TEXT`: only what has this in its name.
 fn scope(target: &str) -> &str {
     let (_, rest) = target.split_once(";scope=").unwrap_or_default();
-    let end = rest.find(|c: char| matches!(c, ';' | '&' | '?' | ' '));
+    let end = rest.find([';', '&', '?', ' ']);
     &rest[..end.unwrap_or(rest.len())]
 }
 

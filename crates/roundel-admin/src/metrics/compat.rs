@@ -79,7 +79,7 @@ pub(super) fn write(moment: &Moment, own: &OwnNumbers, scope: Scope, out: &mut F
 }
 
 /// Calls `write` for each line of an area with the labels that name it.
-fn each<'a>(moment: &'a Moment, area: Area, mut write: impl FnMut(&Row<'_>, &[(&str, &str)])) {
+fn each(moment: &Moment, area: Area, mut write: impl FnMut(&Row<'_>, &[(&str, &str)])) {
     each_row(moment, |row| {
         if area.holds(row) {
             let labels = [("proxy", row.proxy()), ("server", row.server_name())];
