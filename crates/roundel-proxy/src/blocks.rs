@@ -2,22 +2,17 @@
 //!
 //! A request that waits for its server holds its own bytes only. The buffers that come and go are the
 //! same few again and again, which the processor's caches have.
-//!
-//! What was not needed between two sweeps, a second apart, is let go by halves, so that a burst
-//! costs no memory for long and steady load no allocation.
 
-use std::cell::{Cell, RefCell};
 use std::mem::take;
 
 use roundel_http1::{Block, RequestHead, ResponseHead};
 
 use crate::exchange::State;
 use crate::live::Live;
+use crate::store::Store;
 
 /// Bytes of a block: a browser's head and a small body fit, as does one read of a large body.
 pub(crate) const BLOCK: usize = 16 * 1024;
-/// Free ones kept of each kind at most.
-const KEPT: usize = 1024;
 
 /// Free buffers of one worker.
 #[derive(Debug, Default)]
@@ -27,53 +22,6 @@ pub(crate) struct Blocks {
     responses: Store<Box<ResponseHead>>,
     states: Store<Box<State>>,
     lives: Store<Live>,
-}
-
-/// Free ones of one kind.
-#[derive(Debug)]
-pub(crate) struct Store<T> {
-    free: RefCell<Vec<T>>,
-    /// The fewest that were free since the last sweep.
-    fewest: Cell<usize>,
-}
-
-impl<T> Default for Store<T> {
-    fn default() -> Self {
-        Self {
-            free: RefCell::default(),
-            fewest: Cell::new(0),
-        }
-    }
-}
-
-impl<T> Store<T> {
-    pub(crate) fn take(&self) -> Option<T> {
-        let mut free = self.free.borrow_mut();
-        let one = free.pop();
-        self.fewest.set(self.fewest.get().min(free.len()));
-        one
-    }
-
-    pub(crate) fn give(&self, one: T) {
-        let mut free = self.free.borrow_mut();
-        if free.len() < KEPT {
-            free.push(one);
-        }
-    }
-
-    /// Lets half of what was not needed since the last sweep go.
-    pub(crate) fn sweep(&self) {
-        let mut free = self.free.borrow_mut();
-        let keep = free.len() - self.fewest.get().div_ceil(2);
-        free.truncate(keep);
-        self.fewest.set(free.len());
-    }
-
-    /// Lets all go.
-    pub(crate) fn clear(&self) {
-        self.free.borrow_mut().clear();
-        self.fewest.set(0);
-    }
 }
 
 impl Blocks {
@@ -155,28 +103,4 @@ impl Blocks {
 fn tidy(block: &mut Block) -> bool {
     block.shrink(BLOCK);
     block.capacity() >= BLOCK
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_is_not_needed_goes_by_halves_and_what_is_needed_stays() {
-        let blocks = Blocks::default();
-        let taken: Vec<_> = (0..16).map(|_| blocks.take()).collect();
-        taken.into_iter().for_each(|block| blocks.give(block));
-        let free = || blocks.blocks.free.borrow().len();
-        // Just used: the fewest since the last sweep were none.
-        blocks.sweep();
-        assert_eq!(free(), 16);
-        let twelve: Vec<_> = (0..12).map(|_| blocks.take()).collect();
-        twelve.into_iter().for_each(|block| blocks.give(block));
-        blocks.sweep();
-        assert_eq!(free(), 14);
-        for expected in [7, 3, 1, 0, 0] {
-            blocks.sweep();
-            assert_eq!(free(), expected);
-        }
-    }
 }

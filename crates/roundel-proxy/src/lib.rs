@@ -54,6 +54,7 @@ mod shortage;
 mod sides;
 mod splice;
 mod sticky;
+mod store;
 mod story;
 mod term;
 mod tunnel;

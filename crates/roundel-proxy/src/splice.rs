@@ -17,9 +17,9 @@ use rustix::pipe::{PipeFlags, SpliceFlags, fcntl_setpipe_size, pipe_with, splice
 use tokio::io::Interest;
 use tokio::net::TcpStream;
 
-use crate::blocks::Store;
 use crate::shared::{Shared, WorkerCell};
 use crate::shortage;
+use crate::store::Store;
 
 /// What is left of a body must be at least so much for a pipe to be taken: from there on it is cheaper.
 pub(crate) const WORTH: u64 = 16 * 1024;
