@@ -13,11 +13,11 @@ use tokio::sync::{mpsc, watch};
 
 use crate::config::{Frontend, Listen};
 use crate::ends::WorkerEnds;
-use crate::handle::{FrontendStatus, PipeStatus};
 use crate::listener::{self, Opened, covers};
 use crate::room::Room;
 use crate::rules::FrontendLive;
 use crate::shared::{Door, Order, Shared};
+use crate::status::{FrontendStatus, PipeStatus};
 use crate::worker;
 use crate::{AccessLog, Config, Routes, StartError};
 

@@ -18,7 +18,8 @@ use crate::room::{Places, Room};
 use crate::rules::FrontendLive;
 use crate::shortage::Descriptors;
 use crate::splice::Budget;
-use crate::{AccessLog, Config, PipeStatus};
+use crate::status::PipeStatus;
+use crate::{AccessLog, Config};
 
 /// What a worker is told. Orders arrive in the order in which they were given.
 #[derive(Debug)]
