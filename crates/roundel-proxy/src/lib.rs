@@ -21,6 +21,7 @@ mod answer;
 mod blocks;
 mod body;
 mod bonds;
+mod budget;
 pub mod check;
 mod complaints;
 mod config;

@@ -11,13 +11,13 @@ use roundel_model::Name;
 use roundel_stats::PerWorker;
 use tokio::sync::{Notify, mpsc, watch};
 
+use crate::budget::Budget;
 use crate::config::Frontend;
 use crate::ends::WorkerEnds;
 use crate::linger::Lingering;
 use crate::room::{Places, Room};
 use crate::rules::FrontendLive;
 use crate::shortage::Descriptors;
-use crate::splice::Budget;
 use crate::status::PipeStatus;
 use crate::{AccessLog, Config};
 
@@ -114,7 +114,7 @@ pub(crate) struct Shared {
     /// How many descriptors there may be.
     pub(crate) descriptors: Descriptors,
     /// The pipes of all workers.
-    pub(crate) pipes: Budget,
+    pub(crate) pipes: Arc<Budget>,
     /// Client connections that are closing, with a client that still sends.
     pub(crate) lingering: Lingering,
     /// Microseconds since the start until when descriptors count as short.
@@ -153,7 +153,7 @@ impl Shared {
             room: Arc::new(Room::new(freed.clone())),
             freed,
             descriptors: Descriptors::new(config.descriptors),
-            pipes: Budget::new(config.pipes),
+            pipes: Arc::new(Budget::new(config.pipes)),
             lingering: Lingering::default(),
             short_until: AtomicU64::new(0),
             workers: PerWorker::new(workers),

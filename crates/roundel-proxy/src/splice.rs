@@ -9,7 +9,7 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::Ordering::Relaxed;
 use std::task::{Context, Poll, ready};
 
 use rustix::io::{Errno, retry_on_intr};
@@ -17,6 +17,7 @@ use rustix::pipe::{PipeFlags, SpliceFlags, fcntl_setpipe_size, pipe_with, splice
 use tokio::io::Interest;
 use tokio::net::TcpStream;
 
+use crate::budget::Share;
 use crate::shared::{Shared, WorkerCell};
 use crate::shortage;
 use crate::store::Store;
@@ -25,46 +26,6 @@ use crate::store::Store;
 pub(crate) const WORTH: u64 = 16 * 1024;
 /// Bytes that a pipe may hold.
 const SIZE: usize = 256 * 1024;
-
-/// The pipes of all workers.
-#[derive(Debug)]
-pub(crate) struct Budget {
-    pub(crate) most: u64,
-    open: AtomicU64,
-}
-
-impl Budget {
-    pub(crate) fn new(most: u64) -> Self {
-        Self {
-            most,
-            open: AtomicU64::new(0),
-        }
-    }
-
-    /// How many are open.
-    pub(crate) fn open(&self) -> u64 {
-        self.open.load(Relaxed)
-    }
-}
-
-/// The right to one pipe; given up when dropped.
-#[derive(Debug)]
-struct Share(Arc<Shared>);
-
-impl Share {
-    fn take(shared: &Arc<Shared>) -> Option<Self> {
-        let Budget { most, open } = &shared.pipes;
-        let step = |n: u64| (n < *most).then_some(n + 1);
-        open.fetch_update(Relaxed, Relaxed, step).ok()?;
-        Some(Self(Arc::clone(shared)))
-    }
-}
-
-impl Drop for Share {
-    fn drop(&mut self) {
-        self.0.pipes.open.fetch_sub(1, Relaxed);
-    }
-}
 
 /// An open pipe.
 #[derive(Debug)]
@@ -126,7 +87,7 @@ impl Pipes {
         if self.failed.get() {
             return None;
         }
-        let share = Share::take(&self.shared)?;
+        let share = Share::take(&self.shared.pipes)?;
         match self.make() {
             Ok((read, write)) => Some(Box::new(Open {
                 read,
