@@ -169,7 +169,8 @@ pub(crate) async fn run(mut connection: Box<Connection>) {
             Next::Linger => {
                 let Connection { peer, stream, .. } = *connection;
                 peer.bonds.clear();
-                return Box::pin(linger(&peer.worker, stream, &deadline)).await;
+                let (lingering, now) = (&worker.shared.lingering, worker.clock().now());
+                return Box::pin(linger(lingering, now, stream, &deadline)).await;
             }
             Next::Tunnel(tunnel) => {
                 return Box::pin(tunnel::run(*connection, &deadline, tunnel)).await;

@@ -9,13 +9,12 @@ use std::net::Shutdown;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::task::Poll;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncRead, ReadBuf};
 use tokio::net::TcpStream;
 
 use crate::deadline::Deadline;
-use crate::worker::Worker;
 
 /// How long a client may go on sending. Source: nginx, `lingering_time`.
 const TOTAL: Duration = Duration::from_secs(30);
@@ -50,8 +49,13 @@ impl Drop for Place<'_> {
 }
 
 /// Closes a connection whose last answer is sent, once the client has ended its side too.
-pub(crate) async fn linger(worker: &Worker, mut stream: TcpStream, deadline: &Deadline) {
-    let Some(_place) = worker.shared.lingering.enter() else {
+pub(crate) async fn linger(
+    lingering: &Lingering,
+    now: Instant,
+    mut stream: TcpStream,
+    deadline: &Deadline,
+) {
+    let Some(_place) = lingering.enter() else {
         return;
     };
     if socket2::SockRef::from(&stream)
@@ -60,7 +64,7 @@ pub(crate) async fn linger(worker: &Worker, mut stream: TcpStream, deadline: &De
     {
         return;
     }
-    deadline.end_at(worker.clock().now().checked_add(TOTAL));
+    deadline.end_at(now.checked_add(TOTAL));
     deadline.set(SILENCE);
     poll_fn(|cx| {
         let mut room = [0; 16 * 1024];
