@@ -12,8 +12,9 @@ use rustix::net::SocketFlags;
 use tokio::io::unix::AsyncFd;
 use tokio::sync::oneshot;
 
-use crate::connection::{self, Connection};
+use crate::connection;
 use crate::listener::{canonical, close_door};
+use crate::peer::{Connection, Open};
 use crate::room::Places;
 use crate::rules::FrontendSlot;
 use crate::shared::{Door, Order};
@@ -251,38 +252,5 @@ pub(crate) fn serve(
             slot.counters(worker.index).connections_rejected.add(1);
             tracing::warn!(%error, "cannot watch an accepted connection");
         }
-    }
-}
-
-/// Counts a connection as open; counts a panic if it is dropped by one.
-pub(crate) struct Open {
-    pub(crate) worker: Rc<Worker>,
-    pub(crate) slot: Rc<FrontendSlot>,
-    _places: Places,
-}
-
-impl Open {
-    fn new(worker: Rc<Worker>, slot: Rc<FrontendSlot>, places: Places) -> Self {
-        let counters = slot.counters(worker.index);
-        counters.connections.add(1);
-        counters
-            .connections_max
-            .raise(counters.connections.get() - counters.connections_closed.get());
-        Self {
-            worker,
-            slot,
-            _places: places,
-        }
-    }
-}
-
-impl Drop for Open {
-    fn drop(&mut self) {
-        let counters = self.slot.counters(self.worker.index);
-        counters.connections_closed.add(1);
-        if std::thread::panicking() {
-            counters.panics.add(1);
-        }
-        self.worker.cell().connections.fetch_sub(1, Relaxed);
     }
 }

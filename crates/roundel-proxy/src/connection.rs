@@ -1,120 +1,29 @@
 //! One client connection: idle without a buffer, in a pooled future while it has a request.
 
-use std::cell::Cell;
 use std::future::poll_fn;
 use std::mem::replace;
-use std::net::SocketAddr;
-use std::rc::Rc;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
-use roundel_http1::proxy_protocol::Header;
-use roundel_http1::{Lines, Preface, Progress, RequestHead};
-use tokio::net::TcpStream;
+use roundel_http1::{Preface, Progress, RequestHead};
 use tokio::task::coop::consume_budget;
 
-use crate::accept::Open;
 use crate::body::{Writer, poll_fill};
-use crate::bonds::Bonds;
 use crate::counters::RequestError;
 use crate::deadline::Deadline;
 use crate::downstream::h1::H1Client;
 use crate::downstream::h2;
 use crate::exchange::{self, Outcome, exchange};
-use crate::headers::forwarding_lines;
 use crate::linger::linger;
+use crate::peer::Connection;
 use crate::proxied::identify;
-use crate::rules::{FrontendSlot, Rules};
-use crate::shared::Door;
+use crate::rules::Rules;
 use crate::story::{Scene, Story, conclude};
 use crate::term::{Phase, Term};
 use crate::tunnel::{self, Tunnel};
-use crate::worker::Worker;
 
 /// How long a client whose request is refused may take to let the reason into its buffer.
 const TELL: Duration = Duration::from_secs(5);
-
-/// Who is connected, and to what.
-pub(crate) struct Peer {
-    pub(crate) worker: Rc<Worker>,
-    pub(crate) slot: Rc<FrontendSlot>,
-    pub(crate) address: SocketAddr,
-    /// What every request of it is told about its way.
-    pub(crate) forwarding: Lines,
-    /// The address it connected to.
-    pub(crate) destination: SocketAddr,
-    /// `http` or `https`: how it came to whoever speaks for it.
-    pub(crate) proto: &'static str,
-    /// Tells the client's connections of one worker apart; never 0.
-    pub(crate) id: u64,
-    /// Connections to servers that only this client may use wait in the pool.
-    pub(crate) owns: Cell<bool>,
-    /// Connections to servers that carry its logins.
-    pub(crate) bonds: Bonds,
-    _open: Open,
-}
-
-impl Peer {
-    /// Takes a proxy's word for who is connected.
-    pub(crate) fn believe(&mut self, header: Header) {
-        if let Some(addresses) = header.addresses {
-            self.address = addresses.source;
-            self.destination = addresses.destination;
-        }
-        if header.tls {
-            self.proto = "https";
-        }
-        let (ip, port) = (self.address.ip(), self.destination.port());
-        self.forwarding = forwarding_lines(ip, self.proto, port);
-    }
-}
-
-impl Drop for Peer {
-    fn drop(&mut self) {
-        if self.owns.get() {
-            self.worker.pool.forget(self.id);
-        }
-    }
-}
-
-/// A client connection before its protocol is known.
-pub(crate) struct Connection {
-    pub(crate) peer: Peer,
-    pub(crate) stream: TcpStream,
-    /// HTTP/2's preface is answered as such.
-    h2c: bool,
-    /// A header of the PROXY protocol is still to come.
-    proxied: bool,
-}
-
-impl Connection {
-    pub(crate) fn new(
-        open: Open,
-        stream: TcpStream,
-        address: SocketAddr,
-        destination: SocketAddr,
-        door: Door,
-    ) -> Self {
-        let peer = Peer {
-            worker: open.worker.clone(),
-            slot: open.slot.clone(),
-            address,
-            forwarding: forwarding_lines(address.ip(), "http", destination.port()),
-            destination,
-            proto: "http",
-            id: open.worker.next_id(),
-            owns: Cell::new(false),
-            bonds: Bonds::default(),
-            _open: open,
-        };
-        Self {
-            peer,
-            stream,
-            h2c: door.h2c,
-            proxied: door.proxy_protocol,
-        }
-    }
-}
 
 /// What follows a request on its connection.
 pub(crate) enum Next {

@@ -43,6 +43,7 @@ mod listener;
 mod live;
 mod log;
 mod pages;
+mod peer;
 mod pool;
 mod proxied;
 mod rate;

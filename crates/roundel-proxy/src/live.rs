@@ -13,8 +13,9 @@ use std::task::Poll;
 
 use roundel_http1::RequestHead;
 
-use crate::connection::{Connection, Next, request};
+use crate::connection::{Next, request};
 use crate::deadline::Deadline;
+use crate::peer::Connection;
 
 /// A place where one request at a time is answered.
 pub(crate) struct Live {

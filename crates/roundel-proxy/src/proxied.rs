@@ -7,9 +7,9 @@ use roundel_http1::RequestHead;
 use roundel_http1::proxy_protocol::{self, Header, Invalid, MAX_LENGTH};
 
 use crate::body::poll_fill;
-use crate::connection::{Connection, Peer};
 use crate::deadline::Deadline;
 use crate::headers;
+use crate::peer::{Connection, Peer};
 
 /// Why a connection is not let in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

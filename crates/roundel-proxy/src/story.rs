@@ -5,10 +5,10 @@ use std::time::{Duration, Instant};
 use roundel_balance::{Pick, StickyVerdict};
 use roundel_http1::{Known, RequestHead};
 
-use crate::connection::Peer;
 use crate::counters::{RequestError, method_index};
 use crate::headers::{self, identity};
 use crate::log::Record;
+use crate::peer::Peer;
 use crate::rules::{BackendSlot, Rules};
 use crate::term::{Phase, Term};
 use crate::worker::Worker;

@@ -13,9 +13,9 @@ use tokio::net::TcpStream;
 
 use crate::blocks::BLOCK;
 use crate::body::{Writer, poll_fill};
-use crate::connection::Connection;
 use crate::deadline::Deadline;
 use crate::exchange::Tunnelled;
+use crate::peer::Connection;
 use crate::rules::BackendSlot;
 use crate::splice::{Pipe, Pipes};
 use crate::story::{Scene, Story, conclude};

@@ -13,9 +13,9 @@ use h2::{Reason, RecvStream, SendStream};
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode};
 use roundel_http1::{Edits, Framing, Limits, RequestHead, ResponseHead, Trailers, login};
 
-use crate::connection::{Connection, Peer};
 use crate::deadline::Deadline;
 use crate::exchange::{decline, exchange};
+use crate::peer::{Connection, Peer};
 use crate::sides::{Downstream, Presence, Sink, Source, SourceError};
 use crate::story::{Scene, Story, conclude};
 use crate::term::Term;
