@@ -12,7 +12,7 @@ use crate::balancer::SOON;
 use crate::turns::beside_others;
 
 /// What both must say. Left out are times, what a machine's speed decides, numbers of objects, and
-/// what `docs/haproxy-differences.md` lists.
+/// what `HAPROXY.md` lists.
 const COLUMNS: [&str; 22] = [
     "qcur", "scur", "stot", "dresp", "econ", "eresp", "wretr", "wredis", "status", "weight", "act",
     "bck", "pid", "sid", "lbtot", "type", "hrsp_2xx", "hrsp_5xx", "req_tot", "cli_abrt", "mode",
