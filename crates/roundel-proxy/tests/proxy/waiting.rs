@@ -160,7 +160,7 @@ fn in_the_end_the_client_is_told_to_come_back() {
         assert!(stage.once(GET_CLOSE).starts_with("HTTP/1.1 503 "));
         let line = stage.log_line(1);
         assert!(line.contains(&format!("\"term\":\"{term}\"")), "{line}");
-        assert_eq!(seconds_queued(&line), None, "did not wait: {line}");
+        assert!(seconds_queued(&line) < Some(0.4), "did not wait: {line}");
         let timeouts = stage.balancer.counters().sum(|w| w.queue_timeouts.get());
         assert_eq!(timeouts, 1);
     }

@@ -295,7 +295,10 @@ fn a_port_that_is_open_for_tcp_only_is_told_of_once_and_a_stop_tells_the_truth()
                 .then_some(())
         });
     }
-    assert!(balancer.page("/").contains("UDP does not get through"));
+    wait_for("the page's word", SOON, || {
+        let page = balancer.page("/");
+        page.contains("UDP does not get through").then_some(())
+    });
     let probes = "roundel_gossip_probes_total{result=\"stream\"}";
     let metrics = balancer.page("/metrics");
     let line = metrics.lines().find(|l| l.starts_with(probes));
