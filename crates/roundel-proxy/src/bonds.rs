@@ -12,9 +12,9 @@ use std::task::{Context, Poll};
 use roundel_balance::{Current, ServerId};
 use tokio::net::TcpStream;
 
-use crate::connect::StickyServer;
 use crate::pool::is_quiet;
 use crate::rules::Rules;
+use crate::sticky::StickyServer;
 
 /// One server connection of one client connection.
 #[derive(Debug)]

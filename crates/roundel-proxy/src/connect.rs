@@ -10,16 +10,13 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use roundel_balance::{
-    Current, Evidence, EvidenceKind, Pick, PickContext, PickError, ServerId, Want,
-};
+use roundel_balance::{Evidence, EvidenceKind, Pick, PickError};
 use smallvec::SmallVec;
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::Sleep;
 
-use crate::bonds::Bond;
-use crate::pool::ANYONE;
 use crate::rules::BackendSlot;
+use crate::search::Search;
 use crate::shared::Shared;
 use crate::shortage::{self, is_shortage};
 use crate::worker::Worker;
@@ -42,36 +39,6 @@ pub(crate) struct Link {
     pub(crate) took: Duration,
 }
 
-/// Which servers this request may still go to, and how often it was repeated.
-#[derive(Debug, Default)]
-pub(crate) struct Search {
-    /// The server that the sticky cookie names, until it was tried.
-    pub(crate) sticky: Option<StickyServer>,
-    /// The connection that carries the client's login; `sticky` names its server.
-    pub(crate) bond: Option<Bond>,
-    /// The hash of the request's key, where the policy picks by key.
-    pub(crate) hash: Option<u64>,
-    /// The number of the client's connection.
-    pub(crate) client: u64,
-    pub(crate) tried: SmallVec<[ServerId; 4]>,
-    /// What the backend's limit on retries counts.
-    pub(crate) retries: u32,
-    /// Connects that failed at once, for which another server was asked: no byte was sent and no
-    /// time lost, so no limit counts them.
-    pub(crate) refusals: u32,
-    pub(crate) redispatched: bool,
-    /// The generation of the set that was read last.
-    pub(crate) set_version: u64,
-}
-
-/// The server a cookie names, and where it was found.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct StickyServer {
-    pub(crate) id: ServerId,
-    pub(crate) index: usize,
-    pub(crate) generation: u64,
-}
-
 /// Why there is no connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum NoLink {
@@ -85,67 +52,14 @@ pub(crate) enum NoLink {
     Short,
 }
 
-impl Search {
-    /// Picks the sticky server if it still serves, else one by the policy.
-    ///
-    /// Errors: [`PickError::Full`] when the request has to wait; see [`Self::want`].
-    pub(crate) fn pick(&mut self, worker: &Worker, slot: &BackendSlot) -> Result<Pick, PickError> {
-        let current = slot.current();
-        self.set_version = current.generation();
-        if let Some(sticky) = self.sticky.take()
-            && let Some(index) = sticky.locate(&current)
-            && (self.bond.is_some() || !current.servers()[index].live.is_refused())
-        {
-            let taken = current.take(index, worker.index);
-            if taken.is_err() {
-                self.sticky = Some(sticky);
-            }
-            return taken;
-        }
-        let context = PickContext {
-            tried: &self.tried,
-            worker: worker.index,
-            now: worker.clock().recent(),
-            hash: self.hash,
-        };
-        current.pick(&context, &mut worker.rng.borrow_mut())
-    }
-
-    /// What to wait for: after [`PickError::Full`] a place, with `hold` a server.
-    pub(crate) fn want(&self, hold: bool) -> Want {
-        Want {
-            only: self.sticky.map(|s| s.id),
-            tried: self.tried.to_vec(),
-            hold,
-        }
-    }
-
-    /// Who may use connections to this server: the client that its PROXY header names, or anyone.
-    pub(crate) fn owner(&self, slot: &BackendSlot, pick: &Pick) -> u64 {
-        if slot.sends_proxy && slot.backend.send_proxy.to(&pick.server().name).is_some() {
-            self.client
-        } else {
-            ANYONE
-        }
-    }
-
-    /// Notes that `pick` failed, so that the next pick is another server.
-    pub(crate) fn leave(&mut self, pick: &Pick) {
-        self.tried.push(pick.id());
-    }
-}
-
-impl StickyServer {
-    /// Finds the server in a snapshot if it still takes sticky requests there.
-    fn locate(self, current: &Current) -> Option<usize> {
-        let servers = current.servers();
-        let index = if current.generation() == self.generation {
-            self.index
-        } else {
-            servers.iter().position(|entry| entry.live.id == self.id)?
-        };
-        servers[index].state.takes_sticky().then_some(index)
-    }
+/// Picks the server to ask next. Errors: as [`Search::pick`].
+pub(crate) fn pick(
+    worker: &Worker,
+    slot: &BackendSlot,
+    search: &mut Search,
+) -> Result<Pick, PickError> {
+    let mut rng = worker.rng.borrow_mut();
+    search.pick(slot, worker.index, worker.clock().recent(), &mut rng)
 }
 
 /// Gets a connection for one attempt.
@@ -379,7 +293,7 @@ fn add(
     open: &mut SmallVec<[Opening; 2]>,
     limit: Duration,
 ) -> Result<(), PickError> {
-    let pick = search.pick(worker, slot)?;
+    let pick = pick(worker, slot, search)?;
     search.refusals += 1;
     open.push(Opening::new(worker, pick, limit));
     Ok(())
@@ -397,7 +311,7 @@ fn add_beside(
     if search.retries >= slot.backend.retries {
         return Err(PickError::AllTried);
     }
-    let pick = search.pick(worker, slot)?;
+    let pick = pick(worker, slot, search)?;
     search.retries += 1;
     open.push(Opening::new(worker, pick, limit));
     Ok(())

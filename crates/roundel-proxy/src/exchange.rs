@@ -14,13 +14,13 @@ use roundel_http1::{Edits, Known, Method, RequestHead, ResponseHead, login};
 
 use crate::answer::Reply;
 use crate::bonds::Bond;
-use crate::connect::StickyServer;
 use crate::deadline::Deadline;
 use crate::headers::identity;
 use crate::headers::rules::Facts;
 use crate::pool::ANYONE;
 use crate::rules::BackendSlot;
 use crate::sides::{Downstream, Presence, SourceError};
+use crate::sticky::StickyServer;
 use crate::story::{Scene, Story, conclude};
 use crate::term::{Phase, Term};
 use crate::upstream::H1Server;

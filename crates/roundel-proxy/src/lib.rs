@@ -51,6 +51,7 @@ mod retry;
 mod room;
 mod route;
 mod rules;
+mod search;
 mod shared;
 mod shortage;
 mod sides;

@@ -1,6 +1,7 @@
-//! The sticky cookie in heads: found, hidden from servers, set for clients.
+//! The sticky cookie in heads: found, hidden from servers, set for clients; and the server it names.
 
 use memchr::memmem::Finder;
+use roundel_balance::{Current, ServerId};
 use roundel_http1::{Edits, Fields, Known, cookie};
 
 use crate::config::Sticky;
@@ -35,6 +36,27 @@ impl CookieText {
             prefix: format!("{}=", sticky.cookie).into_bytes(),
             suffix: suffix.into_bytes(),
         }
+    }
+}
+
+/// The server a cookie names, and where it was found.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct StickyServer {
+    pub(crate) id: ServerId,
+    pub(crate) index: usize,
+    pub(crate) generation: u64,
+}
+
+impl StickyServer {
+    /// Finds the server in a snapshot if it still takes sticky requests there.
+    pub(crate) fn locate(self, current: &Current) -> Option<usize> {
+        let servers = current.servers();
+        let index = if current.generation() == self.generation {
+            self.index
+        } else {
+            servers.iter().position(|entry| entry.live.id == self.id)?
+        };
+        servers[index].state.takes_sticky().then_some(index)
     }
 }
 

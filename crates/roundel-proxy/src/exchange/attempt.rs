@@ -13,10 +13,11 @@ use super::pump::{HeadEnd, Pump};
 use super::watch::Watch;
 use super::{Begun, Course, Failed, State};
 use crate::answer;
-use crate::connect::{self, Link, NoLink, Search, connect};
+use crate::connect::{self, Link, NoLink, connect};
 use crate::deadline::Deadline;
 use crate::retry::{self, Failure, Verdict};
 use crate::rules::BackendSlot;
+use crate::search::Search;
 use crate::sides::{Downstream, SourceError};
 use crate::story::{Scene, Story};
 use crate::term::{Phase, Term};
@@ -80,7 +81,7 @@ impl Course<'_> {
             return Err(Ok(again));
         }
         let (worker, search) = (self.scene.worker, &mut self.state.search);
-        let pick = search.pick(worker, self.slot).map_err(Err)?;
+        let pick = connect::pick(worker, self.slot, search).map_err(Err)?;
         connect::used(worker, self.slot, search, pick, careful).map_err(Ok)
     }
 

@@ -4,7 +4,7 @@ use roundel_balance::{Pick, ServerId};
 use roundel_http1::Edits;
 
 use super::replay::Replay;
-use crate::connect::Search;
+use crate::search::Search;
 use crate::upstream::H1Server;
 
 /// Everything of one exchange that outlives a step of it.

@@ -13,7 +13,7 @@ use super::attempt::{no_link, out_of_time};
 use super::watch::Watch;
 use super::{Course, Failed};
 use crate::answer;
-use crate::connect::NoLink;
+use crate::connect::{self, NoLink};
 use crate::deadline::Deadline;
 use crate::sides::Downstream;
 use crate::story::Story;
@@ -207,7 +207,7 @@ impl Course<'_> {
                 return Ok(pick);
             }
         }
-        self.state.search.pick(worker, self.slot)
+        connect::pick(worker, self.slot, &mut self.state.search)
     }
 
     fn note_wait(&self, begun: Instant, story: &mut Story) {

@@ -1,0 +1,89 @@
+//! Which servers a request may still go to.
+
+use std::time::Instant;
+
+use roundel_balance::{Pick, PickContext, PickError, ServerId, Want};
+use smallvec::SmallVec;
+
+use crate::bonds::Bond;
+use crate::pool::ANYONE;
+use crate::rules::BackendSlot;
+use crate::sticky::StickyServer;
+
+/// Which servers this request may still go to, and how often it was repeated.
+#[derive(Debug, Default)]
+pub(crate) struct Search {
+    /// The server that the sticky cookie names, until it was tried.
+    pub(crate) sticky: Option<StickyServer>,
+    /// The connection that carries the client's login; `sticky` names its server.
+    pub(crate) bond: Option<Bond>,
+    /// The hash of the request's key, where the policy picks by key.
+    pub(crate) hash: Option<u64>,
+    /// The number of the client's connection.
+    pub(crate) client: u64,
+    pub(crate) tried: SmallVec<[ServerId; 4]>,
+    /// What the backend's limit on retries counts.
+    pub(crate) retries: u32,
+    /// Connects that failed at once, for which another server was asked: no byte was sent and no
+    /// time lost, so no limit counts them.
+    pub(crate) refusals: u32,
+    pub(crate) redispatched: bool,
+    /// The generation of the set that was read last.
+    pub(crate) set_version: u64,
+}
+
+impl Search {
+    /// Picks the sticky server if it still serves, else one by the policy.
+    ///
+    /// Errors: [`PickError::Full`] when the request has to wait; see [`Self::want`].
+    pub(crate) fn pick(
+        &mut self,
+        slot: &BackendSlot,
+        worker: usize,
+        now: Instant,
+        rng: &mut fastrand::Rng,
+    ) -> Result<Pick, PickError> {
+        let current = slot.current();
+        self.set_version = current.generation();
+        if let Some(sticky) = self.sticky.take()
+            && let Some(index) = sticky.locate(&current)
+            && (self.bond.is_some() || !current.servers()[index].live.is_refused())
+        {
+            let taken = current.take(index, worker);
+            if taken.is_err() {
+                self.sticky = Some(sticky);
+            }
+            return taken;
+        }
+        let context = PickContext {
+            tried: &self.tried,
+            worker,
+            now,
+            hash: self.hash,
+        };
+        current.pick(&context, rng)
+    }
+
+    /// What to wait for: after [`PickError::Full`] a place, with `hold` a server.
+    pub(crate) fn want(&self, hold: bool) -> Want {
+        Want {
+            only: self.sticky.map(|s| s.id),
+            tried: self.tried.to_vec(),
+            hold,
+        }
+    }
+
+    /// Who may use connections to this server: the client that its PROXY header names, or anyone.
+    pub(crate) fn owner(&self, slot: &BackendSlot, pick: &Pick) -> u64 {
+        if slot.sends_proxy && slot.backend.send_proxy.to(&pick.server().name).is_some() {
+            self.client
+        } else {
+            ANYONE
+        }
+    }
+
+    /// Notes that `pick` failed, so that the next pick is another server.
+    pub(crate) fn leave(&mut self, pick: &Pick) {
+        self.tried.push(pick.id());
+    }
+}
