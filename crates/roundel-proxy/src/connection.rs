@@ -18,7 +18,8 @@ use crate::linger::linger;
 use crate::peer::Connection;
 use crate::proxied::identify;
 use crate::rules::Rules;
-use crate::story::{Scene, Story, conclude};
+use crate::scene::Scene;
+use crate::story::{Story, conclude};
 use crate::term::{Phase, Term};
 use crate::tunnel::{self, Tunnel};
 

@@ -51,6 +51,7 @@ mod retry;
 mod room;
 mod route;
 mod rules;
+mod scene;
 mod search;
 mod shared;
 mod shortage;

@@ -8,10 +8,9 @@ use roundel_http1::{Known, RequestHead};
 use crate::counters::{RequestError, method_index};
 use crate::headers::{self, identity};
 use crate::log::Record;
-use crate::peer::Peer;
-use crate::rules::{BackendSlot, Rules};
+use crate::rules::BackendSlot;
+use crate::scene::Scene;
 use crate::term::{Phase, Term};
-use crate::worker::Worker;
 
 /// The story of one exchange. Times are exact to the reading of the clock nearest to them.
 #[derive(Debug)]
@@ -124,14 +123,6 @@ impl Story {
         };
         [sent, if self.cookie_set { b'I' } else { b'N' }]
     }
-}
-
-/// Where an exchange took place.
-#[derive(Clone, Copy)]
-pub(crate) struct Scene<'a> {
-    pub(crate) worker: &'a Worker,
-    pub(crate) rules: &'a Rules,
-    pub(crate) peer: &'a Peer,
 }
 
 /// Counts a finished exchange everywhere it belongs and writes its line.

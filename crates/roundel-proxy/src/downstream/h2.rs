@@ -16,8 +16,9 @@ use roundel_http1::{Edits, Framing, Limits, RequestHead, ResponseHead, Trailers,
 use crate::deadline::Deadline;
 use crate::exchange::{decline, exchange};
 use crate::peer::{Connection, Peer};
+use crate::scene::Scene;
 use crate::sides::{Downstream, Presence, Sink, Source, SourceError};
-use crate::story::{Scene, Story, conclude};
+use crate::story::{Story, conclude};
 use crate::term::Term;
 
 mod ahead;

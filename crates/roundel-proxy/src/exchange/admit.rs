@@ -12,7 +12,8 @@ use crate::headers;
 use crate::rate::Limiter;
 use crate::route::{self, Way};
 use crate::rules::BackendSlot;
-use crate::story::{Scene, Story};
+use crate::scene::Scene;
+use crate::story::Story;
 use crate::term::Term;
 
 /// Finds the backend for a request. Errors: why it gets an answer of our own, and which.

@@ -17,9 +17,10 @@ use crate::connect::{self, Link, NoLink, connect};
 use crate::deadline::Deadline;
 use crate::retry::{self, Failure, Verdict};
 use crate::rules::BackendSlot;
+use crate::scene::Scene;
 use crate::search::Search;
 use crate::sides::{Downstream, SourceError};
-use crate::story::{Scene, Story};
+use crate::story::Story;
 use crate::term::{Phase, Term};
 use crate::upstream::{H1Server, HeadError};
 

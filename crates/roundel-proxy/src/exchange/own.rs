@@ -14,8 +14,9 @@ use crate::answer::Reply;
 use crate::counters::RequestError;
 use crate::deadline::Deadline;
 use crate::rules::BackendSlot;
+use crate::scene::Scene;
 use crate::sides::{Downstream, Relay, Source, SourceError};
-use crate::story::{Scene, Story, conclude};
+use crate::story::{Story, conclude};
 use crate::term::{Phase, Term};
 use crate::{answer, headers, pages};
 

@@ -11,8 +11,8 @@ use super::watch::Watch;
 use crate::config::ClientTimeouts;
 use crate::deadline::Deadline;
 use crate::rules::BackendSlot;
+use crate::scene::Scene;
 use crate::sides::{Downstream, Relay, RelayError, SourceError, Waits};
-use crate::story::Scene;
 use crate::term::Term;
 use crate::upstream::{H1Server, HeadError};
 
