@@ -4,19 +4,17 @@
 //! What is decided on the way is decided by functions elsewhere that return data.
 
 use std::future::poll_fn;
-use std::net::IpAddr;
 use std::rc::Rc;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
-use roundel_balance::{Pick, StickyVerdict};
+use roundel_balance::StickyVerdict;
 use roundel_http1::{Edits, Known, Method, RequestHead, ResponseHead, login};
 
 use crate::answer::Reply;
 use crate::bonds::Bond;
 use crate::deadline::Deadline;
 use crate::headers::identity;
-use crate::headers::rules::Facts;
 use crate::pool::ANYONE;
 use crate::rules::BackendSlot;
 use crate::scene::Scene;
@@ -24,11 +22,12 @@ use crate::sides::{Downstream, Presence, SourceError};
 use crate::sticky::StickyServer;
 use crate::story::{Story, conclude};
 use crate::term::{Phase, Term};
-use crate::upstream::H1Server;
 use crate::{answer, headers, key, sticky};
 
 mod admit;
 mod attempt;
+mod facts;
+mod outcome;
 mod own;
 mod pump;
 mod replay;
@@ -37,43 +36,14 @@ mod wait;
 mod watch;
 
 use admit::admit;
+use facts::{client_address, facts, is_trusted, marked_id, request_id};
+use outcome::{Begun, Failed};
 use pump::{BodyEnd, Pump};
 use replay::Replay;
 
+pub(crate) use outcome::{Outcome, Tunnelled};
 pub(crate) use own::{decline, refuse};
 pub(crate) use state::State;
-
-/// How an exchange ended for its client.
-pub(crate) enum Outcome {
-    /// An answer was sent whole.
-    Done,
-    /// No answer, or a broken one: nothing may follow.
-    Broken,
-    /// The protocol was switched; bytes flow both ways from here on.
-    Tunnel(Box<Tunnelled>),
-}
-
-/// The server's side of a switched connection; in flight as long as it lives.
-pub(crate) struct Tunnelled {
-    pub(crate) slot: Rc<BackendSlot>,
-    pub(crate) server: H1Server,
-    pub(crate) pick: Pick,
-}
-
-/// An answer that has begun; its server is in the state.
-struct Begun {
-    /// The whole request was sent.
-    sent: bool,
-    request_bytes: u64,
-}
-
-/// Why there is no answer to pass on.
-enum Failed {
-    /// The client is gone, or broke its request in a way that leaves nothing to say.
-    Client(Term),
-    /// The client gets this status.
-    Answer(u16, Term, &'static str),
-}
 
 /// Answers one request. Counts it and writes its log line, except for tunnels.
 pub(crate) async fn exchange<D: Downstream>(
@@ -491,45 +461,6 @@ fn follow_bond(slot: &BackendSlot, bond: Bond, state: &mut State) {
 fn find_hash(scene: Scene<'_>, slot: &BackendSlot, head: &RequestHead) -> Option<u64> {
     let on = slot.backend.hash_on.as_ref()?;
     key::hash(on, head, || client_address(scene, head))
-}
-
-/// The client's address as seen through trusted proxies.
-fn client_address(scene: Scene<'_>, head: &RequestHead) -> IpAddr {
-    let (peer, trusted) = (
-        scene.peer.address.ip(),
-        &scene.rules.frontend.trusted_proxies,
-    );
-    headers::client_address(head.fields(), peer, trusted)
-}
-
-/// What header rules may write of a request.
-fn facts<'a>(scene: Scene<'a>, head: &'a RequestHead, story: &'a Story) -> Facts<'a> {
-    Facts {
-        fields: head.fields(),
-        peer: scene.peer.address.ip(),
-        trusted: &scene.rules.frontend.trusted_proxies,
-        host: head.host().unwrap_or_default(),
-        path: head.path(),
-        request_id: story.request_id.as_deref().unwrap_or_default(),
-    }
-}
-
-/// What X-Request-ID says on both sides, where it is switched on.
-fn marked_id<'a>(scene: Scene<'_>, story: &'a Story) -> Option<&'a str> {
-    let is_on = scene.rules.frontend.marks.request_id;
-    story.request_id.as_deref().filter(|_| is_on)
-}
-
-fn is_trusted(scene: Scene<'_>) -> bool {
-    let trusted = &scene.rules.frontend.trusted_proxies;
-    headers::is_trusted(scene.peer.address.ip(), trusted)
-}
-
-#[cold]
-fn request_id(scene: Scene<'_>, head: &RequestHead, story: &Story) -> Box<str> {
-    let unix = scene.worker.unix(story.started);
-    let mut rng = scene.worker.rng.borrow_mut();
-    identity::request_id(head.fields(), is_trusted(scene), unix, &mut rng)
 }
 
 fn request_edits(scene: Scene<'_>, head: &RequestHead, story: &mut Story, edits: &mut Edits) {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use roundel_http1::{Framing, Method, RequestHead, path};
 
-use super::{client_address, is_trusted};
+use super::facts::{client_address, is_trusted};
 use crate::answer::{self, Reply};
 use crate::headers;
 use crate::rate::Limiter;

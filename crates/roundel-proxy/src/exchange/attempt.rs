@@ -9,9 +9,10 @@ use roundel_http1::{
     Edits, Persist, Reason, RequestHead, RequestPlan, proxy_protocol, write_request,
 };
 
+use super::outcome::{Begun, Failed};
 use super::pump::{HeadEnd, Pump};
 use super::watch::Watch;
-use super::{Begun, Course, Failed, State};
+use super::{Course, State};
 use crate::answer;
 use crate::connect::{self, Link, NoLink, connect};
 use crate::deadline::Deadline;

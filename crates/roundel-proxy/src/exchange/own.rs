@@ -9,7 +9,8 @@ use roundel_http1::{
     Trailers, write_response,
 };
 
-use super::{Outcome, facts, marked_id};
+use super::facts::{facts, marked_id};
+use super::outcome::Outcome;
 use crate::answer::Reply;
 use crate::counters::RequestError;
 use crate::deadline::Deadline;

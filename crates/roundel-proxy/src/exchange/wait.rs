@@ -9,9 +9,10 @@ use std::time::{Duration, Instant};
 
 use roundel_balance::{Pick, PickError, Turn};
 
+use super::Course;
 use super::attempt::{no_link, out_of_time};
+use super::outcome::Failed;
 use super::watch::Watch;
-use super::{Course, Failed};
 use crate::answer;
 use crate::connect::{self, NoLink};
 use crate::deadline::Deadline;
