@@ -1,6 +1,5 @@
 //! Accepting: from the queue of a listener to a connection's task on the right worker.
 
-use std::cell::RefCell;
 use std::io;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::rc::Rc;
@@ -14,6 +13,7 @@ use tokio::sync::oneshot;
 
 use crate::connection;
 use crate::listener::{canonical, close_door};
+use crate::listening::Gate;
 use crate::peer::{Connection, Open};
 use crate::room::Places;
 use crate::rules::FrontendSlot;
@@ -32,9 +32,6 @@ pub(crate) const GRACE: Duration = Duration::from_millis(250);
 const LOOK: Duration = Duration::from_millis(10);
 /// A shortage is told of this often at most.
 const TELL: Duration = Duration::from_secs(10);
-
-/// Where the connections of a listener go. An order may change it while it listens.
-pub(crate) type Gate = Rc<RefCell<(Rc<FrontendSlot>, Door)>>;
 
 /// Accepts until the order to close, then takes what is still queued and ends.
 ///

@@ -18,7 +18,7 @@ use crate::room::Room;
 use crate::rules::FrontendLive;
 use crate::shared::{Door, Order, Shared};
 use crate::status::{FrontendStatus, PipeStatus};
-use crate::worker;
+use crate::turns;
 use crate::{AccessLog, Config, Routes, StartError};
 
 /// How long idle connections may still send a request once draining began.
@@ -134,7 +134,7 @@ impl Control {
         };
         for (index, orders) in receivers.into_iter().enumerate() {
             let thread =
-                worker::spawn(index, control.shared.clone(), orders).map_err(StartError::Worker)?;
+                turns::spawn(index, control.shared.clone(), orders).map_err(StartError::Worker)?;
             control.threads.push(thread);
         }
         control.reload(routes)?;

@@ -40,6 +40,7 @@ mod headers;
 mod key;
 mod linger;
 mod listener;
+mod listening;
 mod live;
 mod log;
 mod pages;
@@ -63,6 +64,7 @@ mod store;
 mod story;
 mod term;
 mod tunnel;
+mod turns;
 mod upstream;
 mod worker;
 

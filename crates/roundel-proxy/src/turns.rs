@@ -1,0 +1,223 @@
+//! The thread of one worker: its runtime, and the loop that carries out orders.
+
+use std::cell::RefCell;
+use std::future::poll_fn;
+use std::io;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::thread::JoinHandle;
+use std::time::Instant;
+
+use roundel_model::Name;
+use tokio::runtime::{LocalOptions, LocalRuntime};
+use tokio::sync::{mpsc, oneshot};
+
+use crate::accept;
+use crate::config::Frontend;
+use crate::deadline::SWEEP;
+use crate::listening::{Gate, Listening};
+use crate::rules::{FrontendLive, FrontendSlot, Rules};
+use crate::shared::{Order, Shared};
+use crate::worker::Worker;
+
+/// Events handled between two looks at the sockets. Tokio's own 61 suits multi-threaded work;
+/// this thread has nothing but sockets.
+const EVENT_INTERVAL: u32 = 61;
+
+/// Starts the thread of one worker.
+pub(crate) fn spawn(
+    index: usize,
+    shared: Arc<Shared>,
+    orders: mpsc::UnboundedReceiver<Order>,
+) -> io::Result<JoinHandle<()>> {
+    let (built, result) = std::sync::mpsc::channel();
+    let thread = std::thread::Builder::new()
+        .name(format!("worker-{index}"))
+        .spawn(move || {
+            let runtime = match runtime(index, shared.clone()) {
+                Ok(runtime) => runtime,
+                Err(error) => return drop(built.send(error)),
+            };
+            drop(built);
+            live(runtime, Worker::new(index, shared), orders);
+        })?;
+    match result.recv() {
+        Ok(error) => Err(error),
+        Err(_) => Ok(thread),
+    }
+}
+
+/// Runs a worker until it is told to stop, and those that follow it when it panics.
+fn live(mut runtime: LocalRuntime, worker: Worker, orders: mpsc::UnboundedReceiver<Order>) {
+    let orders = Rc::new(RefCell::new(orders));
+    let mut worker = Rc::new(worker);
+    loop {
+        let main = runtime.spawn_local(run(worker.clone(), orders.clone()));
+        // The panic hook has told of a panic in it.
+        if runtime.block_on(main).is_ok() {
+            return;
+        }
+        // Everything that the worker had under way ends here, and is counted.
+        drop(runtime);
+        if !worker.shared.note_end(worker.index, Instant::now()) {
+            return;
+        }
+        runtime = match self::runtime(worker.index, worker.shared.clone()) {
+            Ok(runtime) => runtime,
+            Err(error) => {
+                tracing::error!(%error, "worker {} cannot begin anew", worker.index);
+                return worker.shared.ends.send_modify(|ends| ends.is_lost = true);
+            }
+        };
+        worker = Rc::new(worker.successor());
+    }
+}
+
+/// The runtime of a worker, which stays on the thread that makes it.
+fn runtime(index: usize, shared: Arc<Shared>) -> io::Result<LocalRuntime> {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_io()
+        .enable_time()
+        .event_interval(EVENT_INTERVAL)
+        .on_thread_unpark(move || shared.turn(index, Instant::now()))
+        .build_local(LocalOptions::default())
+}
+
+async fn run(worker: Rc<Worker>, orders: Rc<RefCell<mpsc::UnboundedReceiver<Order>>>) {
+    listen_again(&worker);
+    let next = || poll_fn(|cx| orders.borrow_mut().poll_recv(cx));
+    let mut sweep = tokio::time::interval(SWEEP);
+    sweep.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            order = next() => match order {
+                None | Some(Order::Stop) => return,
+                Some(order) => carry_out(&worker, order),
+            },
+            _ = sweep.tick() => worker.sweep(),
+        }
+    }
+}
+
+/// Accepts from everything that a predecessor accepted from.
+fn listen_again(worker: &Rc<Worker>) {
+    for listening in worker.listeners.borrow_mut().values_mut() {
+        accept_from(worker, listening);
+    }
+    for name in worker.forgotten.take() {
+        forget(worker, name);
+    }
+}
+
+/// Starts to accept from each socket of a listener.
+fn accept_from(worker: &Rc<Worker>, listening: &mut Listening) {
+    listening.closes.clear();
+    for socket in &listening.sockets {
+        let (close, closed) = oneshot::channel();
+        listening.closes.push(close);
+        let accepting = accept::run(
+            worker.clone(),
+            listening.gate.clone(),
+            socket.clone(),
+            closed,
+        );
+        tokio::task::spawn_local(accepting);
+    }
+}
+
+/// Does what the control side says.
+fn carry_out(worker: &Rc<Worker>, order: Order) {
+    match order {
+        Order::Frontend { frontend, live } => install(worker, frontend, live),
+        Order::Forget(name) => forget(worker, name),
+        Order::Open {
+            id,
+            frontend,
+            door,
+            listeners,
+        } => {
+            let Some(slot) = worker.frontend(&frontend) else {
+                return;
+            };
+            let mut listening = Listening {
+                gate: Gate::new(RefCell::new((slot, door))),
+                sockets: listeners,
+                closes: Vec::new(),
+            };
+            accept_from(worker, &mut listening);
+            worker.listeners.borrow_mut().insert(id, listening);
+        }
+        Order::Move { id, frontend, door } => {
+            if let Some(slot) = worker.frontend(&frontend)
+                && let Some(listening) = worker.listeners.borrow().get(&id)
+            {
+                *listening.gate.borrow_mut() = (slot, door);
+            }
+        }
+        Order::Close { id, own } => {
+            if let Some(listening) = worker.listeners.borrow_mut().remove(&id) {
+                for close in listening.closes {
+                    let _ = close.send(own);
+                }
+            }
+        }
+        Order::Take {
+            frontend,
+            door,
+            stream,
+            peer,
+            places,
+        } => match worker.frontend(&frontend) {
+            Some(slot) => accept::serve(worker, &slot, door, stream, peer, places),
+            None => {
+                worker.cell().connections.fetch_sub(1, Relaxed);
+            }
+        },
+        Order::Drain { close_idle_at } => {
+            worker.draining.set(true);
+            worker.close_idle_at.set(Some(close_idle_at));
+            worker.listeners.borrow_mut().clear();
+            worker.deadlines.wake_all();
+        }
+        Order::Cut => {
+            worker.draining.set(true);
+            worker.listeners.borrow_mut().clear();
+            worker.deadlines.stop();
+        }
+        // Nothing to do but to be here: what it holds goes.
+        Order::Pass { .. } => {}
+        // Handled by the loop.
+        Order::Stop => {}
+        #[cfg(debug_assertions)]
+        Order::Panic => panic!("a panic that was asked for"),
+    }
+}
+
+/// Takes the rules of a frontend over.
+fn install(worker: &Worker, frontend: Arc<Frontend>, live: FrontendLive) {
+    let name = frontend.name.clone();
+    worker.forgotten.borrow_mut().remove(&name);
+    let rules = Rules::new(frontend);
+    let mut frontends = worker.frontends.borrow_mut();
+    match frontends.get(&name) {
+        Some(slot) => slot.replace(rules),
+        None => {
+            let slot = FrontendSlot::new(rules, live);
+            frontends.insert(name, Rc::new(slot));
+        }
+    }
+}
+
+/// Forgets a frontend once those connections have come that another worker has accepted for
+/// it and gives to this one.
+fn forget(worker: &Rc<Worker>, name: Name) {
+    worker.forgotten.borrow_mut().insert(name.clone());
+    let worker = worker.clone();
+    tokio::task::spawn_local(async move {
+        tokio::time::sleep(2 * accept::GRACE).await;
+        if worker.forgotten.borrow_mut().remove(&name) {
+            worker.frontends.borrow_mut().remove(&name);
+        }
+    });
+}
