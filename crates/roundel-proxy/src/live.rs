@@ -13,7 +13,7 @@ use std::task::Poll;
 
 use roundel_http1::RequestHead;
 
-use crate::connection::{Next, request};
+use crate::connection::request::{Next, request};
 use crate::deadline::Deadline;
 use crate::peer::Connection;
 
