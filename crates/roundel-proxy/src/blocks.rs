@@ -7,7 +7,6 @@ use std::mem::take;
 
 use roundel_http1::{Block, RequestHead, ResponseHead};
 
-use crate::exchange::State;
 use crate::live::Live;
 use crate::store::Store;
 
@@ -20,7 +19,6 @@ pub(crate) struct Blocks {
     blocks: Store<Block>,
     requests: Store<Box<RequestHead>>,
     responses: Store<Box<ResponseHead>>,
-    states: Store<Box<State>>,
     lives: Store<Live>,
 }
 
@@ -67,17 +65,6 @@ impl Blocks {
         self.responses.give(head);
     }
 
-    /// Takes an empty state of an exchange.
-    pub(crate) fn take_state(&self) -> Box<State> {
-        self.states.take().unwrap_or_default()
-    }
-
-    /// Gives the state of an exchange back, which lets go of what it held.
-    pub(crate) fn give_state(&self, mut state: Box<State>) {
-        state.clear();
-        self.states.give(state);
-    }
-
     /// Takes a place to answer a request in.
     pub(crate) fn take_live(&self) -> Live {
         self.lives.take().unwrap_or_default()
@@ -93,7 +80,6 @@ impl Blocks {
         self.blocks.sweep();
         self.requests.sweep();
         self.responses.sweep();
-        self.states.sweep();
         self.lives.sweep();
     }
 }

@@ -31,7 +31,7 @@ mod outcome;
 mod own;
 mod pump;
 mod replay;
-mod state;
+pub(crate) mod state;
 mod wait;
 mod watch;
 
@@ -40,10 +40,10 @@ use facts::{client_address, facts, is_trusted, marked_id, request_id};
 use outcome::{Begun, Failed};
 use pump::{BodyEnd, Pump};
 use replay::Replay;
+use state::State;
 
 pub(crate) use outcome::{Outcome, Tunnelled};
 pub(crate) use own::{decline, refuse};
-pub(crate) use state::State;
 
 /// Answers one request. Counts it and writes its log line, except for tunnels.
 pub(crate) async fn exchange<D: Downstream>(
@@ -112,7 +112,8 @@ pub(crate) async fn exchange<D: Downstream>(
         if let Some(bond) = course.state.search.bond.take() {
             scene.peer.bonds.put(bond);
         }
-        scene.worker.blocks.give_state(course.state);
+        course.state.clear();
+        scene.worker.states.give(course.state);
     }
     outcome
 }
@@ -192,7 +193,7 @@ impl<'x> Course<'x> {
         let counters = &slot.backend.balancer.counters()[scene.worker.index];
         counters.requests.add(1);
         counters.last_request.set(scene.worker.unix_second());
-        let mut state = scene.worker.blocks.take_state();
+        let mut state = scene.worker.states.take().unwrap_or_default();
         let edits = &mut state.edits;
         request_edits(scene, head, story, edits);
         let sticky = take_sticky(slot, head, edits, story);

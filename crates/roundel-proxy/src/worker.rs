@@ -11,12 +11,14 @@ use roundel_model::Name;
 use crate::blocks::Blocks;
 use crate::date::imf_fixdate;
 use crate::deadline::{Clock, Deadlines};
+use crate::exchange::state::State;
 use crate::listening::Listening;
 use crate::log::LogBuffer;
 use crate::pool::Pool;
 use crate::rules::{FrontendSlot, Rules};
 use crate::shared::{PoolKey, Shared, WorkerCell};
 use crate::splice::Pipes;
+use crate::store::Store;
 
 /// The tools of one worker. Never leaves its thread.
 pub(crate) struct Worker {
@@ -24,6 +26,8 @@ pub(crate) struct Worker {
     pub(crate) shared: Arc<Shared>,
     pub(crate) deadlines: Deadlines,
     pub(crate) blocks: Blocks,
+    /// Those of exchanges that are over, cleared.
+    pub(crate) states: Store<Box<State>>,
     pub(crate) pipes: Rc<Pipes>,
     pub(crate) pool: Pool,
     pub(crate) log: RefCell<LogBuffer>,
@@ -58,6 +62,7 @@ impl Worker {
             index,
             deadlines: Deadlines::new(now),
             blocks: Blocks::default(),
+            states: Store::default(),
             pipes: Rc::new(Pipes::new(index, shared.clone())),
             pool: Pool::new(index, shared.clone()),
             log: RefCell::new(LogBuffer::new(shared.log.clone())),
@@ -153,6 +158,7 @@ impl Worker {
         self.wall.set((now, unix_now()));
         if self.unix_second() != second {
             self.blocks.sweep();
+            self.states.sweep();
         }
         self.deadlines.sweep();
         self.pipes.sweep(self.shared.is_short(now));

@@ -9,10 +9,11 @@ use roundel_http1::{
     Edits, Persist, Reason, RequestHead, RequestPlan, proxy_protocol, write_request,
 };
 
+use super::Course;
 use super::outcome::{Begun, Failed};
 use super::pump::{HeadEnd, Pump};
+use super::state::State;
 use super::watch::Watch;
-use super::{Course, State};
 use crate::answer;
 use crate::connect::{self, Link, NoLink, connect};
 use crate::deadline::Deadline;
