@@ -14,11 +14,13 @@ use tokio::sync::oneshot;
 use crate::connection;
 use crate::listener::{canonical, close_door};
 use crate::listening::Gate;
+use crate::live::Live;
 use crate::peer::{Connection, Open};
 use crate::room::Places;
 use crate::rules::FrontendSlot;
 use crate::shared::{Door, Order};
 use crate::shortage;
+use crate::store::Store;
 use crate::worker::Worker;
 
 /// Connections accepted before other work gets its turn.
@@ -33,11 +35,21 @@ const LOOK: Duration = Duration::from_millis(10);
 /// A shortage is told of this often at most.
 const TELL: Duration = Duration::from_secs(10);
 
+/// A connection that is accepted and not served yet.
+pub(crate) struct Arrival {
+    pub(crate) slot: Rc<FrontendSlot>,
+    pub(crate) door: Door,
+    pub(crate) stream: TcpStream,
+    pub(crate) peer: SocketAddr,
+    pub(crate) places: Places,
+}
+
 /// Accepts until the order to close, then takes what is still queued and ends.
 ///
 /// `closed` says whether this process is the only one that has the listener.
 pub(crate) async fn run(
     worker: Rc<Worker>,
+    lives: Rc<Store<Live>>,
     gate: Gate,
     listener: Arc<TcpListener>,
     mut closed: oneshot::Receiver<bool>,
@@ -56,10 +68,10 @@ pub(crate) async fn run(
     loop {
         tokio::select! {
             biased;
-            own = &mut closed => return close(&worker, &gate, listener.get_ref(), own == Ok(true)).await,
+            own = &mut closed => return close(&worker, &lives, &gate, listener.get_ref(), own == Ok(true)).await,
             ready = listener.readable() => {
                 let Ok(mut ready) = ready else { return };
-                match burst(&worker, &gate, listener.get_ref()) {
+                match burst(&worker, &lives, &gate, listener.get_ref()) {
                     Ok(()) => tokio::task::yield_now().await,
                     Err(Stop::Empty) => ready.clear_ready(),
                     Err(Stop::Full) => {
@@ -68,7 +80,7 @@ pub(crate) async fn run(
                         if is_full(&worker, &gate) {
                             tokio::select! {
                                 own = &mut closed => {
-                                    return close(&worker, &gate, listener.get_ref(), own == Ok(true)).await;
+                                    return close(&worker, &lives, &gate, listener.get_ref(), own == Ok(true)).await;
                                 }
                                 () = freed => {}
                             }
@@ -81,7 +93,7 @@ pub(crate) async fn run(
                         }
                         tokio::select! {
                             own = &mut closed => {
-                                return close(&worker, &gate, listener.get_ref(), own == Ok(true)).await;
+                                return close(&worker, &lives, &gate, listener.get_ref(), own == Ok(true)).await;
                             }
                             () = one_free(&worker, listener.get_ref()) => {}
                         }
@@ -117,34 +129,45 @@ fn is_full(worker: &Worker, gate: &Gate) -> bool {
 }
 
 /// Accepts up to [`BURST`] connections. Errors: what stopped it before.
-fn burst(worker: &Rc<Worker>, gate: &Gate, listener: &TcpListener) -> Result<(), Stop> {
+fn burst(
+    worker: &Rc<Worker>,
+    lives: &Rc<Store<Live>>,
+    gate: &Gate,
+    listener: &TcpListener,
+) -> Result<(), Stop> {
     let (slot, door) = gate.borrow().clone();
     for _ in 0..BURST {
         let places = Places::take(slot.room(), &worker.shared.room).ok_or(Stop::Full)?;
-        accept_one(worker, &slot, door, listener, places, true)?;
+        accept_one(worker, lives, &slot, door, listener, places, true)?;
     }
     Ok(())
 }
 
 /// Takes everybody who waits or has begun to connect.
-async fn close(worker: &Rc<Worker>, gate: &Gate, listener: &TcpListener, own: bool) {
+async fn close(
+    worker: &Rc<Worker>,
+    lives: &Rc<Store<Live>>,
+    gate: &Gate,
+    listener: &TcpListener,
+    own: bool,
+) {
     if own && close_door(listener).is_ok() {
         let end = Instant::now() + GRACE;
         while Instant::now() < end {
-            empty(worker, gate, listener);
+            empty(worker, lives, gate, listener);
             tokio::time::sleep(LOOK).await;
         }
     }
-    empty(worker, gate, listener);
+    empty(worker, lives, gate, listener);
 }
 
 /// Accepts everything that waits on a listener that is about to close, whatever the limits, and
 /// keeps it here: the frontend may be about to go.
-fn empty(worker: &Rc<Worker>, gate: &Gate, listener: &TcpListener) {
+fn empty(worker: &Rc<Worker>, lives: &Rc<Store<Live>>, gate: &Gate, listener: &TcpListener) {
     let (slot, door) = gate.borrow().clone();
     for _ in 0..LAST {
         let places = Places::take_anyway(slot.room(), &worker.shared.room);
-        if accept_one(worker, &slot, door, listener, places, false).is_err() {
+        if accept_one(worker, lives, &slot, door, listener, places, false).is_err() {
             return;
         }
     }
@@ -152,6 +175,7 @@ fn empty(worker: &Rc<Worker>, gate: &Gate, listener: &TcpListener) {
 
 fn accept_one(
     worker: &Rc<Worker>,
+    lives: &Rc<Store<Live>>,
     slot: &Rc<FrontendSlot>,
     door: Door,
     listener: &TcpListener,
@@ -161,7 +185,14 @@ fn accept_one(
     match accept(listener) {
         Ok((stream, peer)) => {
             let is_last = worker.shared.descriptors.is_beyond_clients(&stream);
-            place(worker, slot, door, stream, peer, places, share);
+            let arrival = Arrival {
+                slot: slot.clone(),
+                door,
+                stream,
+                peer,
+                places,
+            };
+            place(worker, lives, arrival, share);
             if is_last {
                 return Err(Stop::Short(shortage::error()));
             }
@@ -194,15 +225,7 @@ fn accept(listener: &TcpListener) -> io::Result<(TcpStream, SocketAddr)> {
 }
 
 /// Serves the connection here, or gives it to a worker that holds clearly fewer.
-fn place(
-    worker: &Rc<Worker>,
-    slot: &Rc<FrontendSlot>,
-    door: Door,
-    stream: TcpStream,
-    peer: SocketAddr,
-    places: Places,
-    share: bool,
-) {
+fn place(worker: &Rc<Worker>, lives: &Rc<Store<Live>>, arrival: Arrival, share: bool) {
     let other = match share {
         true => worker.shared.better_worker(worker.index),
         false => None,
@@ -211,30 +234,38 @@ fn place(
     worker.shared.workers[index]
         .connections
         .fetch_add(1, Relaxed);
-    match other {
-        None => serve(worker, slot, door, stream, peer, places),
-        Some(index) => worker.shared.order(
-            index,
-            Order::Take {
-                frontend: slot.rules().frontend.name.clone(),
-                door,
-                stream,
-                peer,
-                places,
-            },
-        ),
-    }
+    let Some(index) = other else {
+        return serve(worker, lives, arrival);
+    };
+    let Arrival {
+        slot,
+        door,
+        stream,
+        peer,
+        places,
+    } = arrival;
+    let frontend = slot.rules().frontend.name.clone();
+    worker.shared.order(
+        index,
+        Order::Take {
+            frontend,
+            door,
+            stream,
+            peer,
+            places,
+        },
+    );
 }
 
 /// Starts the task of a connection that is counted already.
-pub(crate) fn serve(
-    worker: &Rc<Worker>,
-    slot: &Rc<FrontendSlot>,
-    door: Door,
-    stream: TcpStream,
-    peer: SocketAddr,
-    places: Places,
-) {
+pub(crate) fn serve(worker: &Rc<Worker>, lives: &Rc<Store<Live>>, arrival: Arrival) {
+    let Arrival {
+        slot,
+        door,
+        stream,
+        peer,
+        places,
+    } = arrival;
     let open = Open::new(worker.clone(), slot.clone(), places);
     match tokio::net::TcpStream::from_std(stream) {
         Ok(stream) => {
@@ -243,7 +274,7 @@ pub(crate) fn serve(
                 return;
             };
             let connection = Connection::new(open, stream, peer, canonical(local), door);
-            tokio::task::spawn_local(connection::run(Box::new(connection)));
+            tokio::task::spawn_local(connection::run(Box::new(connection), lives.clone()));
         }
         Err(error) => {
             slot.counters(worker.index).connections_rejected.add(1);

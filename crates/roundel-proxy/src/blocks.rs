@@ -7,7 +7,6 @@ use std::mem::take;
 
 use roundel_http1::{Block, RequestHead, ResponseHead};
 
-use crate::live::Live;
 use crate::store::Store;
 
 /// Bytes of a block: a browser's head and a small body fit, as does one read of a large body.
@@ -19,7 +18,6 @@ pub(crate) struct Blocks {
     blocks: Store<Block>,
     requests: Store<Box<RequestHead>>,
     responses: Store<Box<ResponseHead>>,
-    lives: Store<Live>,
 }
 
 impl Blocks {
@@ -65,22 +63,11 @@ impl Blocks {
         self.responses.give(head);
     }
 
-    /// Takes a place to answer a request in.
-    pub(crate) fn take_live(&self) -> Live {
-        self.lives.take().unwrap_or_default()
-    }
-
-    /// Gives the place back.
-    pub(crate) fn give_live(&self, live: Live) {
-        self.lives.give(live);
-    }
-
     /// Lets half of what was not needed since the last sweep go.
     pub(crate) fn sweep(&self) {
         self.blocks.sweep();
         self.requests.sweep();
         self.responses.sweep();
-        self.lives.sweep();
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::future::poll_fn;
 use std::mem::replace;
+use std::rc::Rc;
 use std::task::Poll;
 
 use roundel_http1::RequestHead;
@@ -11,16 +12,18 @@ use crate::body::poll_fill;
 use crate::deadline::Deadline;
 use crate::downstream::h2;
 use crate::linger::linger;
+use crate::live::Live;
 use crate::peer::Connection;
 use crate::proxied::identify;
+use crate::store::Store;
 use crate::tunnel;
 
 pub(crate) mod request;
 
 use request::{Next, head_limit};
 
-/// Serves a connection to its end.
-pub(crate) async fn run(mut connection: Box<Connection>) {
+/// Serves a connection to its end, each request of it in one of `lives`.
+pub(crate) async fn run(mut connection: Box<Connection>, lives: Rc<Store<Live>>) {
     let worker = connection.peer.worker.clone();
     let mut deadline = worker.deadlines.register();
     let mut begun = None;
@@ -42,10 +45,10 @@ pub(crate) async fn run(mut connection: Box<Connection>) {
         };
         connection.h2c &= first;
         first = false;
-        let mut live = worker.blocks.take_live();
+        let mut live = lives.take().unwrap_or_default();
         let next;
         ((connection, deadline), next) = live.request((connection, deadline), head).await;
-        worker.blocks.give_live(live);
+        lives.give(live);
         match next {
             Next::Request(next) => {
                 if next.is_some() {

@@ -13,12 +13,14 @@ use roundel_model::Name;
 use tokio::runtime::{LocalOptions, LocalRuntime};
 use tokio::sync::{mpsc, oneshot};
 
-use crate::accept;
+use crate::accept::{self, Arrival};
 use crate::config::Frontend;
 use crate::deadline::SWEEP;
 use crate::listening::{Gate, Listening};
+use crate::live::Live;
 use crate::rules::{FrontendLive, FrontendSlot, Rules};
 use crate::shared::{Order, Shared};
+use crate::store::Store;
 use crate::worker::Worker;
 
 /// Events handled between two looks at the sockets. Tokio's own 61 suits multi-threaded work;
@@ -85,7 +87,8 @@ fn runtime(index: usize, shared: Arc<Shared>) -> io::Result<LocalRuntime> {
 }
 
 async fn run(worker: Rc<Worker>, orders: Rc<RefCell<mpsc::UnboundedReceiver<Order>>>) {
-    listen_again(&worker);
+    let lives = Rc::new(Store::default());
+    listen_again(&worker, &lives);
     let next = || poll_fn(|cx| orders.borrow_mut().poll_recv(cx));
     let mut sweep = tokio::time::interval(SWEEP);
     sweep.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -93,17 +96,21 @@ async fn run(worker: Rc<Worker>, orders: Rc<RefCell<mpsc::UnboundedReceiver<Orde
         tokio::select! {
             order = next() => match order {
                 None | Some(Order::Stop) => return,
-                Some(order) => carry_out(&worker, order),
+                Some(order) => carry_out(&worker, &lives, order),
             },
-            _ = sweep.tick() => worker.sweep(),
+            _ = sweep.tick() => {
+                if worker.sweep() {
+                    lives.sweep();
+                }
+            }
         }
     }
 }
 
 /// Accepts from everything that a predecessor accepted from.
-fn listen_again(worker: &Rc<Worker>) {
+fn listen_again(worker: &Rc<Worker>, lives: &Rc<Store<Live>>) {
     for listening in worker.listeners.borrow_mut().values_mut() {
-        accept_from(worker, listening);
+        accept_from(worker, lives, listening);
     }
     for name in worker.forgotten.take() {
         forget(worker, name);
@@ -111,13 +118,14 @@ fn listen_again(worker: &Rc<Worker>) {
 }
 
 /// Starts to accept from each socket of a listener.
-fn accept_from(worker: &Rc<Worker>, listening: &mut Listening) {
+fn accept_from(worker: &Rc<Worker>, lives: &Rc<Store<Live>>, listening: &mut Listening) {
     listening.closes.clear();
     for socket in &listening.sockets {
         let (close, closed) = oneshot::channel();
         listening.closes.push(close);
         let accepting = accept::run(
             worker.clone(),
+            lives.clone(),
             listening.gate.clone(),
             socket.clone(),
             closed,
@@ -127,7 +135,7 @@ fn accept_from(worker: &Rc<Worker>, listening: &mut Listening) {
 }
 
 /// Does what the control side says.
-fn carry_out(worker: &Rc<Worker>, order: Order) {
+fn carry_out(worker: &Rc<Worker>, lives: &Rc<Store<Live>>, order: Order) {
     match order {
         Order::Frontend { frontend, live } => install(worker, frontend, live),
         Order::Forget(name) => forget(worker, name),
@@ -145,7 +153,7 @@ fn carry_out(worker: &Rc<Worker>, order: Order) {
                 sockets: listeners,
                 closes: Vec::new(),
             };
-            accept_from(worker, &mut listening);
+            accept_from(worker, lives, &mut listening);
             worker.listeners.borrow_mut().insert(id, listening);
         }
         Order::Move { id, frontend, door } => {
@@ -169,7 +177,16 @@ fn carry_out(worker: &Rc<Worker>, order: Order) {
             peer,
             places,
         } => match worker.frontend(&frontend) {
-            Some(slot) => accept::serve(worker, &slot, door, stream, peer, places),
+            Some(slot) => {
+                let arrival = Arrival {
+                    slot,
+                    door,
+                    stream,
+                    peer,
+                    places,
+                };
+                accept::serve(worker, lives, arrival);
+            }
             None => {
                 worker.cell().connections.fetch_sub(1, Relaxed);
             }

@@ -151,12 +151,14 @@ impl Worker {
             .is_some_and(|at| self.clock().recent() >= at)
     }
 
-    pub(crate) fn sweep(&self) {
+    /// What is to be done now and then. Returns whether a second has begun.
+    pub(crate) fn sweep(&self) -> bool {
         let now = self.clock().now();
         self.shared.sweep(self.index, now);
         let second = self.unix_second();
         self.wall.set((now, unix_now()));
-        if self.unix_second() != second {
+        let new_second = self.unix_second() != second;
+        if new_second {
             self.blocks.sweep();
             self.states.sweep();
         }
@@ -171,6 +173,7 @@ impl Worker {
             self.pool.sweep(now, |key| servers.contains(key));
         }
         self.log.borrow_mut().hand_over();
+        new_second
     }
 
     fn silences(&self) -> u64 {
