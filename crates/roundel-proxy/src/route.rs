@@ -3,6 +3,7 @@
 use roundel_http1::{RequestHead, path};
 
 use crate::config::{Frontend, Route, Target};
+use host::without_port;
 use redirect::Sent;
 
 pub(crate) mod host;
@@ -61,15 +62,6 @@ fn matches(route: &Route, host: &[u8], path: &[u8]) -> bool {
         .as_ref()
         .is_none_or(|wanted| wanted.matches(host))
         && route.path_prefix.as_ref().is_none_or(path_fits)
-}
-
-/// Cuts `:port` off, minding that an IPv6 address in brackets has colons too.
-pub(crate) fn without_port(host: &[u8]) -> &[u8] {
-    let from = host.iter().rposition(|b| *b == b']').unwrap_or(0);
-    match host[from..].iter().position(|b| *b == b':') {
-        Some(at) => &host[..from + at],
-        None => host,
-    }
 }
 
 fn path_matches(prefix: &[u8], path: &[u8]) -> bool {

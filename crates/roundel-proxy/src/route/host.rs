@@ -72,10 +72,18 @@ fn address(host: &[u8]) -> Option<IpAddr> {
     }
 }
 
+/// Cuts `:port` off, minding that an IPv6 address in brackets has colons too.
+pub(crate) fn without_port(host: &[u8]) -> &[u8] {
+    let from = host.iter().rposition(|b| *b == b']').unwrap_or(0);
+    match host[from..].iter().position(|b| *b == b':') {
+        Some(at) => &host[..from + at],
+        None => host,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::route::without_port;
 
     #[test]
     fn hosts_match_in_any_spelling() {

@@ -2,7 +2,7 @@
 
 use roundel_http1::{RequestHead, path};
 
-use super::without_port;
+use super::host::without_port;
 
 /// Where a route sends clients. What is `None` stays as it was asked for; the query always does.
 #[derive(Debug, Clone, PartialEq, Eq)]
