@@ -10,6 +10,7 @@ use roundel_balance::{Balancer, RetryBudget};
 use roundel_model::Name;
 
 use crate::ProxyVersion;
+use crate::headers::Marks;
 use crate::headers::rules::HeaderRules;
 use crate::pages::ErrorPages;
 use crate::rate::Limiter;
@@ -138,19 +139,6 @@ impl Frontend {
             }
         }
     }
-}
-
-/// Fields on requests that are set only when asked for; each costs a little on every request.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Marks {
-    /// `Forwarded` is appended (RFC 7239).
-    pub forwarded: bool,
-    /// `X-Real-IP` names the client.
-    pub real_ip: bool,
-    /// `X-Request-ID` is kept from trusted proxies, else made anew; answers carry it too.
-    pub request_id: bool,
-    /// A request without a valid `traceparent` begins a new trace.
-    pub traceparent: bool,
 }
 
 /// One listening address.

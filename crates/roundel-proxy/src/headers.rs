@@ -5,12 +5,23 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 use roundel_http1::{Edits, Fields, Known, Lines, Version};
 
-use crate::config::Marks;
-
 mod chain;
 mod forwarded;
 pub(crate) mod identity;
 pub(crate) mod rules;
+
+/// Fields on requests that are set only when asked for; each costs a little on every request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Marks {
+    /// `Forwarded` is appended (RFC 7239).
+    pub forwarded: bool,
+    /// `X-Real-IP` names the client.
+    pub real_ip: bool,
+    /// `X-Request-ID` is kept from trusted proxies, else made anew; answers carry it too.
+    pub request_id: bool,
+    /// A request without a valid `traceparent` begins a new trace.
+    pub traceparent: bool,
+}
 
 /// What the forwarding fields say about the client's side of a request.
 #[derive(Debug, Clone, Copy)]

@@ -69,13 +69,14 @@ mod upstream;
 mod worker;
 
 pub use config::{
-    Backend, ClientTimeouts, Config, Frontend, HashOn, Limits, Listen, Marks, Route, Routes,
-    SendProxy, ServerTimeouts, Sticky, Target,
+    Backend, ClientTimeouts, Config, Frontend, HashOn, Limits, Listen, Route, Routes, SendProxy,
+    ServerTimeouts, Sticky, Target,
 };
 pub use counters::{FrontendCounters, METHODS, RequestError};
 pub use ends::WorkerEnds;
 pub use error::StartError;
 pub use handle::{Proxy, start, start_held};
+pub use headers::Marks;
 pub use headers::rules::{HeaderRule, HeaderRules, Place, Template};
 pub use listener::{covers, listen_beside};
 pub use log::{AccessLog, LineWriter, LogFormat};

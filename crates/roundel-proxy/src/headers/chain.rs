@@ -9,8 +9,7 @@ use ipnet::IpNet;
 use roundel_http1::{Edits, Fields, Known};
 
 use super::forwarded::{Element, address, parse, write_element, write_node};
-use super::{Client, forwarded_for, is_trusted};
-use crate::config::Marks;
+use super::{Client, Marks, forwarded_for, is_trusted};
 
 /// The proxies on the way, the client first.
 struct Chain {
