@@ -10,6 +10,7 @@ use std::time::Duration;
 mod line;
 mod writer;
 
+pub use line::LogFormat;
 pub(crate) use line::Record;
 pub use writer::LineWriter;
 
@@ -17,22 +18,6 @@ pub use writer::LineWriter;
 const WAITING: usize = 256;
 /// Bytes at which a worker hands its buffer over.
 const FULL: usize = 16 * 1024;
-
-/// The form of a line.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum LogFormat {
-    /// One JSON object per line.
-    #[default]
-    Json,
-    /// HAProxy's `option httplog`.
-    Haproxy,
-    /// The NCSA common format.
-    Common,
-    /// The NCSA combined format: common, referer and user agent.
-    Combined,
-    /// `key=value` pairs.
-    Logfmt,
-}
 
 /// Where access lines go; clones lead to the same writer.
 #[derive(Debug, Clone)]

@@ -6,9 +6,24 @@ use std::io::Write;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use super::LogFormat;
 use crate::date::{MONTHS, civil};
 use crate::term::{Phase, Term};
+
+/// The form of a line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum LogFormat {
+    /// One JSON object per line.
+    #[default]
+    Json,
+    /// HAProxy's `option httplog`.
+    Haproxy,
+    /// The NCSA common format.
+    Common,
+    /// The NCSA combined format: common, referer and user agent.
+    Combined,
+    /// `key=value` pairs.
+    Logfmt,
+}
 
 /// One exchange as the log tells it. Times that were not reached are `None`.
 #[derive(Debug, Clone, Copy)]
