@@ -12,9 +12,9 @@ use tokio::io::unix::AsyncFd;
 use tokio::sync::oneshot;
 
 use crate::connection;
+use crate::lent::Lent;
 use crate::listener::{canonical, close_door};
 use crate::listening::Gate;
-use crate::live::Live;
 use crate::peer::{Connection, Open};
 use crate::room::Places;
 use crate::rules::FrontendSlot;
@@ -49,7 +49,7 @@ pub(crate) struct Arrival {
 /// `closed` says whether this process is the only one that has the listener.
 pub(crate) async fn run(
     worker: Rc<Worker>,
-    lives: Rc<Store<Live>>,
+    lent: Rc<Store<Lent>>,
     gate: Gate,
     listener: Arc<TcpListener>,
     mut closed: oneshot::Receiver<bool>,
@@ -68,10 +68,10 @@ pub(crate) async fn run(
     loop {
         tokio::select! {
             biased;
-            own = &mut closed => return close(&worker, &lives, &gate, listener.get_ref(), own == Ok(true)).await,
+            own = &mut closed => return close(&worker, &lent, &gate, listener.get_ref(), own == Ok(true)).await,
             ready = listener.readable() => {
                 let Ok(mut ready) = ready else { return };
-                match burst(&worker, &lives, &gate, listener.get_ref()) {
+                match burst(&worker, &lent, &gate, listener.get_ref()) {
                     Ok(()) => tokio::task::yield_now().await,
                     Err(Stop::Empty) => ready.clear_ready(),
                     Err(Stop::Full) => {
@@ -80,7 +80,7 @@ pub(crate) async fn run(
                         if is_full(&worker, &gate) {
                             tokio::select! {
                                 own = &mut closed => {
-                                    return close(&worker, &lives, &gate, listener.get_ref(), own == Ok(true)).await;
+                                    return close(&worker, &lent, &gate, listener.get_ref(), own == Ok(true)).await;
                                 }
                                 () = freed => {}
                             }
@@ -93,7 +93,7 @@ pub(crate) async fn run(
                         }
                         tokio::select! {
                             own = &mut closed => {
-                                return close(&worker, &lives, &gate, listener.get_ref(), own == Ok(true)).await;
+                                return close(&worker, &lent, &gate, listener.get_ref(), own == Ok(true)).await;
                             }
                             () = one_free(&worker, listener.get_ref()) => {}
                         }
@@ -131,14 +131,14 @@ fn is_full(worker: &Worker, gate: &Gate) -> bool {
 /// Accepts up to [`BURST`] connections. Errors: what stopped it before.
 fn burst(
     worker: &Rc<Worker>,
-    lives: &Rc<Store<Live>>,
+    lent: &Rc<Store<Lent>>,
     gate: &Gate,
     listener: &TcpListener,
 ) -> Result<(), Stop> {
     let (slot, door) = gate.borrow().clone();
     for _ in 0..BURST {
         let places = Places::take(slot.room(), &worker.shared.room).ok_or(Stop::Full)?;
-        accept_one(worker, lives, &slot, door, listener, places, true)?;
+        accept_one(worker, lent, &slot, door, listener, places, true)?;
     }
     Ok(())
 }
@@ -146,7 +146,7 @@ fn burst(
 /// Takes everybody who waits or has begun to connect.
 async fn close(
     worker: &Rc<Worker>,
-    lives: &Rc<Store<Live>>,
+    lent: &Rc<Store<Lent>>,
     gate: &Gate,
     listener: &TcpListener,
     own: bool,
@@ -154,20 +154,20 @@ async fn close(
     if own && close_door(listener).is_ok() {
         let end = Instant::now() + GRACE;
         while Instant::now() < end {
-            empty(worker, lives, gate, listener);
+            empty(worker, lent, gate, listener);
             tokio::time::sleep(LOOK).await;
         }
     }
-    empty(worker, lives, gate, listener);
+    empty(worker, lent, gate, listener);
 }
 
 /// Accepts everything that waits on a listener that is about to close, whatever the limits, and
 /// keeps it here: the frontend may be about to go.
-fn empty(worker: &Rc<Worker>, lives: &Rc<Store<Live>>, gate: &Gate, listener: &TcpListener) {
+fn empty(worker: &Rc<Worker>, lent: &Rc<Store<Lent>>, gate: &Gate, listener: &TcpListener) {
     let (slot, door) = gate.borrow().clone();
     for _ in 0..LAST {
         let places = Places::take_anyway(slot.room(), &worker.shared.room);
-        if accept_one(worker, lives, &slot, door, listener, places, false).is_err() {
+        if accept_one(worker, lent, &slot, door, listener, places, false).is_err() {
             return;
         }
     }
@@ -175,7 +175,7 @@ fn empty(worker: &Rc<Worker>, lives: &Rc<Store<Live>>, gate: &Gate, listener: &T
 
 fn accept_one(
     worker: &Rc<Worker>,
-    lives: &Rc<Store<Live>>,
+    lent: &Rc<Store<Lent>>,
     slot: &Rc<FrontendSlot>,
     door: Door,
     listener: &TcpListener,
@@ -192,7 +192,7 @@ fn accept_one(
                 peer,
                 places,
             };
-            place(worker, lives, arrival, share);
+            place(worker, lent, arrival, share);
             if is_last {
                 return Err(Stop::Short(shortage::error()));
             }
@@ -225,7 +225,7 @@ fn accept(listener: &TcpListener) -> io::Result<(TcpStream, SocketAddr)> {
 }
 
 /// Serves the connection here, or gives it to a worker that holds clearly fewer.
-fn place(worker: &Rc<Worker>, lives: &Rc<Store<Live>>, arrival: Arrival, share: bool) {
+fn place(worker: &Rc<Worker>, lent: &Rc<Store<Lent>>, arrival: Arrival, share: bool) {
     let other = match share {
         true => worker.shared.better_worker(worker.index),
         false => None,
@@ -235,7 +235,7 @@ fn place(worker: &Rc<Worker>, lives: &Rc<Store<Live>>, arrival: Arrival, share: 
         .connections
         .fetch_add(1, Relaxed);
     let Some(index) = other else {
-        return serve(worker, lives, arrival);
+        return serve(worker, lent, arrival);
     };
     let Arrival {
         slot,
@@ -258,7 +258,7 @@ fn place(worker: &Rc<Worker>, lives: &Rc<Store<Live>>, arrival: Arrival, share: 
 }
 
 /// Starts the task of a connection that is counted already.
-pub(crate) fn serve(worker: &Rc<Worker>, lives: &Rc<Store<Live>>, arrival: Arrival) {
+pub(crate) fn serve(worker: &Rc<Worker>, lent: &Rc<Store<Lent>>, arrival: Arrival) {
     let Arrival {
         slot,
         door,
@@ -274,7 +274,7 @@ pub(crate) fn serve(worker: &Rc<Worker>, lives: &Rc<Store<Live>>, arrival: Arriv
                 return;
             };
             let connection = Connection::new(open, stream, peer, canonical(local), door);
-            tokio::task::spawn_local(connection::run(Box::new(connection), lives.clone()));
+            tokio::task::spawn_local(connection::run(Box::new(connection), lent.clone()));
         }
         Err(error) => {
             slot.counters(worker.index).connections_rejected.add(1);

@@ -11,8 +11,8 @@ use tokio::task::coop::consume_budget;
 use crate::body::poll_fill;
 use crate::deadline::Deadline;
 use crate::downstream::h2;
+use crate::lent::Lent;
 use crate::linger::linger;
-use crate::live::Live;
 use crate::peer::Connection;
 use crate::proxied::identify;
 use crate::store::Store;
@@ -22,8 +22,8 @@ pub(crate) mod request;
 
 use request::{Next, head_limit};
 
-/// Serves a connection to its end, each request of it in one of `lives`.
-pub(crate) async fn run(mut connection: Box<Connection>, lives: Rc<Store<Live>>) {
+/// Serves a connection to its end, each request of it in one of `lent`.
+pub(crate) async fn run(mut connection: Box<Connection>, lent: Rc<Store<Lent>>) {
     let worker = connection.peer.worker.clone();
     let mut deadline = worker.deadlines.register();
     let mut begun = None;
@@ -45,10 +45,10 @@ pub(crate) async fn run(mut connection: Box<Connection>, lives: Rc<Store<Live>>)
         };
         connection.h2c &= first;
         first = false;
-        let mut live = lives.take().unwrap_or_default();
+        let mut place = lent.take().unwrap_or_default();
         let next;
-        ((connection, deadline), next) = live.request((connection, deadline), head).await;
-        lives.give(live);
+        ((connection, deadline), next) = place.request((connection, deadline), head).await;
+        lent.give(place);
         match next {
             Next::Request(next) => {
                 if next.is_some() {

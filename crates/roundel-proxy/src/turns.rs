@@ -16,8 +16,8 @@ use tokio::sync::{mpsc, oneshot};
 use crate::accept::{self, Arrival};
 use crate::config::Frontend;
 use crate::deadline::SWEEP;
+use crate::lent::Lent;
 use crate::listening::{Gate, Listening};
-use crate::live::Live;
 use crate::rules::{FrontendLive, FrontendSlot, Rules};
 use crate::shared::{Order, Shared};
 use crate::store::Store;
@@ -87,8 +87,8 @@ fn runtime(index: usize, shared: Arc<Shared>) -> io::Result<LocalRuntime> {
 }
 
 async fn run(worker: Rc<Worker>, orders: Rc<RefCell<mpsc::UnboundedReceiver<Order>>>) {
-    let lives = Rc::new(Store::default());
-    listen_again(&worker, &lives);
+    let lent = Rc::new(Store::default());
+    listen_again(&worker, &lent);
     let next = || poll_fn(|cx| orders.borrow_mut().poll_recv(cx));
     let mut sweep = tokio::time::interval(SWEEP);
     sweep.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -96,11 +96,11 @@ async fn run(worker: Rc<Worker>, orders: Rc<RefCell<mpsc::UnboundedReceiver<Orde
         tokio::select! {
             order = next() => match order {
                 None | Some(Order::Stop) => return,
-                Some(order) => carry_out(&worker, &lives, order),
+                Some(order) => carry_out(&worker, &lent, order),
             },
             _ = sweep.tick() => {
                 if worker.sweep() {
-                    lives.sweep();
+                    lent.sweep();
                 }
             }
         }
@@ -108,9 +108,9 @@ async fn run(worker: Rc<Worker>, orders: Rc<RefCell<mpsc::UnboundedReceiver<Orde
 }
 
 /// Accepts from everything that a predecessor accepted from.
-fn listen_again(worker: &Rc<Worker>, lives: &Rc<Store<Live>>) {
+fn listen_again(worker: &Rc<Worker>, lent: &Rc<Store<Lent>>) {
     for listening in worker.listeners.borrow_mut().values_mut() {
-        accept_from(worker, lives, listening);
+        accept_from(worker, lent, listening);
     }
     for name in worker.forgotten.take() {
         forget(worker, name);
@@ -118,14 +118,14 @@ fn listen_again(worker: &Rc<Worker>, lives: &Rc<Store<Live>>) {
 }
 
 /// Starts to accept from each socket of a listener.
-fn accept_from(worker: &Rc<Worker>, lives: &Rc<Store<Live>>, listening: &mut Listening) {
+fn accept_from(worker: &Rc<Worker>, lent: &Rc<Store<Lent>>, listening: &mut Listening) {
     listening.closes.clear();
     for socket in &listening.sockets {
         let (close, closed) = oneshot::channel();
         listening.closes.push(close);
         let accepting = accept::run(
             worker.clone(),
-            lives.clone(),
+            lent.clone(),
             listening.gate.clone(),
             socket.clone(),
             closed,
@@ -135,7 +135,7 @@ fn accept_from(worker: &Rc<Worker>, lives: &Rc<Store<Live>>, listening: &mut Lis
 }
 
 /// Does what the control side says.
-fn carry_out(worker: &Rc<Worker>, lives: &Rc<Store<Live>>, order: Order) {
+fn carry_out(worker: &Rc<Worker>, lent: &Rc<Store<Lent>>, order: Order) {
     match order {
         Order::Frontend { frontend, live } => install(worker, frontend, live),
         Order::Forget(name) => forget(worker, name),
@@ -153,7 +153,7 @@ fn carry_out(worker: &Rc<Worker>, lives: &Rc<Store<Live>>, order: Order) {
                 sockets: listeners,
                 closes: Vec::new(),
             };
-            accept_from(worker, lives, &mut listening);
+            accept_from(worker, lent, &mut listening);
             worker.listeners.borrow_mut().insert(id, listening);
         }
         Order::Move { id, frontend, door } => {
@@ -185,7 +185,7 @@ fn carry_out(worker: &Rc<Worker>, lives: &Rc<Store<Live>>, order: Order) {
                     peer,
                     places,
                 };
-                accept::serve(worker, lives, arrival);
+                accept::serve(worker, lent, arrival);
             }
             None => {
                 worker.cell().connections.fetch_sub(1, Relaxed);

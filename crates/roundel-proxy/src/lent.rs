@@ -18,8 +18,8 @@ use crate::deadline::Deadline;
 use crate::peer::Connection;
 
 /// A place where one request at a time is answered.
-pub(crate) struct Live {
-    door: Rc<Door>,
+pub(crate) struct Lent {
+    hatch: Rc<Hatch>,
     future: Pin<Box<dyn Future<Output = Infallible>>>,
 }
 
@@ -28,43 +28,46 @@ type Guest = (Box<Connection>, Deadline);
 
 /// Who goes in, and who comes out with what follows.
 #[derive(Default)]
-struct Door {
+struct Hatch {
     asked: Cell<Option<(Guest, Box<RequestHead>)>>,
     answered: Cell<Option<(Guest, Next)>>,
 }
 
-impl Default for Live {
+impl Default for Lent {
     fn default() -> Self {
-        let door = Rc::new(Door::default());
-        let future = Box::pin(serve(door.clone()));
-        Self { door, future }
+        let hatch = Rc::new(Hatch::default());
+        let future = Box::pin(serve(hatch.clone()));
+        Self { hatch, future }
     }
 }
 
-impl std::fmt::Debug for Live {
+impl std::fmt::Debug for Lent {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Live").finish_non_exhaustive()
+        f.debug_struct("Lent").finish_non_exhaustive()
     }
 }
 
-impl Live {
+impl Lent {
     /// Reads the request that begins in `head` and has it answered.
     pub(crate) async fn request(&mut self, guest: Guest, head: Box<RequestHead>) -> (Guest, Next) {
-        self.door.asked.set(Some((guest, head)));
+        self.hatch.asked.set(Some((guest, head)));
         poll_fn(|cx| {
             // It never ends, it only waits for the next one to come in.
             let _ = self.future.as_mut().poll(cx);
-            self.door.answered.take().map_or(Poll::Pending, Poll::Ready)
+            self.hatch
+                .answered
+                .take()
+                .map_or(Poll::Pending, Poll::Ready)
         })
         .await
     }
 }
 
-async fn serve(door: Rc<Door>) -> Infallible {
+async fn serve(hatch: Rc<Hatch>) -> Infallible {
     loop {
-        let came_in = poll_fn(|_| door.asked.take().map_or(Poll::Pending, Poll::Ready));
+        let came_in = poll_fn(|_| hatch.asked.take().map_or(Poll::Pending, Poll::Ready));
         let ((mut connection, deadline), head) = came_in.await;
         let next = request(&mut connection, &deadline, head).await;
-        door.answered.set(Some(((connection, deadline), next)));
+        hatch.answered.set(Some(((connection, deadline), next)));
     }
 }
