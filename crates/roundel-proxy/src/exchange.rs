@@ -14,6 +14,7 @@ use roundel_http1::{Edits, Known, Method, RequestHead, ResponseHead, login};
 use crate::answer::Reply;
 use crate::bonds::Bond;
 use crate::deadline::Deadline;
+use crate::ending::{Phase, Term};
 use crate::headers::identity;
 use crate::pool::ANYONE;
 use crate::rules::BackendSlot;
@@ -21,7 +22,6 @@ use crate::scene::Scene;
 use crate::sides::{Downstream, Presence, SourceError};
 use crate::sticky::StickyServer;
 use crate::story::{Story, conclude};
-use crate::term::{Phase, Term};
 use crate::{answer, headers, key, sticky};
 
 mod admit;

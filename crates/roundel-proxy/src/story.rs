@@ -6,11 +6,11 @@ use roundel_balance::{Pick, StickyVerdict};
 use roundel_http1::{Known, RequestHead};
 
 use crate::counters::{RequestError, method_index};
+use crate::ending::{Phase, Term};
 use crate::headers::{self, identity};
 use crate::log::Record;
 use crate::rules::BackendSlot;
 use crate::scene::Scene;
-use crate::term::{Phase, Term};
 
 /// The story of one exchange. Times are exact to the reading of the clock nearest to them.
 #[derive(Debug)]

@@ -14,13 +14,13 @@ use tokio::net::TcpStream;
 use crate::blocks::BLOCK;
 use crate::body::{Writer, poll_fill};
 use crate::deadline::Deadline;
+use crate::ending::Term;
 use crate::exchange::Tunnelled;
 use crate::peer::Connection;
 use crate::rules::BackendSlot;
 use crate::scene::Scene;
 use crate::splice::{Pipe, Pipes};
 use crate::story::{Story, conclude};
-use crate::term::Term;
 use crate::upstream::H1Server;
 use crate::worker::InFlight;
 

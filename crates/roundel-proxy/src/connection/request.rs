@@ -10,12 +10,12 @@ use crate::body::{Writer, poll_fill};
 use crate::counters::RequestError;
 use crate::deadline::Deadline;
 use crate::downstream::h1::H1Client;
+use crate::ending::{Phase, Term};
 use crate::exchange::{self, Outcome, exchange};
 use crate::peer::Connection;
 use crate::rules::Rules;
 use crate::scene::Scene;
 use crate::story::{Story, conclude};
-use crate::term::{Phase, Term};
 use crate::tunnel::Tunnel;
 
 /// How long a client whose request is refused may take to let the reason into its buffer.

@@ -14,12 +14,12 @@ use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode};
 use roundel_http1::{Edits, Framing, Limits, RequestHead, ResponseHead, Trailers, login};
 
 use crate::deadline::Deadline;
+use crate::ending::Term;
 use crate::exchange::{decline, exchange};
 use crate::peer::{Connection, Peer};
 use crate::scene::Scene;
 use crate::sides::{Downstream, Presence, Sink, Source, SourceError};
 use crate::story::{Story, conclude};
-use crate::term::Term;
 
 mod ahead;
 mod calm;

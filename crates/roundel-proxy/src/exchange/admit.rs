@@ -8,13 +8,13 @@ use roundel_http1::{Framing, Method, RequestHead, path};
 
 use super::facts::{client_address, is_trusted};
 use crate::answer::{self, Reply};
+use crate::ending::Term;
 use crate::headers;
 use crate::rate::Limiter;
 use crate::route::{self, Way};
 use crate::rules::BackendSlot;
 use crate::scene::Scene;
 use crate::story::Story;
-use crate::term::Term;
 
 /// Finds the backend for a request. Errors: why it gets an answer of our own, and which.
 pub(super) fn admit<'x>(

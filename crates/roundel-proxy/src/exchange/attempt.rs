@@ -17,13 +17,13 @@ use super::watch::Watch;
 use crate::answer;
 use crate::connect::{self, Link, NoLink, connect};
 use crate::deadline::Deadline;
+use crate::ending::{Phase, Term};
 use crate::retry::{self, Failure, Verdict};
 use crate::rules::BackendSlot;
 use crate::scene::Scene;
 use crate::search::Search;
 use crate::sides::{Downstream, SourceError};
 use crate::story::Story;
-use crate::term::{Phase, Term};
 use crate::upstream::{H1Server, HeadError};
 
 /// How one attempt ended.

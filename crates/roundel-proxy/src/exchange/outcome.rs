@@ -4,8 +4,8 @@ use std::rc::Rc;
 
 use roundel_balance::Pick;
 
+use crate::ending::Term;
 use crate::rules::BackendSlot;
-use crate::term::Term;
 use crate::upstream::H1Server;
 
 /// How an exchange ended for its client.

@@ -14,11 +14,11 @@ use super::outcome::Outcome;
 use crate::answer::Reply;
 use crate::counters::RequestError;
 use crate::deadline::Deadline;
+use crate::ending::{Phase, Term};
 use crate::rules::BackendSlot;
 use crate::scene::Scene;
 use crate::sides::{Downstream, Relay, Source, SourceError};
 use crate::story::{Story, conclude};
-use crate::term::{Phase, Term};
 use crate::{answer, headers, pages};
 
 /// Body bytes of a request that are read and dropped so that its connection can go on.

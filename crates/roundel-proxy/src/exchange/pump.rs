@@ -10,10 +10,10 @@ use super::replay::{Body, Replay};
 use super::watch::Watch;
 use crate::config::ClientTimeouts;
 use crate::deadline::Deadline;
+use crate::ending::Term;
 use crate::rules::BackendSlot;
 use crate::scene::Scene;
 use crate::sides::{Downstream, Relay, RelayError, SourceError, Waits};
-use crate::term::Term;
 use crate::upstream::{H1Server, HeadError};
 
 /// Who is waited for.

@@ -16,9 +16,9 @@ use super::watch::Watch;
 use crate::answer;
 use crate::connect::{self, NoLink};
 use crate::deadline::Deadline;
+use crate::ending::{Phase, Term};
 use crate::sides::Downstream;
 use crate::story::Story;
-use crate::term::{Phase, Term};
 
 /// How soon servers that refused are asked again while no check has found them down. HAProxy
 /// waits for 1 s; an application that restarts is often back sooner.

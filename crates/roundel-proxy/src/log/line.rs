@@ -7,7 +7,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use crate::date::{MONTHS, civil};
-use crate::term::{Phase, Term};
+use crate::ending::{Phase, Term};
 
 /// The form of a line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
