@@ -14,7 +14,7 @@ use tokio::sync::{mpsc, watch};
 use crate::config::{Frontend, Listen};
 use crate::ends::WorkerEnds;
 use crate::listener::{self, Opened, covers};
-use crate::room::Room;
+use crate::maxconn::Room;
 use crate::rules::FrontendLive;
 use crate::shared::{Door, Order, Shared};
 use crate::status::{FrontendStatus, PipeStatus};

@@ -11,7 +11,7 @@ use tokio::net::TcpStream;
 
 use crate::bonds::Bonds;
 use crate::headers::forwarding_lines;
-use crate::room::Places;
+use crate::maxconn::Places;
 use crate::rules::FrontendSlot;
 use crate::shared::Door;
 use crate::worker::Worker;

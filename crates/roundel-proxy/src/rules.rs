@@ -11,7 +11,7 @@ use crate::complaints::Complaints;
 use crate::config::{Backend, Frontend, Target};
 use crate::headers::Via;
 use crate::headers::rules::{HeaderRules, Place, Template};
-use crate::room::Room;
+use crate::maxconn::Room;
 use crate::sticky::CookieText;
 use crate::{FrontendCounters, headers};
 

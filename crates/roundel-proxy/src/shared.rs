@@ -15,7 +15,7 @@ use crate::budget::Budget;
 use crate::config::Frontend;
 use crate::ends::WorkerEnds;
 use crate::linger::Lingering;
-use crate::room::{Places, Room};
+use crate::maxconn::{Places, Room};
 use crate::rules::FrontendLive;
 use crate::shortage::Descriptors;
 use crate::status::PipeStatus;
