@@ -14,7 +14,7 @@ use crate::downstream::h2;
 use crate::lent::Lent;
 use crate::linger::linger;
 use crate::peer::Connection;
-use crate::proxied::identify;
+use crate::proxy_header::identify;
 use crate::store::Store;
 use crate::tunnel;
 

@@ -48,7 +48,7 @@ mod maxconn;
 mod pages;
 mod peer;
 mod pool;
-mod proxied;
+mod proxy_header;
 mod rate;
 mod retry;
 mod route;
