@@ -29,7 +29,7 @@ const SIZE: usize = 256 * 1024;
 
 /// An open pipe.
 #[derive(Debug)]
-struct Open {
+struct OpenPipe {
     read: OwnedFd,
     write: OwnedFd,
     /// Bytes in it.
@@ -44,7 +44,7 @@ struct Open {
 pub(crate) struct Pipes {
     shared: Arc<Shared>,
     worker: usize,
-    free: Store<Box<Open>>,
+    free: Store<Box<OpenPipe>>,
     /// No pipe could be opened since the last sweep.
     failed: Cell<bool>,
     /// The kernel does not splice these sockets.
@@ -83,13 +83,13 @@ impl Pipes {
         }
     }
 
-    fn open(&self) -> Option<Box<Open>> {
+    fn open(&self) -> Option<Box<OpenPipe>> {
         if self.failed.get() {
             return None;
         }
         let share = Share::take(&self.shared.pipes)?;
         match self.make() {
-            Ok((read, write)) => Some(Box::new(Open {
+            Ok((read, write)) => Some(Box::new(OpenPipe {
                 read,
                 write,
                 held: 0,
@@ -124,7 +124,7 @@ impl Pipes {
 #[derive(Debug)]
 pub(crate) struct Pipe(
     /// Taken only by dropping.
-    Option<Box<Open>>,
+    Option<Box<OpenPipe>>,
 );
 
 impl Pipe {
@@ -196,16 +196,16 @@ impl Pipe {
         Poll::Ready(Ok(()))
     }
 
-    fn inner(&self) -> &Open {
+    fn inner(&self) -> &OpenPipe {
         self.0.as_ref().expect("it is there until dropped")
     }
 
-    fn inner_mut(&mut self) -> &mut Open {
+    fn inner_mut(&mut self) -> &mut OpenPipe {
         self.0.as_mut().expect("it is there until dropped")
     }
 }
 
-impl Open {
+impl OpenPipe {
     fn home(&self) -> &Pipes {
         self.home.as_ref().expect("it is on loan")
     }
