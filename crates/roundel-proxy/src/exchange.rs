@@ -9,13 +9,12 @@ use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use roundel_balance::StickyVerdict;
-use roundel_http1::{Edits, Known, Method, RequestHead, ResponseHead, login};
+use roundel_http1::{Edits, RequestHead, login};
 
 use crate::answer::Reply;
 use crate::bonds::Bond;
 use crate::deadline::Deadline;
 use crate::ending::{Phase, Term};
-use crate::headers::identity;
 use crate::pool::ANYONE;
 use crate::rules::BackendSlot;
 use crate::scene::Scene;
@@ -26,6 +25,7 @@ use crate::{answer, headers, key, sticky};
 
 mod admit;
 mod attempt;
+mod edits;
 mod facts;
 mod outcome;
 mod own;
@@ -36,7 +36,8 @@ mod wait;
 mod watch;
 
 use admit::admit;
-use facts::{client_address, facts, is_trusted, marked_id, request_id};
+use edits::{answer_edits, request_edits};
+use facts::{client_address, facts, request_id};
 use outcome::{Begun, Failed};
 use pump::{BodyEnd, Pump};
 use replay::Replay;
@@ -384,41 +385,6 @@ fn body_outcome<D: Downstream>(end: BodyEnd, client: &mut D, story: &mut Story) 
     Outcome::Broken
 }
 
-/// Fills `edits` with what changes in the head of an answer. `cookie` is the value of the sticky
-/// cookie that is to be set, where the backend has one.
-fn answer_edits(
-    scene: Scene<'_>,
-    slot: &BackendSlot,
-    request: &RequestHead,
-    head: &ResponseHead,
-    cookie: Option<&str>,
-    story: &Story,
-    edits: &mut Edits,
-) {
-    edits.clear();
-    let fields = head.fields();
-    if head.connection().names_fields {
-        edits.remove_connection_named(fields);
-    }
-    scene.worker.with_date(|date| {
-        headers::add_date(fields, date.as_bytes(), edits);
-    });
-    if let Some(id) = marked_id(scene, story) {
-        headers::set(fields, Known::XRequestId, id.as_bytes(), edits);
-    }
-    if let Some(text) = &slot.cookie {
-        sticky::remove_set_cookie(fields, text, edits);
-    }
-    let rules = &slot.response_headers;
-    if !rules.is_empty() {
-        let facts = facts(scene, request, story);
-        headers::rules::apply(rules, fields, &facts, edits);
-    }
-    if let (Some(text), Some(cookie)) = (&slot.cookie, cookie) {
-        sticky::set(fields, text, cookie, edits);
-    }
-}
-
 /// Takes the sticky cookie out of a request and looks up the server that it names.
 fn take_sticky(
     slot: &BackendSlot,
@@ -462,33 +428,4 @@ fn follow_bond(slot: &BackendSlot, bond: Bond, state: &mut State) {
 fn find_hash(scene: Scene<'_>, slot: &BackendSlot, head: &RequestHead) -> Option<u64> {
     let on = slot.backend.hash_on.as_ref()?;
     key::hash(on, head, || client_address(scene, head))
-}
-
-fn request_edits(scene: Scene<'_>, head: &RequestHead, story: &mut Story, edits: &mut Edits) {
-    let fields = head.fields();
-    if head.connection().names_fields {
-        edits.remove_connection_named(fields);
-    }
-    let frontend = &scene.rules.frontend;
-    let client = headers::Client {
-        address: scene.peer.address.ip(),
-        lines: &scene.peer.forwarding,
-        port: scene.peer.destination.port(),
-        proto: scene.peer.proto,
-        trusted: is_trusted(scene),
-        host: head.host().unwrap_or_default(),
-    };
-    let (marks, trusted) = (frontend.marks, &frontend.trusted_proxies);
-    headers::forward(fields, client, marks, trusted, edits);
-    edits.append_lines(scene.rules.via.line(head.version()));
-    if let Some(id) = marked_id(scene, story) {
-        headers::set(fields, Known::XRequestId, id.as_bytes(), edits);
-    }
-    if marks.traceparent {
-        let mut rng = scene.worker.rng.borrow_mut();
-        story.trace_id = identity::start_trace(fields, &mut rng, edits);
-    }
-    if head.method() == Method::Options {
-        headers::one_forward_less(fields, head.max_forwards(), edits);
-    }
 }
