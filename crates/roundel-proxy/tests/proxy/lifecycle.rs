@@ -267,3 +267,24 @@ fn a_worker_that_panics_is_replaced_with_its_listeners_and_counters() {
     stage.proxy.panic_worker(0);
     block_on(ends.wait_for(|ends| ends.is_lost)).unwrap();
 }
+
+/// Who is connected when the drain begins, but not accepted yet, is waited for like all others.
+#[test]
+fn a_drain_waits_for_those_whom_nobody_has_accepted() {
+    let server = Server::always(HELLO);
+    for round in 0..50 {
+        let stage = Stage::new(&[server.address]);
+        let clients = (0..4).map(|_| {
+            let mut client = stage.client();
+            client.send(GET);
+            std::thread::spawn(move || client.read_to_any_end().0)
+        });
+        let clients: Vec<_> = clients.collect();
+        let left = block_on(stage.proxy.drain(Instant::now() + PATIENCE));
+        assert_eq!(left, 0);
+        stage.stop();
+        for client in clients {
+            assert!(client.join().unwrap().ends_with("hello"), "{round}");
+        }
+    }
+}
