@@ -69,12 +69,12 @@ pub(crate) fn passed_over(variables: &[(String, String)]) -> Option<String> {
         .filter(|(name, value)| is_service(name, value));
     let names: Vec<&str> = names.map(|(name, _)| name.as_str()).collect();
     let (first, rest) = names.split_first()?;
-    let more = match rest.len() {
-        0 => String::new(),
-        n => format!(" and {n} more"),
+    let (subject, verb) = match rest.len() {
+        0 => (format!("variable {first}"), "is"),
+        n => (format!("variables {first} and {n} more"), "are"),
     };
     Some(format!(
-        "the variable {first}{more} is set by Kubernetes for a Service of that name, and is passed \
+        "the {subject} {verb} set by Kubernetes for a Service of that name, and {verb} passed \
          over; `enableServiceLinks: false` in the pod keeps them away"
     ))
 }

@@ -165,6 +165,9 @@ fn set_server(snapshot: &Snapshot, words: &[&str]) -> Parsed {
                 target,
                 "set server <b>/<s> check-port requires a port.\n",
             ),
+            Err(_) if value.bytes().all(|b| b.is_ascii_digit()) => {
+                wrong(snapshot, target, "provided port is invalid")
+            }
             Err(_) => wrong(snapshot, target, "provided port is not an integer"),
         },
         "agent" => wrong(
