@@ -37,6 +37,15 @@ impl<'a> Cell<'a> {
         self.num(n.round() as u64);
     }
 
+    /// Writes a sentence, in a CSV with semicolons for its commas: many scripts of HAProxy's users
+    /// split lines at every comma.
+    pub(crate) fn phrase(&mut self, text: &str) {
+        match self.quote {
+            true => self.text(&text.replace(',', ";")),
+            false => self.text(text),
+        }
+    }
+
     /// Writes text.
     ///
     /// Line ends and other control characters become spaces. A text with a comma or a quote

@@ -57,7 +57,8 @@ pub(crate) const COLUMNS: &[Column] = &[
     c("scur", |r, o| match r {
         Row::Frontend(f, _) => o.num(f.connections),
         Row::Server(_, s, _) => o.num(s.in_flight),
-        Row::Backend(b, _) => o.num(b.in_flight),
+        // HAProxy counts those who wait as well.
+        Row::Backend(b, _) => o.num(b.in_flight + b.queue_length),
     }),
     c("smax", |r, o| match r {
         Row::Frontend(_, rates) => o.num(rates.connections_max),
@@ -218,7 +219,7 @@ pub(crate) const COLUMNS: &[Column] = &[
     c("last_chk", |r, o| {
         if let Some(server) = r.server() {
             let check = server.check.as_ref().map_or("", |check| &check.text);
-            o.text(if server.reason.is_empty() {
+            o.phrase(if server.reason.is_empty() {
                 check
             } else {
                 &server.reason

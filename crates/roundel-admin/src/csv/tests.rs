@@ -148,7 +148,8 @@ fn states_become_haproxys_words() {
     assert_eq!(table.get("BACKEND", "status"), "UP");
     assert_eq!(
         table.get("webapp-10", "last_chk"),
-        "gossip silent 2.1 s, check passes"
+        "gossip silent 2.1 s; check passes",
+        "scripts split at every comma"
     );
 }
 

@@ -1,7 +1,9 @@
 //! Roundel and Debian's HAProxy side by side: the same servers, the same requests, the same words.
 
+mod all_states;
 mod metrics;
 mod states;
+mod third;
 mod times;
 
 use std::fs;
