@@ -223,7 +223,8 @@ fn play(python: &Path, socket: &Path, act: &Value) -> Value {
         .output()
         .unwrap();
     let said = String::from_utf8_lossy(&output.stdout);
-    let mut said: Value = serde_json::from_str(&said).expect(&text(&output));
+    let mut said: Value =
+        serde_json::from_str(&said).unwrap_or_else(|_| panic!("{}", text(&output)));
     said.as_object_mut().unwrap().remove("invocation");
     for state in ["state_before", "state_after"] {
         let rows = said[state].as_array_mut().into_iter().flatten();
