@@ -10,8 +10,8 @@ READ = ["qcur", "scur", "weight", "act", "bck", "check_status"]
 
 def tell(server):
     print(server.backendname, server.name, server.status, server.weight, server.address)
-    # In maintenance HAProxy forgets the last check.
-    check = "" if server.status == "MAINT" else server.check_status
+    # In maintenance HAProxy forgets the last check; a star says that one is under way.
+    check = "" if server.status == "MAINT" else server.check_status.removeprefix("* ")
     print(server.name, check, [server.metric(name) for name in READ[:5]])
 
 
