@@ -21,6 +21,7 @@ use crate::rules::FrontendSlot;
 use crate::shared::{Door, Order};
 use crate::shortage;
 use crate::store::Store;
+use crate::transport::Io;
 use crate::worker::Worker;
 
 /// Connections accepted before other work gets its turn.
@@ -273,6 +274,7 @@ pub(crate) fn serve(worker: &Rc<Worker>, lent: &Rc<Store<Lent>>, arrival: Arriva
             let Ok(local) = stream.local_addr() else {
                 return;
             };
+            let stream = Io::Plain(stream);
             let connection = Connection::new(open, stream, peer, canonical(local), door);
             tokio::task::spawn_local(connection::run(Box::new(connection), lent.clone()));
         }

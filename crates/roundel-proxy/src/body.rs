@@ -1,6 +1,6 @@
 //! HTTP/1 bodies on a socket: read by their framing, written by their framing.
 
-use std::io::{self, IoSlice};
+use std::io;
 use std::num::NonZero;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -8,13 +8,12 @@ use std::task::{Context, Poll, ready};
 use roundel_http1::{
     Block, ChunkDecoder, Decoded, Framing, Limits, Reason, Remaining, Trailers, chunk,
 };
-use rustix::net::{SendAncillaryBuffer, SendFlags};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 
 use crate::blocks::BLOCK;
 use crate::sides::SourceError;
 use crate::splice::Pipe;
+use crate::transport::Io;
 
 /// Bytes that wait in a writer at most, so that a head and a small body leave in one call.
 const WAITING: usize = BLOCK;
@@ -28,7 +27,7 @@ const BULK: usize = 64 * 1024;
 /// Returns 0 at the end of the stream. Waits for ever when there is no room, so callers make
 /// sure that there is some or that something else will wake them.
 pub(crate) fn poll_fill(
-    stream: &mut TcpStream,
+    stream: &mut Io,
     block: &mut Block,
     limit: usize,
     cx: &mut Context<'_>,
@@ -108,7 +107,7 @@ impl BodyReader {
     /// As [`crate::sides::Source::poll_data`]; `read` grows by what came from the socket.
     pub(crate) fn poll_data(
         &mut self,
-        stream: &mut TcpStream,
+        stream: &mut Io,
         block: &mut Block,
         read: &mut u64,
         cx: &mut Context<'_>,
@@ -261,7 +260,7 @@ impl Writer {
     /// As [`crate::sides::Sink::poll_push`]. Errors: more bytes than the head announced.
     pub(crate) fn poll_push(
         &mut self,
-        stream: &mut TcpStream,
+        stream: &mut Io,
         data: &[u8],
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<usize>> {
@@ -297,13 +296,11 @@ impl Writer {
 
     /// Sends the head of a message and what is there of its body in one call, the body from where
     /// it was read. `None` when no byte of the body has left; what went wrong is found again.
-    fn send_with(&mut self, stream: &TcpStream, data: &[u8]) -> Option<NonZero<usize>> {
+    fn send_with(&mut self, stream: &mut Io, data: &[u8]) -> Option<NonZero<usize>> {
         if self.written > 0 {
             return None;
         }
-        let parts = [IoSlice::new(self.out.filled()), IoSlice::new(data)];
-        let mut control = SendAncillaryBuffer::default();
-        let sent = rustix::net::sendmsg(stream, &parts, &mut control, SendFlags::NOSIGNAL).ok()?;
+        let sent = stream.send_both(self.out.filled(), data).ok()?;
         self.written += sent as u64;
         let head = sent.min(self.out.len());
         self.out.consume(head);
@@ -355,14 +352,14 @@ impl Writer {
 
     pub(crate) fn poll_flush(
         &mut self,
-        stream: &mut TcpStream,
+        stream: &mut Io,
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<()>> {
         // The first bytes of a message find room, so the socket is asked rather than the reactor;
         // whatever it refuses for is found again below.
         if self.written == 0
             && !self.out.is_empty()
-            && let Ok(n) = rustix::net::send(&*stream, self.out.filled(), SendFlags::NOSIGNAL)
+            && let Ok(n) = stream.send(self.out.filled())
         {
             self.out.consume(n);
             self.written += n as u64;
@@ -374,13 +371,14 @@ impl Writer {
             self.written += n as u64;
         }
         if let Some(pipe) = &mut self.pipe {
+            let socket = stream.as_plain().ok_or(io::ErrorKind::Unsupported)?;
             let held = pipe.held();
-            let drained = pipe.poll_drain(stream, cx);
+            let drained = pipe.poll_drain(socket, cx);
             self.written += (held - pipe.held()) as u64;
             ready!(drained)?;
             self.pipe = None;
         }
-        Poll::Ready(Ok(()))
+        Pin::new(stream).poll_flush(cx)
     }
 }
 

@@ -10,11 +10,10 @@ use std::net::SocketAddr;
 use std::task::{Context, Poll};
 
 use roundel_balance::{Current, ServerId};
-use tokio::net::TcpStream;
 
-use crate::pool::is_quiet;
 use crate::rules::Rules;
 use crate::sticky::StickyServer;
+use crate::transport::Io;
 
 /// One server connection of one client connection.
 #[derive(Debug)]
@@ -23,7 +22,7 @@ pub(crate) struct Bond {
     pub(crate) backend: usize,
     pub(crate) server: ServerId,
     pub(crate) address: SocketAddr,
-    pub(crate) stream: TcpStream,
+    pub(crate) stream: Io,
     /// The server asked for a step of a login last, which can be made on this connection only.
     pub(crate) unfinished: bool,
 }
@@ -44,15 +43,14 @@ impl Bond {
     }
 
     /// Whether it can carry a request: nothing has arrived on it, not even its end.
-    pub(crate) fn is_fit(&self) -> bool {
-        is_quiet(&self.stream, true)
+    pub(crate) fn is_fit(&mut self) -> bool {
+        self.stream.is_quiet(true)
     }
 
     /// Whether it has ended. If not, the task of `cx` is woken when it does.
-    fn poll_ended(&self, cx: &mut Context<'_>) -> bool {
-        while self.stream.poll_read_ready(cx).is_ready() {
-            let looked = self.stream.try_read(&mut [0]);
-            if !looked.is_err_and(|e| e.kind() == std::io::ErrorKind::WouldBlock) {
+    fn poll_ended(&mut self, cx: &mut Context<'_>) -> bool {
+        while self.stream.poll_readable(cx).is_ready() {
+            if !self.stream.is_quiet(false) {
                 return true;
             }
         }
@@ -97,8 +95,8 @@ impl Bonds {
             let slot = slots.find(|slot| slot.key() == bond.backend);
             slot.is_some_and(|slot| bond.locate(&slot.current()).is_some())
         };
-        let bonds = self.0.borrow();
-        match bonds.iter().any(|b| b.poll_ended(cx) || !serves(b)) {
+        let mut bonds = self.0.borrow_mut();
+        match bonds.iter_mut().any(|b| b.poll_ended(cx) || !serves(b)) {
             true => Poll::Ready(()),
             false => Poll::Pending,
         }

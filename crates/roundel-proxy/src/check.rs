@@ -14,6 +14,7 @@ use tokio::time::timeout_at;
 
 use crate::ProxyVersion;
 use crate::shortage::{self, is_shortage};
+use crate::transport::Io;
 
 /// The longest head of an answer that is read. Nginx's whole default head buffer is half of it.
 const MAX_HEAD: usize = 16 * 1024;
@@ -42,7 +43,7 @@ pub async fn probe(
         CheckKind::Tcp => match connect(address, spec.timeout).await {
             // A server that waits for a header would complain of a connection without one.
             Ok((mut stream, deadline)) => {
-                let _ = timeout_at(deadline.into(), stream.write_all(&sent)).await;
+                let _ = timeout_at(deadline.into(), send(&mut stream, &sent)).await;
                 Finding::new(CheckStatus::L4Ok, "")
             }
             Err(finding) => finding,
@@ -87,11 +88,11 @@ impl Finding {
 /// Connects, and gives the time until which the whole check may take.
 ///
 /// A shortage of our own descriptors says nothing about the server: it is waited for.
-async fn connect(address: SocketAddr, limit: Duration) -> Result<(TcpStream, Instant), Finding> {
+async fn connect(address: SocketAddr, limit: Duration) -> Result<(Io, Instant), Finding> {
     loop {
         let deadline = Instant::now() + limit;
         return match timeout_at(deadline.into(), TcpStream::connect(address)).await {
-            Ok(Ok(stream)) => Ok((stream, deadline)),
+            Ok(Ok(stream)) => Ok((Io::Plain(stream), deadline)),
             Ok(Err(error)) if is_shortage(&error) => {
                 tokio::time::sleep(shortage::PAUSE).await;
                 continue;
@@ -113,7 +114,7 @@ fn request(method: &str, path: &str, host: &str) -> String {
     )
 }
 
-async fn ask(mut stream: TcpStream, request: &[u8], deadline: Instant) -> Finding {
+async fn ask(mut stream: Io, request: &[u8], deadline: Instant) -> Finding {
     match timeout_at(deadline.into(), converse(&mut stream, request)).await {
         Ok(Ok(code)) => judge(code),
         Ok(Err(fault)) => Finding::new(CheckStatus::L7Rsp, fault),
@@ -134,8 +135,8 @@ fn judge(code: u16) -> Finding {
 }
 
 /// Sends the request and returns the final status. Errors: words about what came instead.
-async fn converse(stream: &mut TcpStream, request: &[u8]) -> Result<u16, String> {
-    let sent = stream.write_all(request).await;
+async fn converse(stream: &mut Io, request: &[u8]) -> Result<u16, String> {
+    let sent = send(stream, request).await;
     sent.map_err(|error| format!("sending: {}", words(&error)))?;
     let mut head = Vec::with_capacity(1024);
     loop {
@@ -156,6 +157,11 @@ async fn converse(stream: &mut TcpStream, request: &[u8]) -> Result<u16, String>
             Err(error) => return Err(words(&error)),
         }
     }
+}
+
+async fn send(stream: &mut Io, bytes: &[u8]) -> io::Result<()> {
+    stream.write_all(bytes).await?;
+    stream.flush().await
 }
 
 /// Parses a whole head and returns status and length; `None` while it is not complete.

@@ -12,13 +12,14 @@ use std::time::{Duration, Instant};
 
 use roundel_balance::{Evidence, EvidenceKind, Pick, PickError};
 use smallvec::SmallVec;
-use tokio::net::{TcpSocket, TcpStream};
+use tokio::net::TcpSocket;
 use tokio::time::Sleep;
 
 use crate::rules::BackendSlot;
 use crate::search::Search;
 use crate::shared::Shared;
 use crate::shortage::{self, is_shortage};
+use crate::transport::Io;
 use crate::worker::Worker;
 
 /// Silence after which the next server is tried beside one that has not taken a connection yet.
@@ -31,7 +32,7 @@ const TELL_AFTER: Duration = Duration::from_millis(80);
 /// A connection to a picked server.
 pub(crate) struct Link {
     pub(crate) pick: Pick,
-    pub(crate) stream: TcpStream,
+    pub(crate) stream: Io,
     pub(crate) reused: bool,
     /// It carries the client's login.
     pub(crate) bound: bool,
@@ -124,7 +125,7 @@ pub(crate) fn used(
 struct Opening {
     pick: Pick,
     begun: Instant,
-    connecting: Pin<Box<dyn Future<Output = io::Result<TcpStream>>>>,
+    connecting: Pin<Box<dyn Future<Output = io::Result<Io>>>>,
     limit: Pin<Box<Sleep>>,
     /// It waits for a descriptor of ours, not for the server.
     short: Rc<Cell<bool>>,
@@ -145,7 +146,7 @@ impl Opening {
         }
     }
 
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<TcpStream>> {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Io>> {
         if let Poll::Ready(done) = self.connecting.as_mut().poll(cx) {
             return Poll::Ready(done);
         }
@@ -160,7 +161,7 @@ async fn open(
     address: SocketAddr,
     until: Instant,
     short: Rc<Cell<bool>>,
-) -> io::Result<TcpStream> {
+) -> io::Result<Io> {
     let socket = loop {
         match socket(&shared, address) {
             Err(error) if is_shortage(&error) && Instant::now() < until => {
@@ -172,7 +173,7 @@ async fn open(
         }
     };
     short.set(false);
-    socket.connect(address).await
+    socket.connect(address).await.map(Io::Plain)
 }
 
 fn socket(shared: &Shared, address: SocketAddr) -> io::Result<TcpSocket> {
@@ -322,7 +323,7 @@ fn won(
     slot: &BackendSlot,
     search: &mut Search,
     opening: Opening,
-    stream: TcpStream,
+    stream: Io,
 ) -> Link {
     // Servers tried on the way may be asked again for a later attempt: only this one is spent then.
     search.redispatched |= !search.tried.is_empty() && !search.tried.contains(&opening.pick.id());

@@ -94,7 +94,7 @@ async fn wait(
     poll_fn(|cx| {
         // Right behind a request there is seldom another one; once woken there nearly always is.
         let ready = match replace(&mut rested, true) {
-            false => stream.poll_read_ready(cx),
+            false => stream.poll_readable(cx),
             true => Poll::Ready(Ok(())),
         };
         if ready.is_ready() {

@@ -415,7 +415,7 @@ fn take_sticky(
 
 /// Has the request go out on the connection that carries the client's login, if it still can.
 #[cold]
-fn follow_bond(slot: &BackendSlot, bond: Bond, state: &mut State) {
+fn follow_bond(slot: &BackendSlot, mut bond: Bond, state: &mut State) {
     match bond.locate(&slot.current()) {
         Some(server) if bond.is_fit() => {
             state.search.sticky = Some(server);

@@ -59,10 +59,13 @@ mod shared;
 mod shortage;
 mod sides;
 mod splice;
+#[cfg(test)]
+mod stand;
 mod status;
 mod sticky;
 mod store;
 mod story;
+mod transport;
 mod tunnel;
 mod turns;
 mod upstream;

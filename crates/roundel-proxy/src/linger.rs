@@ -5,16 +5,15 @@
 //! thrown away for a while.
 
 use std::future::poll_fn;
-use std::net::Shutdown;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
-use tokio::io::{AsyncRead, ReadBuf};
-use tokio::net::TcpStream;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::deadline::Deadline;
+use crate::transport::Io;
 
 /// How long a client may go on sending. Source: nginx, `lingering_time`.
 const TOTAL: Duration = Duration::from_secs(30);
@@ -52,20 +51,22 @@ impl Drop for Place<'_> {
 pub(crate) async fn linger(
     lingering: &Lingering,
     now: Instant,
-    mut stream: TcpStream,
+    mut stream: Io,
     deadline: &Deadline,
 ) {
     let Some(_place) = lingering.enter() else {
         return;
     };
-    if socket2::SockRef::from(&stream)
-        .shutdown(Shutdown::Write)
-        .is_err()
-    {
-        return;
-    }
     deadline.end_at(now.checked_add(TOTAL));
     deadline.set(SILENCE);
+    let ended = poll_fn(|cx| match Pin::new(&mut stream).poll_shutdown(cx) {
+        Poll::Ready(ended) => Poll::Ready(ended.is_ok()),
+        Poll::Pending if deadline.poll_due(cx) => Poll::Ready(false),
+        Poll::Pending => Poll::Pending,
+    });
+    if !ended.await {
+        return;
+    }
     poll_fn(|cx| {
         let mut room = [0; 16 * 1024];
         let mut came = false;

@@ -7,13 +7,13 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use roundel_http1::Lines;
 use roundel_http1::proxy_protocol::Header;
-use tokio::net::TcpStream;
 
 use crate::bonds::Bonds;
 use crate::headers::forwarding_lines;
 use crate::maxconn::Places;
 use crate::rules::FrontendSlot;
 use crate::shared::Door;
+use crate::transport::Io;
 use crate::worker::Worker;
 
 /// Who is connected, and to what.
@@ -62,7 +62,7 @@ impl Drop for Peer {
 /// A client connection before its protocol is known.
 pub(crate) struct Connection {
     pub(crate) peer: Peer,
-    pub(crate) stream: TcpStream,
+    pub(crate) stream: Io,
     /// HTTP/2's preface is answered as such.
     pub(crate) h2c: bool,
     /// A header of the PROXY protocol is still to come.
@@ -72,7 +72,7 @@ pub(crate) struct Connection {
 impl Connection {
     pub(crate) fn new(
         open: Open,
-        stream: TcpStream,
+        stream: Io,
         address: SocketAddr,
         destination: SocketAddr,
         door: Door,

@@ -6,17 +6,14 @@
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
-use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use rustix::net::RecvFlags;
-use tokio::net::TcpStream;
-
 use crate::shared::{PoolKey, Shared, Spare};
+use crate::transport::Io;
 
 /// Connections per server that a worker keeps for itself when they rest longer than one sweep.
 const OWN: usize = 2;
@@ -44,7 +41,7 @@ pub(crate) struct Pool {
 struct Idle {
     /// The client connection that alone may use it, or [`ANYONE`].
     owner: u64,
-    stream: TcpStream,
+    stream: Io,
     address: SocketAddr,
     since: Instant,
     until: Instant,
@@ -70,9 +67,9 @@ impl Pool {
         address: SocketAddr,
         now: Instant,
         careful: bool,
-    ) -> Option<TcpStream> {
+    ) -> Option<Io> {
         if let Some(list) = self.idle.borrow_mut().get_mut(&key) {
-            while let Some(idle) = last_of(list, owner) {
+            while let Some(mut idle) = last_of(list, owner) {
                 let rested = now.saturating_duration_since(idle.since);
                 let look = match careful {
                     true => rested >= CAREFUL,
@@ -81,7 +78,7 @@ impl Pool {
                 if idle.owner == owner
                     && idle.address == address
                     && idle.until > now
-                    && is_quiet(&idle.stream, look)
+                    && idle.stream.is_quiet(look)
                 {
                     return Some(idle.stream);
                 }
@@ -93,7 +90,7 @@ impl Pool {
         }
     }
 
-    fn take_spare(&self, key: PoolKey, address: SocketAddr, now: Instant) -> Option<TcpStream> {
+    fn take_spare(&self, key: PoolKey, address: SocketAddr, now: Instant) -> Option<Io> {
         if self.shared.spare_count.load(Relaxed) == 0 {
             return None;
         }
@@ -103,8 +100,8 @@ impl Pool {
             self.shared.spare_count.fetch_sub(1, Relaxed);
             if spare.address == address
                 && spare.idle_until > now
-                && let Ok(stream) = TcpStream::from_std(spare.stream)
-                && is_quiet(&stream, true)
+                && let Ok(mut stream) = spare.stream.attach()
+                && stream.is_quiet(true)
             {
                 return Some(stream);
             }
@@ -118,7 +115,7 @@ impl Pool {
         key: PoolKey,
         owner: u64,
         address: SocketAddr,
-        stream: TcpStream,
+        stream: Io,
         now: Instant,
         limit: Duration,
     ) {
@@ -190,7 +187,7 @@ impl Pool {
     }
 
     fn share(&self, key: PoolKey, idle: Idle) {
-        let Ok(stream) = idle.stream.into_std() else {
+        let Ok(stream) = idle.stream.detach() else {
             return;
         };
         self.spares().entry(key).or_default().push(Spare {
@@ -228,20 +225,6 @@ fn last_of(list: &mut Vec<Idle>, owner: u64) -> Option<Idle> {
     }
     let at = list.iter().rposition(|idle| idle.owner == owner)?;
     Some(list.remove(at))
-}
-
-/// Whether nothing has arrived, neither bytes nor an end. `look` asks the kernel even if the
-/// last turn of the event loop knew of nothing.
-pub(crate) fn is_quiet(stream: &TcpStream, look: bool) -> bool {
-    let blocks = |e: io::Error| e.kind() == io::ErrorKind::WouldBlock;
-    if !stream.try_read(&mut [0]).is_err_and(blocks) {
-        return false;
-    }
-    let peeked = |()| {
-        let flags = RecvFlags::PEEK | RecvFlags::DONTWAIT;
-        rustix::net::recv(stream, &mut [0u8], flags)
-    };
-    !look || peeked(()).is_err_and(|e| e == rustix::io::Errno::AGAIN)
 }
 
 /// Mixes the two small numbers of a key; nobody outside chooses them.

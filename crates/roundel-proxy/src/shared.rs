@@ -19,6 +19,7 @@ use crate::maxconn::{Places, Room};
 use crate::rules::FrontendLive;
 use crate::shortage::Descriptors;
 use crate::status::PipeStatus;
+use crate::transport::Detached;
 use crate::{AccessLog, Config};
 
 /// What a worker is told. Orders arrive in the order in which they were given.
@@ -42,7 +43,8 @@ pub(crate) enum Order {
     Move { id: u64, frontend: Name, door: Door },
     /// Accept what waits on this listener, then close it. Nobody else has it if it is `own`.
     Close { id: u64, own: bool },
-    /// Another worker holds clearly more connections and gives this one away.
+    /// Another worker holds clearly more connections and gives this one away, before a byte of it
+    /// was read: where there is a handshake, the worker that serves makes it.
     Take {
         frontend: Name,
         door: Door,
@@ -75,7 +77,7 @@ pub(crate) struct Door {
 /// One idle upstream connection that any worker may take.
 #[derive(Debug)]
 pub(crate) struct Spare {
-    pub(crate) stream: TcpStream,
+    pub(crate) stream: Detached,
     pub(crate) address: SocketAddr,
     pub(crate) idle_until: Instant,
 }

@@ -9,7 +9,6 @@ use std::task::{Context, Poll, ready};
 use roundel_balance::Pick;
 use roundel_http1::{Block, RequestHead};
 use tokio::io::AsyncWrite;
-use tokio::net::TcpStream;
 
 use crate::blocks::BLOCK;
 use crate::body::{Writer, poll_fill};
@@ -21,6 +20,7 @@ use crate::rules::BackendSlot;
 use crate::scene::Scene;
 use crate::splice::{Pipe, Pipes};
 use crate::story::{Story, conclude};
+use crate::transport::Io;
 use crate::upstream::H1Server;
 use crate::worker::InFlight;
 
@@ -185,9 +185,9 @@ impl<'p> Direction<'p> {
     /// Errors: a socket broke; the term names neither side for sure, for a tunnel has no framing.
     fn poll(
         &mut self,
-        from: &mut TcpStream,
+        from: &mut Io,
         block: &mut Block,
-        to: &mut TcpStream,
+        to: &mut Io,
         cx: &mut Context<'_>,
     ) -> Poll<Result<(), Term>> {
         self.poll_io(from, block, to, cx)
@@ -196,9 +196,9 @@ impl<'p> Direction<'p> {
 
     fn poll_io(
         &mut self,
-        from: &mut TcpStream,
+        from: &mut Io,
         block: &mut Block,
-        to: &mut TcpStream,
+        to: &mut Io,
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<()>> {
         loop {
@@ -211,9 +211,11 @@ impl<'p> Direction<'p> {
                 self.taken += n as u64;
             }
             if let Some(pipe) = &mut self.pipe {
-                ready!(pipe.poll_drain(to, cx))?;
+                let socket = to.as_plain().ok_or(io::ErrorKind::Unsupported)?;
+                ready!(pipe.poll_drain(socket, cx))?;
                 self.pipe = None;
             }
+            ready!(Pin::new(&mut *to).poll_flush(cx))?;
             if self.ended {
                 if !self.closed {
                     ready!(Pin::new(&mut *to).poll_shutdown(cx))?;
@@ -222,8 +224,10 @@ impl<'p> Direction<'p> {
                 return Poll::Ready(Ok(()));
             }
             if self.bulk
+                && to.as_plain().is_some()
+                && let Some(socket) = from.as_plain()
                 && let Some(mut pipe) = self.pipes.take()
-                && let Some(n @ 1..) = ready!(pipe.poll_fill(from, u64::MAX, cx))?
+                && let Some(n @ 1..) = ready!(pipe.poll_fill(socket, u64::MAX, cx))?
             {
                 self.bulk = n >= BULK;
                 self.taken += n as u64;

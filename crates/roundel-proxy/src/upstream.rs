@@ -11,11 +11,12 @@ use crate::blocks::Blocks;
 use crate::body::{BodyReader, Writer, poll_fill};
 use crate::sides::{Sink, Source, SourceError};
 use crate::splice::Pipe;
+use crate::transport::Io;
 
 /// One attempt's connection to a server.
 #[derive(Debug)]
 pub(crate) struct H1Server {
-    pub(crate) stream: TcpStream,
+    pub(crate) stream: Io,
     pub(crate) head: Box<ResponseHead>,
     pub(crate) writer: Writer,
     body: BodyReader,
@@ -39,7 +40,7 @@ pub(crate) enum HeadError {
 }
 
 impl H1Server {
-    pub(crate) fn new(stream: TcpStream, reused: bool, blocks: &Blocks) -> Self {
+    pub(crate) fn new(stream: Io, reused: bool, blocks: &Blocks) -> Self {
         Self {
             stream,
             head: blocks.take_response(),
@@ -67,7 +68,7 @@ impl H1Server {
         if self.head.block.capacity() == 0 {
             // Right behind the request there is no answer; once woken there nearly always is.
             if !replace(&mut self.waited, true) {
-                let _ = ready!(self.stream.poll_read_ready(cx));
+                let _ = ready!(self.stream.poll_readable(cx));
             }
             self.head.block = blocks.take();
         }
@@ -123,7 +124,7 @@ impl H1Server {
     }
 
     /// Gives the buffers back and keeps the connection.
-    pub(crate) fn into_stream(self, blocks: &Blocks) -> TcpStream {
+    pub(crate) fn into_stream(self, blocks: &Blocks) -> Io {
         blocks.give_response(self.head);
         blocks.give(self.writer.out);
         self.stream
@@ -149,7 +150,7 @@ impl Source for H1Server {
     }
 
     fn unseen(&self) -> Option<(&TcpStream, u64)> {
-        Some((&self.stream, self.body.unseen(&self.head.block)))
+        Some((self.stream.as_plain()?, self.body.unseen(&self.head.block)))
     }
 
     fn took(&mut self, n: usize) {
@@ -172,7 +173,7 @@ impl Sink for H1Server {
     }
 
     fn room(&self) -> u64 {
-        self.writer.room()
+        self.stream.as_plain().map_or(0, |_| self.writer.room())
     }
 
     fn push_pipe(&mut self, pipe: Pipe) {

@@ -13,10 +13,11 @@ use crate::blocks::{BLOCK, Blocks};
 use crate::body::{BodyReader, Writer, poll_fill};
 use crate::sides::{Downstream, Presence, Sink, Source, SourceError};
 use crate::splice::Pipe;
+use crate::transport::Io;
 
 /// One request of an HTTP/1 client and the answer to it.
 pub(crate) struct H1Client<'c> {
-    pub(crate) stream: &'c mut TcpStream,
+    pub(crate) stream: &'c mut Io,
     pub(crate) head: Box<RequestHead>,
     /// Has storage from the first head of an answer on.
     pub(crate) writer: Writer,
@@ -36,7 +37,7 @@ pub(crate) struct H1Client<'c> {
 
 impl<'c> H1Client<'c> {
     pub(crate) fn new(
-        stream: &'c mut TcpStream,
+        stream: &'c mut Io,
         head: Box<RequestHead>,
         limits: &Limits,
         blocks: &'c Blocks,
@@ -118,7 +119,7 @@ impl Source for H1Client<'_> {
     }
 
     fn unseen(&self) -> Option<(&TcpStream, u64)> {
-        Some((&*self.stream, self.body.unseen(&self.head.block)))
+        Some((self.stream.as_plain()?, self.body.unseen(&self.head.block)))
     }
 
     fn took(&mut self, n: usize) {
@@ -141,7 +142,7 @@ impl Sink for H1Client<'_> {
     }
 
     fn room(&self) -> u64 {
-        self.writer.room()
+        self.stream.as_plain().map_or(0, |_| self.writer.room())
     }
 
     fn push_pipe(&mut self, pipe: Pipe) {
@@ -184,7 +185,7 @@ impl Downstream for H1Client<'_> {
     }
 
     fn poll_presence(&mut self, cx: &mut Context<'_>) -> Presence {
-        if !self.finished_sending && self.stream.poll_read_ready(cx).is_pending() {
+        if !self.finished_sending && self.stream.poll_readable(cx).is_pending() {
             return Presence::There;
         }
         while !self.finished_sending && self.head.block.make_room(BLOCK) {
@@ -207,9 +208,7 @@ impl Downstream for H1Client<'_> {
     fn abort(&mut self) {
         self.aborted = true;
         if !self.writer.is_self_delimited() {
-            // A plain close would look like the end of the body; zero linger makes it a reset.
-            let _ =
-                socket2::SockRef::from(&*self.stream).set_linger(Some(std::time::Duration::ZERO));
+            self.stream.break_off();
         }
     }
 }

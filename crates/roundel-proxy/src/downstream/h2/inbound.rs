@@ -14,9 +14,9 @@ use std::time::Duration;
 
 use bytes::{Buf, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 
 use crate::deadline::Deadline;
+use crate::transport::Io;
 
 /// Bytes read at once.
 const READ: usize = 16 * 1024;
@@ -40,7 +40,7 @@ pub(super) type Given = Rc<Cell<usize>>;
 
 /// The socket of one connection.
 pub(super) struct Inbound {
-    stream: TcpStream,
+    stream: Io,
     /// What was read: [`Self::ready`] bytes to give on, then the beginning of a frame's head.
     bytes: BytesMut,
     ready: usize,
@@ -54,7 +54,7 @@ pub(super) struct Inbound {
 
 impl Inbound {
     /// Goes on behind `seen`, which was read already and begins with the preface.
-    pub(super) fn new(stream: TcpStream, seen: &[u8], deadline: Deadline) -> Self {
+    pub(super) fn new(stream: Io, seen: &[u8], deadline: Deadline) -> Self {
         let mut bytes = BytesMut::from(seen);
         let mut frames = Frames::default();
         let ready = frames.sift(&mut bytes);
@@ -146,7 +146,7 @@ impl AsyncRead for Inbound {
     ) -> Poll<io::Result<()>> {
         let this = &mut *self;
         while this.ready == 0 {
-            ready!(this.stream.poll_read_ready(cx))?;
+            ready!(this.stream.poll_readable(cx))?;
             this.bytes.reserve(READ);
             let had = this.bytes.len();
             this.bytes.resize(had + READ, 0);
@@ -194,7 +194,7 @@ impl AsyncWrite for Inbound {
     }
 
     fn is_write_vectored(&self) -> bool {
-        true
+        self.stream.is_write_vectored()
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -230,7 +230,7 @@ mod tests {
     use std::time::Instant;
 
     use tokio::io::AsyncWriteExt;
-    use tokio::net::TcpListener;
+    use tokio::net::{TcpListener, TcpStream};
 
     use super::*;
     use crate::deadline::Deadlines;
@@ -306,7 +306,7 @@ mod tests {
             far
         });
         let deadline = Deadlines::new(Instant::now()).register();
-        let mut inbound = Inbound::new(near, &vec![0; Frames::default().left], deadline);
+        let mut inbound = Inbound::new(Io::Plain(near), &vec![0; Frames::default().left], deadline);
         let given = inbound.given();
         let (mut all, mut turn, mut turns) = (0, 0, 0);
         // The preface is no frame of ours.

@@ -1,0 +1,139 @@
+//! A worker with one frontend and one server, on the thread of a test: for transports that no
+//! listener has yet and servers that nothing connects to yet.
+
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
+
+use roundel_balance::{BackendConfig, Balancer, Placement, Policy, StickyKey};
+use roundel_model::{Name, ServerState};
+use roundel_stats::PerWorker;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::runtime::{Builder, LocalOptions};
+use tokio::sync::mpsc;
+
+use crate::maxconn::{Places, Room};
+use crate::peer::{Connection, Open};
+use crate::pool::ANYONE;
+use crate::rules::{BackendSlot, FrontendLive, FrontendSlot, Rules};
+use crate::shared::{Door, PoolKey, Shared};
+use crate::transport::Io;
+use crate::worker::Worker;
+use crate::{AccessLog, Backend, Config, Frontend, Listen, connection};
+
+/// Runs a test where tasks of a worker can run.
+pub(crate) fn run(test: impl Future<Output = ()> + 'static) {
+    let runtime = Builder::new_current_thread()
+        .enable_io()
+        .enable_time()
+        .build_local(LocalOptions::default());
+    runtime.unwrap().block_on(async {
+        let patience = Duration::from_secs(20);
+        tokio::time::timeout(patience, test).await.unwrap();
+    });
+}
+
+/// Both ends of a connection over the loopback.
+pub(crate) async fn pair() -> (TcpStream, TcpStream) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let near = TcpStream::connect(listener.local_addr().unwrap());
+    let (near, far) = tokio::join!(near, listener.accept());
+    (near.unwrap(), far.unwrap().0)
+}
+
+pub(crate) struct Stand {
+    pub(crate) worker: Rc<Worker>,
+    slot: Rc<FrontendSlot>,
+    server: SocketAddr,
+}
+
+impl Stand {
+    /// A server at an address where nobody listens: it has only those connections that it is given.
+    pub(crate) fn new() -> Self {
+        let (evidence, _) = mpsc::channel(1);
+        let config = Config {
+            threads: 1,
+            pipes: 8,
+            ..Config::default()
+        };
+        let (shared, _) = Shared::new(&config, evidence, AccessLog::off());
+        let (name, server) = (
+            |text| Name::new(text).unwrap(),
+            SocketAddr::from(([127, 0, 0, 1], 1)),
+        );
+        let nodes = BackendConfig {
+            name: name("nodes"),
+            policy: Policy::RoundRobin,
+            sticky_key: StickyKey::default(),
+        };
+        let balancer = Balancer::new(nodes, 1);
+        balancer.publish(vec![Placement {
+            live: balancer.live(&name("s1")),
+            address: server,
+            weight: Placement::WEIGHT_UNIT,
+            backup: false,
+            state: ServerState::Up,
+        }]);
+        let listen = vec![Listen::new(([127, 0, 0, 1], 0).into())];
+        let mut backend = Backend::new(balancer);
+        backend.retries = 0;
+        backend.timeouts.queue = Duration::ZERO;
+        let frontend = Frontend::new(name("front"), listen, Arc::new(backend));
+        let live = FrontendLive {
+            counters: Arc::new(PerWorker::new(1)),
+            room: Arc::new(Room::new(shared.freed.clone())),
+        };
+        Self {
+            slot: Rc::new(FrontendSlot::new(Rules::new(Arc::new(frontend)), live)),
+            worker: Rc::new(Worker::new(0, Arc::new(shared))),
+            server,
+        }
+    }
+
+    /// Serves a client that is connected by `io`.
+    pub(crate) fn serve(&self, io: Io) {
+        let serving = connection::run(Box::new(self.connection(io)), Rc::default());
+        tokio::task::spawn_local(serving);
+    }
+
+    fn connection(&self, io: Io) -> Connection {
+        let places = Places::take_anyway(self.slot.room(), &self.worker.shared.room);
+        self.worker.cell().connections.fetch_add(1, Relaxed);
+        let open = Open::new(self.worker.clone(), self.slot.clone(), places);
+        let door = Door {
+            h2c: true,
+            proxy_protocol: false,
+        };
+        Connection::new(open, io, self.server, self.server, door)
+    }
+
+    /// Gives the server a connection that carries one exchange at a time.
+    pub(crate) fn connect(&self, io: Io) {
+        let now = self.worker.clock().now();
+        let (key, limit) = (self.key(), Duration::from_secs(60));
+        let pool = &self.worker.pool;
+        pool.put(key, ANYONE, self.server, io, now, limit);
+    }
+
+    /// Takes one of the server's idle connections out.
+    pub(crate) fn take(&self) -> Option<Io> {
+        let now = self.worker.clock().now();
+        let pool = &self.worker.pool;
+        pool.take(self.key(), ANYONE, self.server, now, true)
+    }
+
+    pub(crate) fn rules(&self) -> Rc<Rules> {
+        self.slot.rules()
+    }
+
+    fn backend(&self) -> Rc<BackendSlot> {
+        self.rules().backends[0].clone()
+    }
+
+    fn key(&self) -> PoolKey {
+        let backend = self.backend();
+        (backend.key(), backend.current().servers()[0].live.id.0)
+    }
+}
