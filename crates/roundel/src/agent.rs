@@ -2,9 +2,11 @@
 
 pub(crate) mod socket;
 
-use crate::cli::{AgentArgs, GossipArgs};
-use crate::config::read_key;
-use crate::value::{self, Fault};
+use roundel_config::flags::GossipArgs;
+use roundel_config::read_key;
+use roundel_config::value::{self, Fault};
+
+use crate::cli::AgentArgs;
 
 /// The port of the classroom's apps.
 const PORT: u16 = 3000;
@@ -30,7 +32,9 @@ fn gossip(args: &GossipArgs) -> Result<roundel_gossip_tokio::Config, Fault> {
     };
     let name = args.node_name.clone();
     Ok(roundel_gossip_tokio::Config {
-        name: name.unwrap_or_else(crate::host::node_name).to_string(),
+        name: name
+            .unwrap_or_else(roundel_config::host::node_name)
+            .to_string(),
         listen,
         advertise: args.advertise.clone(),
         tags: args.tags.iter().flatten().cloned().collect(),

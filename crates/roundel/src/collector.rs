@@ -6,10 +6,10 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use roundel_admin::status::{ConfigStatus, Pipes, Process, Snapshot, Traffic};
 use roundel_balance::ServerStatus;
+use roundel_config::Settings;
 use roundel_model::Name;
 use roundel_proxy::{AccessLog, Proxy};
 
-use crate::config::Settings;
 use crate::event_log::EventLog;
 use crate::managed::Managed;
 use crate::proc;

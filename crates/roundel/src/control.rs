@@ -13,6 +13,7 @@ use roundel_balance::{
     CheckReport, CheckTicket, Director, DirectorConfig, DirectorEvent, DirectorOutput, Evidence,
     EvidenceKind, ServerOrders, StartCheck,
 };
+use roundel_config::{Backend, Settings};
 use roundel_gossip_tokio::{Event as GossipEvent, Question};
 use roundel_model::EventKind;
 use roundel_model::{BackendSet, Name};
@@ -22,12 +23,10 @@ use tokio::task::JoinSet;
 use tokio::time::MissedTickBehavior;
 
 use crate::collector::{Collector, GossipView, Sight};
-use crate::config::{Backend, Settings};
 use crate::event_log::EventLog;
 use crate::handover::legacy::Legacy;
 use crate::loader::Loader;
 use crate::managed::Managed;
-use crate::routes;
 use crate::sources::Sources;
 
 pub(crate) mod cluster;
@@ -178,7 +177,7 @@ impl Control {
         let director = Director::new(balancer, config, fastrand::u64(..));
         let id = self.parts.collector.next_id();
         let mut managed = Managed::new(id, director, now);
-        managed.send_proxy = routes::send_proxy(settings);
+        managed.send_proxy = settings.proxy_header();
         if let Some(orders) = self.absent.remove(&settings.name) {
             managed.keep_orders(orders);
         }

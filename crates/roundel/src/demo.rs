@@ -3,18 +3,18 @@
 use std::net::{Ipv4Addr, SocketAddr};
 
 use anyhow::Context;
+use roundel_config::value;
+use roundel_config::{Acts, Settings};
 use roundel_gossip_tokio::Handle;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
-use crate::config::{Acts, Settings};
 use crate::loader::Loader;
 use crate::out;
 use crate::serve::{Serving, runtime};
 use crate::signals::Signals;
 use crate::table::Table;
 use crate::toy::{self, Toy};
-use crate::value;
 
 /// The demo's own defaults: no privileged port, nothing that leaves this machine, operator
 /// acts for whoever sits at it.

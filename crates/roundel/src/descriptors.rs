@@ -1,9 +1,8 @@
 //! File descriptors: how many there may be, and how many clients that allows.
 
+use roundel_config::{Frontend, Settings};
 use roundel_proxy::Config;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-
-use crate::config::{Frontend, Settings};
 
 /// More than anybody needs. Container engines set limits of a thousand million.
 const MOST: u64 = 1 << 20;

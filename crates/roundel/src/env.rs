@@ -1,11 +1,9 @@
-//! Variables that stand for flags: empty ones, misspelt ones, and where a value came from.
+//! Variables that stand for flags: empty ones and misspelt ones.
 
 use std::collections::BTreeSet;
 
-use clap::parser::ValueSource;
-use clap::{ArgMatches, Command};
-
-use crate::value::closest;
+use clap::Command;
+use roundel_config::value::closest;
 
 const PREFIX: &str = "ROUNDEL_";
 
@@ -118,35 +116,6 @@ pub(crate) fn misspelt<'a>(
             }
         })
         .collect()
-}
-
-/// Where the values of one verb's flags came from.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Given(Vec<(String, String)>);
-
-impl Given {
-    /// Notes every argument that was not left to its default.
-    pub(crate) fn new(command: &Command, matches: &ArgMatches) -> Self {
-        let given = command.get_arguments().filter_map(|arg| {
-            let id = arg.get_id().as_str();
-            let known = matches.try_contains_id(id).unwrap_or(false);
-            let origin = match known.then(|| matches.value_source(id))?? {
-                ValueSource::CommandLine => format!("flag --{}", arg.get_long()?),
-                ValueSource::EnvVariable => {
-                    format!("variable {}", arg.get_env()?.to_string_lossy())
-                }
-                _ => return None,
-            };
-            Some((id.to_owned(), origin))
-        });
-        Self(given.collect())
-    }
-
-    /// The origin of a flag's value in words, by the flag's field name.
-    pub(crate) fn origin(&self, id: &str) -> Option<&str> {
-        let (_, origin) = self.0.iter().find(|(known, _)| known == id)?;
-        Some(origin)
-    }
 }
 
 #[cfg(test)]

@@ -1,16 +1,13 @@
 //! The `roundel` program as a library, so that tests can run its parts in their own process.
 //!
-//! Owns: the command line, the configuration file and its translation into the settings of
-//! the other crates, the wiring of all parts, signals and shutdown, `demo` and `toy`.
+//! Owns: the command line, the translation of the configuration into the settings of the other
+//! crates, the wiring of all parts, signals and shutdown, `demo` and `toy`.
 //! Does not own: any rule of the gossip protocol, of balancing or of HTTP.
 //! Start at [`run`], then [`cli`] for the words and `serve` for the boot order.
 //! Invariants: one task, the control task, is the only writer of every backend's state; a
 //! configuration is taken over as a whole or not at all; requests never wait for anything here.
 
 pub mod cli;
-pub mod config;
-pub mod list;
-pub mod value;
 
 mod agent;
 mod client;
@@ -23,7 +20,6 @@ mod drill;
 mod env;
 mod event_log;
 mod handover;
-mod host;
 mod loader;
 mod logging;
 mod managed;
@@ -36,7 +32,6 @@ mod routes;
 mod serve;
 mod signals;
 mod sources;
-mod state;
 mod table;
 mod toy;
 mod watch;

@@ -2,9 +2,9 @@
 
 use std::path::Path;
 
+use roundel_config::{Given, LoadError, Settings};
+
 use crate::cli::ServeArgs;
-use crate::config::{self, LoadError, Settings};
-use crate::env::Given;
 
 /// Remembers how the program was called, so that a reload means the same flags.
 #[derive(Debug, Clone)]
@@ -30,21 +30,21 @@ impl Loader {
 
     /// Reads and resolves the configuration.
     ///
-    /// Errors: as [`config::load`]; standard input can be read only once.
+    /// Errors: as [`roundel_config::load`]; standard input can be read only once.
     pub(crate) fn load(&self) -> Result<Settings, LoadError> {
-        let mut settings = config::load(&self.args, &self.given)?;
+        let mut settings = roundel_config::load(&self.args.flags, &self.given)?;
         (self.adjust)(&mut settings);
         Ok(settings)
     }
 
     /// Whether another process can load the same; standard input can be read only once.
     pub(crate) fn is_repeatable(&self) -> bool {
-        self.args.config.is_none() || self.file().is_some()
+        self.args.flags.config.is_none() || self.file().is_some()
     }
 
     /// The file to watch for changes.
     pub(crate) fn file(&self) -> Option<&Path> {
-        let path = self.args.config.as_deref()?;
+        let path = self.args.flags.config.as_deref()?;
         (path.as_os_str() != "-").then_some(path)
     }
 }

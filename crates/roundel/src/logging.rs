@@ -7,13 +7,13 @@ use std::io::{self, IsTerminal, Write};
 use std::sync::OnceLock;
 use std::time::Duration;
 
+use roundel_config::value::{Fault, closest};
 use roundel_proxy::LineWriter;
 use tracing_subscriber::fmt::MakeWriter;
 
 use tracing_subscriber::EnvFilter;
 
 use crate::cli::LogArgs;
-use crate::value::{Fault, closest};
 
 /// What is logged by default.
 pub(crate) const EVERYTHING: &str = "info";

@@ -10,13 +10,13 @@ use roundel_balance::{
     CheckReport, CheckStatus, CheckTicket, Director, DirectorConfig, DirectorOutput, Evidence,
     Heritage, ServerAct, ServerCommand, ServerId, ServerLive, ServerOrders,
 };
+use roundel_config::StaticServer;
 use roundel_model::{
     AdminState, BackendSet, Generation, Name, Presence, Server, ServerState, SourceKind,
     WeightOrder,
 };
 use roundel_proxy::SendProxy;
 
-use crate::config::StaticServer;
 use crate::handover::legacy::{BackendLegacy, OrdersLegacy, ServerLegacy, seconds};
 
 /// One backend: the director that decides, the servers that sources and operators named, and

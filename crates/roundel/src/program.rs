@@ -4,10 +4,10 @@ use std::ffi::OsString;
 use std::process::ExitCode;
 
 use clap::{CommandFactory, FromArgMatches};
+use roundel_config::{Given, LoadError};
 
 use crate::cli::{AgentArgs, CheckArgs, Cli, Command, DemoArgs, LogArgs, ServeArgs};
-use crate::config::{self, LoadError};
-use crate::env::{self, Given};
+use crate::env;
 use crate::loader::Loader;
 use crate::{logging, operator, out};
 
@@ -190,7 +190,7 @@ fn agent(args: AgentArgs, context: &Context) -> anyhow::Result<u8> {
 
 fn check(args: &CheckArgs, context: &Context) -> anyhow::Result<u8> {
     context.warn_misspelt(|line| eprintln!("warning: {line}"));
-    match config::load(&args.serve, &context.given) {
+    match roundel_config::load(&args.serve.flags, &context.given) {
         Ok(settings) => {
             if args.print {
                 out::text(&settings)?;

@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use roundel_balance::{BackendConfig, Balancer};
+use roundel_config::{Backend, ErrorPages, Settings, Target};
 use roundel_model::Name;
-use roundel_proxy::{Limiter, Page, RateLimit, Routes, SendProxy};
+use roundel_proxy::{Limiter, Page, RateLimit, Routes};
 
-use crate::config::{Backend, ErrorPages, Settings, Target};
 use crate::descriptors;
 
 /// The balancers by backend name.
@@ -49,7 +49,7 @@ pub(crate) fn build(settings: &Settings, balancers: &Balancers) -> Routes {
         Arc::clone(found.expect("resolving checked that every backend named exists"))
     };
     let frontends = settings.frontends.iter().map(|f| {
-        let route = |r: &crate::config::Route| roundel_proxy::Route {
+        let route = |r: &roundel_config::Route| roundel_proxy::Route {
             host: r.host.clone(),
             path_prefix: r.path_prefix.clone(),
             target: match &r.target {
@@ -89,22 +89,11 @@ fn backend(backend: &Backend, balancers: &Balancers) -> roundel_proxy::Backend {
     made.hash_on = backend.balance.needs_key().then(|| backend.hash_on.clone());
     made.sticky.clone_from(&backend.sticky);
     made.abort_on_close = backend.abort_on_close;
-    made.send_proxy = send_proxy(backend);
+    made.send_proxy = backend.proxy_header();
     made.request_headers.clone_from(&backend.request_headers);
     made.response_headers.clone_from(&backend.response_headers);
     made.error_pages = pages(&backend.error_pages);
     made
-}
-
-/// Which servers get a header of the PROXY protocol.
-pub(crate) fn send_proxy(backend: &Backend) -> SendProxy {
-    let own = backend.static_servers();
-    SendProxy {
-        all: backend.send_proxy,
-        own: own
-            .filter_map(|s| Some((s.name.clone(), s.send_proxy?)))
-            .collect(),
-    }
 }
 
 /// Counts from zero; the proxy keeps what it has counted by an equal rule.

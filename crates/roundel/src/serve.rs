@@ -11,13 +11,13 @@ use roundel_admin::Admin;
 use roundel_admin::cli::{self, Level};
 use roundel_admin::status::Snapshot;
 use roundel_balance::Evidence;
+use roundel_config::{AccessLogFormat, Acts, Gossip, Settings};
 use roundel_gossip_tokio::{Advertise, DRAIN, Handle};
 use roundel_model::EventKind;
 use roundel_proxy::{AccessLog, Proxy};
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
 use crate::collector::{Collector, GossipView};
-use crate::config::{AccessLogFormat, Acts, Gossip, Settings};
 use crate::control::{Ask, Control, Inbox, Parts, Wish};
 use crate::descriptors;
 use crate::event_log::EventLog;
@@ -384,7 +384,7 @@ impl Serving {
                 signals::Ask::End(signal) => break signal,
             }
         };
-        let limit = crate::value::show_duration(self.drain_timeout);
+        let limit = roundel_config::value::show_duration(self.drain_timeout);
         let text = format!("ending after {signal}: requests in flight have up to {limit}");
         self.log.add(EventKind::Listener, "roundel", text, None);
         tokio::select! {
@@ -532,7 +532,7 @@ fn first_checks(settings: &Settings) -> Duration {
 fn node_name(settings: &Settings) -> String {
     match &settings.gossip {
         Some(gossip) => gossip.node_name.clone(),
-        None => crate::host::node_name().to_string(),
+        None => roundel_config::host::node_name().to_string(),
     }
 }
 

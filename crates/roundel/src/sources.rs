@@ -5,12 +5,11 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use roundel_admin::status::Source;
+use roundel_config::{Backend, Discover, StaticServer};
 use roundel_discovery::{Config, Discovery, DnsConfig, GossipConfig, SourceConfig, SourceState};
 use roundel_gossip_tokio::Member;
 use roundel_model::{BackendSet, Name, Presence, Server, SourceKind};
 use tokio::sync::{mpsc, watch};
-
-use crate::config::{Backend, Discover, StaticServer};
 
 /// Starts and stops the sources of backends; their sets all go to one channel.
 pub(crate) struct Sources {

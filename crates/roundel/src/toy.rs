@@ -15,11 +15,11 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header}
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
+use roundel_config::value;
 use serde::{Deserialize, Serialize};
 use tokio::net::TcpListener;
 
 use crate::cli::ToyArgs;
-use crate::value;
 
 /// The name of the session's cookie, as in the original.
 const COOKIE: &str = "NODESESSID";
@@ -194,7 +194,7 @@ pub(crate) fn run(args: &ToyArgs) -> anyhow::Result<()> {
     let name = args
         .node_name
         .clone()
-        .unwrap_or_else(crate::host::node_name);
+        .unwrap_or_else(roundel_config::host::node_name);
     let version = || env!("CARGO_PKG_VERSION").to_owned();
     let tag = args.tag.clone().unwrap_or_else(version);
     let runtime = tokio::runtime::Builder::new_current_thread()

@@ -11,7 +11,7 @@ use anyhow::{Context, Result};
 use crate::step::{command, output, root, run, target_directory};
 
 /// The crates that have fuzz targets.
-const CRATES: [&str; 3] = ["roundel-http1", "roundel-gossip", "roundel"];
+const CRATES: [&str; 3] = ["roundel-http1", "roundel-gossip", "roundel-config"];
 
 /// Runs of a target in the gate: a few seconds each.
 const RUNS: u32 = 20_000;

@@ -11,13 +11,12 @@ use roundel_balance::{
     BackendCounters, CheckKind, CheckSpec, CookieValue, EjectionCause, ServerCounters, ServerId,
     ServerLive, ServerOrders, ServerStatus, StickyVerdict,
 };
+use roundel_config::value::show_duration;
 use roundel_model::{Name, ServerState};
 use roundel_stats::{Counter, Histogram, HistogramSnapshot, PerWorker};
 
 use super::unix_now;
-use crate::config;
 use crate::managed::{Managed, Tally};
-use crate::value::show_duration;
 
 /// What servers counted whose rows are no longer shown, so that no sum ever goes back.
 #[derive(Default)]
@@ -102,7 +101,7 @@ impl Retired {
 
 pub(super) fn collect(
     now: Instant,
-    settings: &config::Backend,
+    settings: &roundel_config::Backend,
     managed: &mut Managed,
     retired: &mut Retired,
     sources: Vec<Source>,
@@ -184,7 +183,7 @@ fn word<T: ToString>((key, n): (T, &u64)) -> (String, u64) {
     (key.to_string(), *n)
 }
 
-fn cookie_name(settings: &config::Backend) -> &str {
+fn cookie_name(settings: &roundel_config::Backend) -> &str {
     settings.sticky.as_ref().map_or("", |s| &s.cookie)
 }
 

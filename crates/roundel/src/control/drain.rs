@@ -80,7 +80,7 @@ impl Control {
         let drains = &mut self.drains.by_member;
         drains.retain(|_, drain| now.saturating_duration_since(drain.asked) < FORGET);
         let drain = drains.entry(question.from).or_insert_with(|| {
-            let left = crate::value::show_duration(request.deadline);
+            let left = roundel_config::value::show_duration(request.deadline);
             tracing::debug!(from = %question.address, left, "a server asks when it is drained");
             Drain::new(request.incarnation, now)
         });

@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 use std::time::Instant;
 
 use roundel_balance::ServerId;
+use roundel_config::Discover;
 use roundel_gossip_tokio::{DropReason, Event, Member};
 use roundel_model::EventKind;
 use roundel_model::{Name, SourceKind};
 
 use super::Control;
-use crate::config::Discover;
 use crate::event_log::EventLog;
 
 /// The servers that the gossip node pings closely, with the answers counted a second ago.

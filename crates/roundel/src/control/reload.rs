@@ -2,11 +2,11 @@
 
 use std::time::Instant;
 
+use roundel_config::{LoadError, Process, Settings};
 use roundel_model::EventKind;
 
 use super::{Control, director_config};
 use crate::collector::unix_now;
-use crate::config::{LoadError, Process, Settings};
 use crate::routes;
 
 impl Control {
@@ -95,7 +95,7 @@ impl Control {
             };
             let balancer = managed.director().balancer();
             balancer.configure(backend.balance, backend.sticky_key.clone());
-            managed.send_proxy = routes::send_proxy(backend);
+            managed.send_proxy = backend.proxy_header();
             managed.reconfigure(now, director_config(backend, &fresh));
             let before = old.backends.iter().find(|b| b.name == backend.name);
             let same = before.is_some_and(|b| {

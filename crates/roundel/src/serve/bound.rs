@@ -6,10 +6,10 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
 use anyhow::{Context, anyhow};
+use roundel_config::{Gossip, Settings};
 use roundel_gossip_tokio::{ANSWERS, Estate, Handle};
 use tokio::net::{TcpListener, UnixListener};
 
-use crate::config::{Gossip, Settings};
 use crate::handover::heir::Inherited;
 
 /// What is listened on beside the frontends.

@@ -4,13 +4,13 @@ use std::path::Path;
 
 use hyper::{Method, StatusCode};
 use roundel_admin::status::Snapshot;
+use roundel_config::Given;
 use tokio::net::TcpListener;
 use tokio::time::{Instant, sleep};
 
 use super::*;
 use crate::cli::ServeArgs;
 use crate::client;
-use crate::env::Given;
 use crate::toy::{self, Toy};
 
 const SOON: Duration = Duration::from_secs(10);
@@ -38,10 +38,8 @@ fn write(path: &Path, extra: &str, servers: &[(&str, SocketAddr)]) {
 }
 
 async fn start(path: &Path) -> Serving {
-    let args = ServeArgs {
-        config: Some(path.to_owned()),
-        ..ServeArgs::default()
-    };
+    let mut args = ServeArgs::default();
+    args.flags.config = Some(path.to_owned());
     let loader = Loader::new(args, Given::default());
     let Ok(settings) = loader.load() else {
         panic!("the file is right");

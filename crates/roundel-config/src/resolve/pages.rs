@@ -1,0 +1,67 @@
+//! Error pages: files that are read with the configuration.
+
+use std::fs;
+use std::path::Path;
+
+use roundel_proxy::Page;
+
+use super::Merge;
+use crate::ErrorPages;
+use crate::file::{Maybe, PageFiles};
+use crate::value::{Fault, show_size};
+
+/// More than any page that is to arrive when everything else is slow.
+const LARGEST: u64 = 256 * 1024;
+
+impl Merge<'_> {
+    pub(crate) fn pages(&mut self, path: &str, at: &Maybe<PageFiles>) -> ErrorPages {
+        let mut pages = ErrorPages::new();
+        let Some(at) = at else { return pages };
+        self.note_file(path, &at.span);
+        for (status, file) in &at.value {
+            let path = self.relative(&file.value);
+            match read(&path) {
+                Ok(page) => {
+                    pages.insert(*status, (path, page));
+                }
+                Err(fault) => self.reader.report(file.span.clone(), fault),
+            }
+        }
+        pages
+    }
+}
+
+fn read(path: &Path) -> Result<Page, Fault> {
+    let shown = path.display();
+    let content_type = content_type(path).ok_or_else(|| {
+        Fault::new(
+            format!("{shown} has no ending that says what it is"),
+            "name it .html, .txt, .json or .xml",
+        )
+    })?;
+    let unreadable = |error| {
+        Fault::new(
+            format!("cannot read {shown}: {error}"),
+            "name a file beside the configuration, or by its whole path",
+        )
+    };
+    let size = fs::metadata(path).map_err(unreadable)?.len();
+    if size > LARGEST {
+        return Err(Fault::new(
+            format!("{shown} is larger than {}", show_size(LARGEST)),
+            "keep the page small, and its images elsewhere",
+        ));
+    }
+    let body = fs::read(path).map_err(unreadable)?.into();
+    Ok(Page { content_type, body })
+}
+
+fn content_type(path: &Path) -> Option<&'static str> {
+    Some(match path.extension()?.to_str()? {
+        "html" | "htm" => "text/html; charset=utf-8",
+        "txt" => "text/plain; charset=utf-8",
+        "json" => "application/json",
+        "xml" => "application/xml",
+        _ => return None,
+    })
+}

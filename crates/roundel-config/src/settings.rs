@@ -1,0 +1,311 @@
+//! The effective configuration, typed, with everything resolved.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use ipnet::IpNet;
+use roundel_balance::{CheckSpec, OutlierSpec, Policy, RetryBudget, StickyKey};
+use roundel_gossip_tokio::{Advertise, Handler};
+use roundel_model::{Name, Weight};
+use roundel_proxy::{
+    ClientTimeouts, HashOn, HeaderRules, HostPattern, Limits, Listen, LogFormat, Marks, Page,
+    ProxyVersion, RateLimit, Redirect, SendProxy, ServerTimeouts, Sticky,
+};
+
+/// Everything that `serve` needs to know.
+///
+/// Shape: names of frontends and of backends are unique; every backend that a frontend names
+/// exists; a backend that wants gossip implies `gossip`.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// The file it was read from, as named by the user.
+    pub file: Option<String>,
+    /// Fixed while the process runs.
+    pub process: Process,
+    /// The gossip node; `None` when gossip is off. Fixed while the process runs.
+    pub gossip: Option<Gossip>,
+    /// In the order of the file.
+    pub frontends: Vec<Frontend>,
+    /// In the order of the file.
+    pub backends: Vec<Backend>,
+    /// Where each value came from, by key path; what is absent is a default.
+    pub origins: Origins,
+}
+
+/// Settings of the process as a whole.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Process {
+    /// Worker threads; 0 means one per core.
+    pub threads: usize,
+    /// The most client connections; 0 for as many as the descriptors allow.
+    pub maxconn: u64,
+    /// How long a graceful end may take.
+    pub drain_timeout: Duration,
+    /// Page, metrics, API.
+    pub stats_listen: SocketAddr,
+    /// Who may act through the HTTP API.
+    pub acts: Acts,
+    /// The read-only runtime API; `None` when off.
+    pub cli_listen: Option<SocketAddr>,
+    /// The admin runtime API on a unix socket.
+    pub cli_socket: Option<PathBuf>,
+    /// How requests are logged.
+    pub access_log: AccessLogFormat,
+}
+
+/// Who may act through the HTTP API.
+#[derive(Clone, PartialEq, Eq)]
+pub enum Acts {
+    /// Nobody.
+    Off,
+    /// Whoever connects from this machine.
+    Loopback,
+    /// Whoever knows this token.
+    Token(String),
+}
+
+impl fmt::Debug for Acts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl Acts {
+    /// The word of the configuration file.
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Self::Off => "off",
+            Self::Loopback => "loopback",
+            Self::Token(_) => "token",
+        }
+    }
+}
+
+/// The form of the access log; none for no lines.
+pub type AccessLogFormat = Option<LogFormat>;
+
+/// What `access_log.format` may be, with its words.
+pub const LOG_FORMATS: [(&str, AccessLogFormat); 6] = [
+    ("json", Some(LogFormat::Json)),
+    ("haproxy", Some(LogFormat::Haproxy)),
+    ("common", Some(LogFormat::Common)),
+    ("combined", Some(LogFormat::Combined)),
+    ("logfmt", Some(LogFormat::Logfmt)),
+    ("off", None),
+];
+
+/// Settings of the gossip node.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Gossip {
+    /// UDP and TCP.
+    pub listen: SocketAddr,
+    /// What others shall reach us by, when it is not found out.
+    pub advertise: Option<Advertise>,
+    /// `host[:port]`, any member will do.
+    pub join: Vec<String>,
+    /// Unique in the cluster.
+    pub node_name: String,
+    /// What the node says about itself.
+    pub tags: BTreeMap<String, String>,
+    /// Keys of 16, 24 or 32 bytes; the first encrypts. Empty: no encryption.
+    pub keys: Vec<Vec<u8>>,
+    /// Where rotated keys are kept.
+    pub keyring: Option<PathBuf>,
+    /// Where the known members are kept.
+    pub snapshot: Option<PathBuf>,
+    /// Scripts to run for events.
+    pub handlers: Vec<Handler>,
+}
+
+/// Listening addresses and the rules that choose a backend.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Frontend {
+    /// Unique among frontends.
+    pub name: Name,
+    /// At least one.
+    pub listen: Vec<Listen>,
+    /// Answers what no route takes.
+    pub default_backend: Name,
+    /// Tried in order.
+    pub routes: Vec<Route>,
+    /// Whether paths that servers read in different ways are refused.
+    pub strict_paths: bool,
+    /// The most client connections; 0 for as many as the process may have.
+    pub maxconn: u64,
+    /// How long clients may take.
+    pub timeouts: ClientTimeouts,
+    /// How large requests may be.
+    pub limits: Limits,
+    /// Peers whose forwarding fields are kept.
+    pub trusted_proxies: Vec<IpNet>,
+    /// Fields that are set only when asked for.
+    pub marks: Marks,
+    /// What changes in requests.
+    pub request_headers: HeaderRules,
+    /// What changes in answers.
+    pub response_headers: HeaderRules,
+    /// What is sent instead of Roundel's own small answers.
+    pub error_pages: ErrorPages,
+    /// How often one client may ask.
+    pub rate_limit: Option<RateLimit>,
+}
+
+/// Decides about requests that match.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Route {
+    /// The host; `None` matches all.
+    pub host: Option<HostPattern>,
+    /// The start of the path in its normal form; `None` matches all.
+    pub path_prefix: Option<String>,
+    /// Where such requests go.
+    pub target: Target,
+    /// How often one client may ask for what matches.
+    pub rate_limit: Option<RateLimit>,
+}
+
+/// What happens to requests that a route matches.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Target {
+    /// A server of the backend of this name answers.
+    Backend(Name),
+    /// The client is sent elsewhere.
+    Redirect(Redirect),
+}
+
+/// Error pages with their files by status; 4 and 5 stand for a whole class.
+pub type ErrorPages = BTreeMap<u16, (PathBuf, Page)>;
+
+/// A named set of servers and how they are used.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Backend {
+    /// Unique among backends.
+    pub name: Name,
+    /// How servers are chosen.
+    pub balance: Policy,
+    /// What a policy that needs a key picks by.
+    pub hash_on: HashOn,
+    /// Where servers come from, in order of precedence. At least one.
+    pub discover: Vec<Discover>,
+    /// The port of servers that say none.
+    pub server_port: u16,
+    /// The sticky cookie; `None` when off.
+    pub sticky: Option<Sticky>,
+    /// What the values of the sticky cookie are derived from.
+    pub sticky_key: StickyKey,
+    /// The active check.
+    pub check: CheckSpec,
+    /// When passive errors put a server out.
+    pub outlier: OutlierSpec,
+    /// The time over which a server that is new or back reaches its weight.
+    pub slow_start: Duration,
+    /// The most requests in flight on one server; 0 for any number.
+    pub maxconn: u32,
+    /// The most requests that wait for a full backend; 0 for any number.
+    pub max_queue: u32,
+    /// How many requests in all may be sent a second time.
+    pub retry_budget: RetryBudget,
+    /// The PROXY protocol header that servers get; `None`: none.
+    pub send_proxy: Option<ProxyVersion>,
+    /// How often a request that failed safely is tried again.
+    pub retries: u32,
+    /// Whether a client that ends its side has given its request up.
+    pub abort_on_close: bool,
+    /// How long servers may take.
+    pub timeouts: ServerTimeouts,
+    /// What changes in requests.
+    pub request_headers: HeaderRules,
+    /// What changes in answers.
+    pub response_headers: HeaderRules,
+    /// What is sent instead of Roundel's own small answers.
+    pub error_pages: ErrorPages,
+}
+
+impl Backend {
+    /// The servers that are written in the configuration.
+    pub fn static_servers(&self) -> impl Iterator<Item = &StaticServer> {
+        self.discover.iter().flat_map(|source| match source {
+            Discover::Static(servers) => servers.as_slice(),
+            _ => &[],
+        })
+    }
+
+    /// Which servers get a header of the PROXY protocol.
+    pub fn proxy_header(&self) -> SendProxy {
+        let own = self.static_servers();
+        SendProxy {
+            all: self.send_proxy,
+            own: own
+                .filter_map(|s| Some((s.name.clone(), s.send_proxy?)))
+                .collect(),
+        }
+    }
+}
+
+/// One source of servers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Discover {
+    /// Written in the configuration.
+    Static(Vec<StaticServer>),
+    /// Members of the gossip that carry this role.
+    Gossip {
+        /// The value of the tag `role`.
+        role: String,
+    },
+    /// What DNS answers for a name.
+    Dns(Dns),
+    /// A file or a directory of files with lines `name ip[:port]`.
+    File {
+        /// Where it is.
+        path: PathBuf,
+    },
+}
+
+/// A name to ask DNS for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Dns {
+    /// A host name, or a service name `_http._tcp.…`.
+    pub name: String,
+    /// How long records that are gone count all the same.
+    pub hold: Duration,
+    /// The name servers, in the order in which they are asked; none for those of the system.
+    pub nameservers: Vec<SocketAddr>,
+}
+
+/// What [`Dns::hold`] is by default.
+pub const DNS_HOLD: Duration = Duration::from_secs(30);
+
+/// A server written in the configuration.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StaticServer {
+    /// Unique in the backend.
+    pub name: Name,
+    /// Where requests go.
+    pub address: SocketAddr,
+    /// Its share.
+    pub weight: Weight,
+    /// Serves only while no other server does.
+    pub backup: bool,
+    /// The most requests in flight on it; `None`: as the backend says.
+    pub maxconn: Option<u32>,
+    /// The PROXY protocol header that it gets, if any; `None`: as the backend says.
+    pub send_proxy: Option<Option<ProxyVersion>>,
+}
+
+/// Where values came from, by key path such as `stats.listen`.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Origins(BTreeMap<String, String>);
+
+impl Origins {
+    /// Notes where the value of `path` came from.
+    pub fn note(&mut self, path: impl Into<String>, origin: impl Into<String>) {
+        self.0.insert(path.into(), origin.into());
+    }
+
+    /// Where the value of `path` came from, in words.
+    pub fn of(&self, path: &str) -> &str {
+        self.0.get(path).map_or("default", String::as_str)
+    }
+}
