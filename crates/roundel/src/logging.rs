@@ -43,11 +43,12 @@ pub(crate) fn flush() {
 /// The words for how much is told.
 const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
 /// Our own targets, by crate.
-const CRATES: [&str; 11] = [
+const CRATES: [&str; 12] = [
     "roundel",
     "roundel_admin",
     "roundel_agent",
     "roundel_balance",
+    "roundel_config",
     "roundel_discovery",
     "roundel_gossip",
     "roundel_gossip_tokio",
