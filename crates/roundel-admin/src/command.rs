@@ -125,6 +125,8 @@ pub enum Change {
     CheckPort(u16),
     /// Moves it; the port stays without another one.
     Address(IpAddr, Option<u16>),
+    /// Ends the requests that it answers, tunnels too.
+    Cut,
 }
 
 /// What can be changed about a frontend.

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use roundel_balance::Evidence;
+use roundel_balance::{Evidence, ServerLive};
 use roundel_model::Name;
 use roundel_stats::PerWorker;
 use tokio::sync::{mpsc, watch};
@@ -404,15 +404,11 @@ impl Control {
     }
 
     pub(crate) fn passed(&self) -> impl Future<Output = ()> + Send + 'static {
-        let (done, mut all) = mpsc::channel(1);
+        let (done, all) = mpsc::channel(1);
         self.shared.order_all(|_| Order::Pass {
             _done: done.clone(),
         });
-        drop(done);
-        // Nothing is ever sent: the channel ends with the last order.
-        async move {
-            let _ = all.recv().await;
-        }
+        dropped(all)
     }
 
     pub(crate) fn worker_ends(&self) -> watch::Receiver<WorkerEnds> {
@@ -461,9 +457,26 @@ impl Control {
         }
     }
 
+    pub(crate) fn cut_server(
+        &self,
+        server: Arc<ServerLive>,
+    ) -> impl Future<Output = ()> + Send + 'static {
+        let (done, all) = mpsc::channel(1);
+        self.shared.order_all(|_| Order::CutServer {
+            server: server.clone(),
+            done: done.clone(),
+        });
+        dropped(all)
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         self.bound.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Ends when every sender is gone; nothing is ever sent.
+async fn dropped(mut senders: mpsc::Receiver<()>) {
+    let _ = senders.recv().await;
 }
 
 /// Which frontend of the plan listens on the narrowest address around this one, and how it would ask for it.

@@ -5,6 +5,7 @@ use std::rc::Rc;
 use std::task::{Context, Waker};
 use std::time::{Duration, Instant};
 
+use roundel_balance::ServerLive;
 use slab::Slab;
 
 /// How often the sweep looks; a deadline fires at most this much late.
@@ -28,6 +29,12 @@ pub(crate) struct Clock {
 #[derive(Debug)]
 struct Entry {
     at: Cell<Option<Instant>>,
+    /// It fires then at the latest, whatever it is set to.
+    last: Cell<Option<Instant>>,
+    /// The address of the server that is asked in its time; 0 for none.
+    asked: Cell<usize>,
+    /// It fired since the requests at its server are cut.
+    cut: Cell<bool>,
     /// The task wants to be woken by the next sweep in any case.
     look_again: Cell<bool>,
     waker: RefCell<Option<Waker>>,
@@ -72,13 +79,15 @@ impl Deadlines {
     pub(crate) fn register(&self) -> Deadline {
         let entry = Rc::new(Entry {
             at: Cell::new(None),
+            last: Cell::new(None),
+            asked: Cell::new(0),
+            cut: Cell::new(false),
             look_again: Cell::new(false),
             waker: RefCell::new(None),
         });
         let key = self.entries.borrow_mut().insert(entry.clone());
         Deadline {
             entry,
-            last: Cell::new(None),
             key,
             clock: self.clock.clone(),
             entries: self.entries.clone(),
@@ -101,6 +110,19 @@ impl Deadlines {
         self.wake_all();
     }
 
+    /// Has every deadline fire in whose time this server is asked.
+    pub(crate) fn cut(&self, server: &ServerLive) {
+        let (now, server) = (self.clock.now(), address(server));
+        for (_, entry) in self.entries.borrow().iter() {
+            if entry.asked.get() == server {
+                entry.at.set(Some(now));
+                entry.last.set(Some(now));
+                entry.cut.set(true);
+                entry.wake();
+            }
+        }
+    }
+
     /// Wakes every task, so that each looks at what changed for all.
     pub(crate) fn wake_all(&self) {
         for (_, entry) in self.entries.borrow().iter() {
@@ -121,8 +143,6 @@ impl Entry {
 #[derive(Debug)]
 pub(crate) struct Deadline {
     entry: Rc<Entry>,
-    /// It fires then at the latest, whatever it is set to.
-    last: Cell<Option<Instant>>,
     key: usize,
     clock: Rc<Clock>,
     entries: Rc<RefCell<Slab<Rc<Entry>>>>,
@@ -133,7 +153,7 @@ impl Deadline {
     ///
     /// For those who have just had the clock read: else it may fire a sweep too early.
     pub(crate) fn set(&self, after: Duration) {
-        let last = self.last.get();
+        let last = self.entry.last.get();
         let at = self.clock.recent().checked_add(after);
         self.entry.at.set(match (at, last) {
             (Some(at), Some(last)) => Some(at.min(last)),
@@ -155,17 +175,35 @@ impl Deadline {
 
     /// Fires only at what [`Self::end_at`] set.
     pub(crate) fn clear(&self) {
-        self.entry.at.set(self.last.get());
+        self.entry.at.set(self.entry.last.get());
     }
 
-    /// Fires at `last` at the latest, from the next setting or clearing on.
+    /// Fires at `last` at the latest, from the next setting or clearing on. No server is asked.
     pub(crate) fn end_at(&self, last: Option<Instant>) {
-        self.last.set(last);
+        self.entry.last.set(last);
+        self.entry.asked.set(0);
+        self.entry.cut.set(false);
+    }
+
+    /// Says which server is asked, so that [`Deadlines::cut`] finds this one.
+    pub(crate) fn ask(&self, server: &ServerLive) {
+        self.entry.asked.set(address(server));
+    }
+
+    /// Says that no server is asked any more.
+    pub(crate) fn ask_none(&self) {
+        self.entry.asked.set(0);
+    }
+
+    /// Whether it fired since the requests at its server are cut.
+    pub(crate) fn is_cut(&self) -> bool {
+        self.entry.cut.get()
     }
 
     /// Whether what [`Self::end_at`] set has passed.
     pub(crate) fn has_ended(&self) -> bool {
-        self.last.get().is_some_and(|at| at <= self.clock.recent())
+        let last = self.entry.last.get();
+        last.is_some_and(|at| at <= self.clock.recent())
     }
 
     /// Whether it fired because the process ends, see [`Deadlines::stop`].
@@ -195,6 +233,11 @@ impl Deadline {
         }
         false
     }
+}
+
+/// What tells servers apart: each has its place for as long as it is asked.
+fn address(server: &ServerLive) -> usize {
+    std::ptr::from_ref(server).addr()
 }
 
 impl Drop for Deadline {

@@ -49,6 +49,8 @@ pub(crate) enum Term {
     BadResponse,
     /// The process ended before the exchange did.
     Stopped,
+    /// An operator cut the requests at its server.
+    Cut,
     /// A fault of our own cut it short.
     InternalError,
 }
@@ -98,6 +100,7 @@ impl Term {
             Self::TotalTimeout => "total_timeout",
             Self::BadResponse => "bad_response",
             Self::Stopped => "stopped",
+            Self::Cut => "cut",
             Self::InternalError => "internal_error",
         }
     }
@@ -132,7 +135,7 @@ impl Term {
             | Self::TotalTimeout => b's',
             Self::BadResponse | Self::TooLarge => b'P',
             Self::NoResources => b'R',
-            Self::Stopped => b'K',
+            Self::Stopped | Self::Cut => b'K',
             Self::InternalError => b'I',
         };
         [cause, phase.letter()]
@@ -164,6 +167,7 @@ mod tests {
         check(Term::Ok, Phase::Last, b"--");
         check(Term::Stopped, Phase::Head, b"KH");
         check(Term::Stopped, Phase::Data, b"KD");
+        check(Term::Cut, Phase::Head, b"KH");
         check(Term::InternalError, Phase::Head, b"IH");
         check(Term::BadRequest, Phase::Request, b"PR");
         check(Term::RateLimited, Phase::Request, b"PR");

@@ -4,7 +4,7 @@ use std::net::TcpListener;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use roundel_balance::Evidence;
+use roundel_balance::{Evidence, ServerLive};
 
 use crate::control::Control;
 use crate::status::{FrontendStatus, PipeStatus};
@@ -146,5 +146,13 @@ impl Proxy {
     /// begun breaks off. Waits until the clients have read it, until `deadline` at most.
     pub async fn cut(&self, deadline: Instant) {
         self.control.cut(deadline).await;
+    }
+
+    /// Ends every exchange that asks this server, tunnels too: what has no answer yet gets 502, an
+    /// answer that has begun breaks off. Those that wait for a server or connect to one go on.
+    ///
+    /// Shape: it begins with the call; the future ends when each of them has been told.
+    pub fn cut_server(&self, server: Arc<ServerLive>) -> impl Future<Output = ()> + Send + 'static {
+        self.control.cut_server(server)
     }
 }

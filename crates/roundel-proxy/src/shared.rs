@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use roundel_balance::Evidence;
+use roundel_balance::{Evidence, ServerLive};
 use roundel_model::Name;
 use roundel_stats::PerWorker;
 use tokio::sync::{Notify, mpsc, watch};
@@ -58,6 +58,11 @@ pub(crate) enum Order {
     Drain { close_idle_at: Instant },
     /// End every exchange now, so that each is answered, told of and counted.
     Cut,
+    /// End those that ask this server, then let go of `done`.
+    CutServer {
+        server: Arc<ServerLive>,
+        done: mpsc::Sender<()>,
+    },
     /// End the thread.
     Stop,
     /// Panic, as a fault in the loop would.

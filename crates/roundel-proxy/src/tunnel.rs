@@ -86,6 +86,7 @@ pub(crate) async fn run(connection: Connection, deadline: &Deadline, tunnel: Box
     let rules = peer.slot.rules();
     let limit = rules.frontend.timeouts.tunnel;
     deadline.start(limit);
+    deadline.ask(tunnel.pick.server());
     let pipes = &peer.worker.pipes;
     let (mut up, mut down) = (Direction::new(pipes), Direction::new(pipes));
     let mut told = Told {
@@ -130,10 +131,11 @@ pub(crate) async fn run(connection: Connection, deadline: &Deadline, tunnel: Box
     told.tunnel.story.response_bytes += down.moved();
 }
 
-/// Whether nothing has moved for too long, or the process ends.
+/// Whether nothing has moved for too long, the server's requests are cut, or the process ends.
 fn poll_end(deadline: &Deadline, cx: &Context<'_>) -> Poll<Term> {
     match deadline.poll_fired(cx) {
         true if deadline.is_stopped() => Poll::Ready(Term::Stopped),
+        true if deadline.is_cut() => Poll::Ready(Term::Cut),
         true => Poll::Ready(Term::TunnelTimeout),
         false => Poll::Pending,
     }

@@ -202,6 +202,11 @@ fn carry_out(worker: &Rc<Worker>, lent: &Rc<Store<Lent>>, order: Order) {
             worker.listeners.borrow_mut().clear();
             worker.deadlines.stop();
         }
+        Order::CutServer { server, done } => {
+            worker.deadlines.cut(&server);
+            // Those who were woken have their turn before a task that begins now.
+            tokio::task::spawn_local(async move { drop(done) });
+        }
         // Nothing to do but to be here: what it holds goes.
         Order::Pass { .. } => {}
         // Handled by the loop.

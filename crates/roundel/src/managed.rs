@@ -257,9 +257,17 @@ impl Managed {
             Change::Checks(on) => ServerAct::Checks(on),
             Change::CheckPort(port) => ServerAct::CheckPort(port),
             Change::Address(ip, port) => return self.move_server(now, server, ip, port),
+            Change::Cut => unreachable!("the workers do it"),
         };
         self.order(now, server, act)?;
         Ok(String::new())
+    }
+
+    /// What is counted for a server that is there, or has just left.
+    pub(crate) fn live(&self, now: Instant, server: &Name) -> Option<Arc<ServerLive>> {
+        let all = self.director.servers(now).into_iter();
+        let mut named = all.filter(|status| status.name == *server);
+        named.next().map(|status| status.live)
     }
 
     /// Gives a server another address, and says what changed as HAProxy does.

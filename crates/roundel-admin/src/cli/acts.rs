@@ -87,11 +87,9 @@ pub(super) fn parse(words: &[&str], snapshot: &Snapshot) -> Option<Parsed> {
             ..Act::silent(command)
         }),
         ["del", "server", ref rest @ ..] => del_server(snapshot, first(rest)),
-        ["shutdown", "sessions", "server", ref rest @ ..] => wrong(
-            snapshot,
-            first(rest),
-            "Requests in flight are not cut; maint takes no new ones, and the timeouts end the rest.\n",
-        ),
+        ["shutdown", "sessions", "server", ref rest @ ..] => {
+            shutdown_sessions(snapshot, first(rest))
+        }
         ["clear", "counters", ..] => Ok(Act::silent(Command::ClearCounters)),
         ["order", target, ref rest @ ..] => order(snapshot, target, rest),
         ["join", ref addresses @ ..] if !addresses.is_empty() => join(addresses),
@@ -327,6 +325,20 @@ fn del_server(snapshot: &Snapshot, target: &str) -> Parsed {
         terse: true,
         ..Act::silent(Command::DelServer { backend, server })
     })
+}
+
+/// Of a server that has left as well: its tunnels may go on.
+fn shutdown_sessions(snapshot: &Snapshot, target: &str) -> Parsed {
+    let (backend, server) = split_line(target)?;
+    let known = snapshot.backend(backend).ok_or("No such backend.\n")?;
+    if known.server(server).is_none() && !known.takes_orders(server) {
+        return Err("No such server.\n".into());
+    }
+    Ok(Act::silent(Command::Change {
+        backend: name(backend)?,
+        server: name(server)?,
+        change: Change::Cut,
+    }))
 }
 
 fn join(addresses: &[&str]) -> Parsed {

@@ -1,7 +1,7 @@
 //! `help`, and what to say to a command that does not exist.
 
 /// Every command with what it does, in the order of `help`.
-const COMMANDS: [(&str, &str); 46] = [
+const COMMANDS: [(&str, &str); 47] = [
     (
         "add server <bk>/<srv> <addr> [opts]",
         "add a server; it serves after its first passed check",
@@ -106,6 +106,10 @@ const COMMANDS: [(&str, &str); 46] = [
         "the same, written or narrowed so",
     ),
     ("show version", "the version"),
+    (
+        "shutdown sessions server <bk>/<srv>",
+        "end a server's requests and tunnels",
+    ),
     ("user", "give up the right to act on this connection"),
     ("wait <delay>", "wait before the next command"),
 ];

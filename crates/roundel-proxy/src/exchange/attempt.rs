@@ -62,6 +62,7 @@ impl Course<'_> {
                     Box::pin(link).await?
                 }
             };
+            deadline.ask(link.pick.server());
             self.begin(client.head(), link, story);
             match self.ask(client, deadline, story).await {
                 Asked::Begun(begun) => return Ok(begun),
@@ -69,6 +70,7 @@ impl Course<'_> {
                 Asked::Lost => {
                     self.state.server = None;
                     self.state.pick = None;
+                    deadline.ask_none();
                     self.scene.worker.clock().now();
                     deadline.clear();
                 }
@@ -345,6 +347,7 @@ fn client_or_timeout(end: HeadEnd, story: &mut Story) -> Failed {
         HeadEnd::TimedOut(term) => {
             let status = match term {
                 Term::Stopped => return stopped(),
+                Term::Cut => return cut(),
                 Term::BodyTimeout => 408,
                 _ => 504,
             };
@@ -385,6 +388,14 @@ fn stopped() -> Failed {
         503,
         Term::Stopped,
         "This balancer ends before the application server has answered. Try again in a second.",
+    )
+}
+
+fn cut() -> Failed {
+    Failed::Answer(
+        502,
+        Term::Cut,
+        "An operator ended the requests at this application server before it had answered.",
     )
 }
 

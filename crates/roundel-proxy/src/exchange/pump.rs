@@ -301,6 +301,7 @@ impl Silence<'_> {
         }
         match self.deadline.poll_fired(cx) {
             true if self.deadline.is_stopped() => Poll::Ready(Term::Stopped),
+            true if self.deadline.is_cut() => Poll::Ready(Term::Cut),
             true if self.deadline.has_ended() => Poll::Ready(Term::TotalTimeout),
             true => Poll::Ready(term),
             false => Poll::Pending,

@@ -7,7 +7,7 @@ use roundel_proxy::{AccessLog, Config, Listen, Routes, StartError};
 
 use crate::stage::*;
 
-fn block_on<T>(future: impl Future<Output = T>) -> T {
+pub(crate) fn block_on<T>(future: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()

@@ -5,6 +5,7 @@
 
 mod bodies;
 mod connections;
+mod cuts;
 mod frames;
 mod http2;
 mod lifecycle;

@@ -2,12 +2,13 @@
 
 use std::time::Instant;
 
-use roundel_admin::command::{Command, CommandError, FrontendChange, Order, Outcome};
+use roundel_admin::command::{Change, Command, CommandError, FrontendChange, Order, Outcome};
 use roundel_balance::ServerOrders;
 use roundel_model::{AdminState, EventKind, Name, Presence, Server, SourceKind};
 use tokio::sync::oneshot;
 
 use super::Control;
+use super::cluster::Answer;
 use crate::managed::Managed;
 
 impl Control {
@@ -43,23 +44,61 @@ impl Control {
                 }
                 return;
             }
+            Command::Change {
+                backend,
+                server,
+                change: Change::Cut,
+            } => match self.cut_server(&backend, &server) {
+                Ok(told) => return self.answer_after(reply, told, String::new()),
+                Err(error) => Err(error),
+            },
             Command::Reload => self.reload("an operator").map_err(CommandError::Failed),
             // The views keep the greatest values; the next snapshot shows them forgotten.
             Command::ClearCounters => Ok(String::new()),
             command => self.order_server(command),
         };
-        if closes && result.is_ok() {
-            let free = self.closed_ports_free();
-            let (done, answer) = oneshot::channel();
-            tokio::spawn(async move {
-                free.await;
-                // Whoever asked may be gone.
-                let _ = done.send(result.map(outcome));
-            });
-            self.acts.begin(reply, answer);
-            return;
+        match result {
+            Ok(text) if closes => self.answer_after(reply, self.closed_ports_free(), text),
+            result => self.answer(reply, result.map(outcome)),
         }
-        self.answer(reply, result.map(outcome));
+    }
+
+    /// Answers an act when this has ended.
+    fn answer_after(
+        &mut self,
+        reply: oneshot::Sender<Answer>,
+        settled: impl Future<Output = ()> + Send + 'static,
+        text: String,
+    ) {
+        let (done, answer) = oneshot::channel();
+        tokio::spawn(async move {
+            settled.await;
+            // Whoever asked may be gone.
+            let _ = done.send(Ok(outcome(text)));
+        });
+        self.acts.begin(reply, answer);
+    }
+
+    /// Ends the requests at a server; the future ends when they have.
+    fn cut_server(
+        &mut self,
+        backend: &Name,
+        server: &Name,
+    ) -> Result<impl Future<Output = ()> + Send + 'static, CommandError> {
+        let live = self.managed(backend)?.live(Instant::now(), server);
+        let in_flight = live.as_ref().map_or(0, |live| live.in_flight());
+        if in_flight > 0 {
+            let subject = format!("{backend}/{server}");
+            let text = format!("requests cut by operator: {in_flight}");
+            self.parts.log.add(EventKind::Admin, subject, text, None);
+        }
+        // Nothing is under way at one that is away.
+        let cut = live.map(|live| self.parts.proxy.cut_server(live));
+        Ok(async {
+            if let Some(cut) = cut {
+                cut.await;
+            }
+        })
     }
 
     fn order_server(&mut self, command: Command) -> Result<String, CommandError> {

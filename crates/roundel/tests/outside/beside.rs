@@ -1,6 +1,7 @@
 //! Roundel and Debian's HAProxy side by side: the same servers, the same requests, the same words.
 
 mod all_states;
+mod cuts;
 mod metrics;
 mod states;
 mod third;

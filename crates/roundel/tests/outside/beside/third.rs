@@ -244,8 +244,14 @@ fn ansibles_module_orders_the_same() {
         return;
     };
     let _turn = beside_others();
-    let Some(all) = AllStates::start() else {
+    let Some(mut all) = AllStates::start() else {
         return;
+    };
+    // A drain cuts nothing, the request at the server is cut with it in maintenance, and those that
+    // wait behind it go on.
+    let full = |state: &str| {
+        let (backend, host) = ("full", "one");
+        json!({ "backend": backend, "host": host, "state": state, "shutdown_sessions": true })
     };
     for act in [
         json!({ "state": "drain" }),
@@ -257,20 +263,29 @@ fn ansibles_module_orders_the_same() {
         json!({ "state": "enabled", "health": true }),
         json!({ "state": "drain", "host": "nobody" }),
         json!({ "state": "drain", "host": "down", "wait": false }),
+        full("drain"),
+        full("enabled"),
+        full("disabled"),
+        full("enabled"),
     ] {
         let [theirs, ours] = all.sockets().map(|socket| {
             let said = play(&python, &socket, &act);
+            let backend = act["backend"].as_str().unwrap_or("b");
             let host = act["host"].as_str().unwrap_or("up");
             let table = say(&socket, "show stat");
             let row = table
                 .lines()
-                .find(|line| line.starts_with(&format!("b,{host},")));
+                .find(|line| line.starts_with(&format!("{backend},{host},")));
             let cells = row.map(|row| row.split(',').map(str::to_owned).collect::<Vec<_>>());
             let state = |cells: Vec<String>| (steady(&cells[17]).to_owned(), cells[18].clone());
             (said, cells.map(state))
         });
         assert_eq!(theirs, ours, "{act}");
     }
+    let [mut theirs, mut ours] = all.let_go();
+    theirs.sort_unstable();
+    ours.sort_unstable();
+    assert_eq!([&theirs, &ours], [&[200, 200, 502]; 2]);
 }
 
 /// hatop draws on a terminal, so `script` gives it one.

@@ -53,6 +53,10 @@ set maxconn frontend f 100
 set maxconn frontend x 100
 set maxconn frontend f
 shutdown sessions server b/x
+shutdown sessions server b/s1
+shutdown sessions server b
+shutdown sessions server x/s1
+shutdown sessions server
 show servers conn x
 show servers state x
 show sess 0x123
