@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 
-use roundel_gossip::{Clocks, Member, Status};
+use roundel_gossip::{Acquaintance, Clocks, Member, Status};
 
 use crate::advertise::OwnAddress;
 use crate::socket::Sockets;
@@ -30,6 +30,8 @@ pub struct Estate {
     pub clocks: Clocks,
     /// Where living members are, at most 64.
     pub members: Vec<SocketAddr>,
+    /// Every other member as it was known, those that failed or left too.
+    pub acquaintances: Vec<Acquaintance>,
 }
 
 impl Estate {
@@ -57,6 +59,7 @@ impl Estate {
                 ..node.clocks()
             },
             members: members.take(MEMBERS).collect(),
+            acquaintances: node.acquaintances(),
         })
     }
 }

@@ -46,9 +46,9 @@ pub use handler::{Handler, HandlerError};
 pub use key_report::KeyReport;
 pub use keyring::{KeyringError, new_key, parse_key, show_key};
 pub use roundel_gossip::{
-    ANSWERS, Answer, Clocks, ConfigError, DRAIN, DRAINS, DrainAnswer, DrainRequest, DropReason,
-    EXTENSION, Event, KeyAct, KeyAnswer, Limits, Member, QueryId, QueryParams, Question, SayError,
-    Stats, Status, Timings, is_valid_name,
+    ANSWERS, Acquaintance, Answer, Clocks, ConfigError, DRAIN, DRAINS, DrainAnswer, DrainRequest,
+    DropReason, EXTENSION, Event, KeyAct, KeyAnswer, Limits, Member, QueryId, QueryParams,
+    Question, SayError, Stats, Status, Timings, is_valid_name,
 };
 
 use crate::advertise::Basis;
@@ -102,6 +102,7 @@ pub async fn start_from(mut config: Config, estate: Estate) -> Result<Handle, St
         now,
     )?;
     node.learn_address(basis == Basis::Learnt);
+    node.remember(now, estate.acquaintances);
     let members = Arc::new(node.members().cloned().collect());
     if config.keys.is_empty() && !sockets.local.ip().to_canonical().is_loopback() {
         tracing::warn!(

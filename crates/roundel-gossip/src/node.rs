@@ -1,6 +1,7 @@
 //! The state machine: what happened goes in with the time, what is to be done comes out.
 
 mod accusers;
+mod acquaintance;
 mod address;
 mod answering;
 mod asking;
@@ -41,6 +42,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use self::accusers::Accusers;
+pub use self::acquaintance::Acquaintance;
 use self::address::OwnAddress;
 use self::answering::Questions;
 use self::asking::{Asking, Purpose};

@@ -52,7 +52,7 @@ impl Node {
     }
 
     /// Says why a record must be neither believed nor passed on.
-    fn unacceptable(&self, record: &NodeRecord) -> Option<DropReason> {
+    pub(super) fn unacceptable(&self, record: &NodeRecord) -> Option<DropReason> {
         if !is_valid_name(record.name()) {
             return Some(DropReason::Name);
         }

@@ -184,6 +184,7 @@ impl Bench {
     }
 }
 
+mod acquaintances;
 mod address;
 mod identity;
 mod keys;
