@@ -39,6 +39,15 @@ impl Balancer {
         let _ = loss.state.compare_exchange(HERE, stamp, Relaxed, Relaxed);
     }
 
+    /// Goes on from what another process knew at `now`: for how long no server has taken
+    /// connections there. One that did is missed from here on, until it is found.
+    pub fn inherit_loss(&self, now: Instant, lost_for: Duration) {
+        let loss = self.loss();
+        let since = now.checked_sub(lost_for).unwrap_or(now);
+        let stamp = LOST + loss.millis(since);
+        let _ = loss.state.compare_exchange(NEVER, stamp, Relaxed, Relaxed);
+    }
+
     /// For how long no server has taken connections: zero while one does, `None` when none ever
     /// did.
     pub fn lost_for(&self, now: Instant) -> Option<Duration> {
@@ -67,12 +76,7 @@ mod tests {
 
     #[test]
     fn a_loss_lasts_from_its_first_report_to_the_next_server() {
-        let config = BackendConfig {
-            name: roundel_model::Name::new("web").unwrap(),
-            policy: Policy::RoundRobin,
-            sticky_key: StickyKey::default(),
-        };
-        let balancer = Balancer::new(config, 1);
+        let balancer = balancer();
         let at = |s| Instant::now() + Duration::from_secs(s);
         let t0 = at(0);
         balancer.note_lost(t0);
@@ -85,5 +89,29 @@ mod tests {
         assert_eq!(balancer.lost_for(later), Some(Duration::from_secs(3)));
         balancer.note_served();
         assert_eq!(balancer.lost_for(later), Some(Duration::ZERO));
+    }
+
+    #[test]
+    fn a_loss_goes_on_in_another_process_until_a_server_is_found() {
+        let now = Instant::now() + Duration::from_secs(10);
+        let lost = Duration::from_secs(3);
+        let heir = balancer();
+        heir.inherit_loss(now, lost);
+        assert_eq!(heir.lost_for(now), Some(lost));
+        assert_eq!(heir.lost_for(now + lost), Some(2 * lost));
+        heir.note_lost(now + lost);
+        assert_eq!(heir.lost_for(now + lost), Some(2 * lost), "it still lasts");
+        heir.note_served();
+        heir.inherit_loss(now, lost);
+        assert_eq!(heir.lost_for(now), Some(Duration::ZERO), "found meanwhile");
+    }
+
+    fn balancer() -> std::sync::Arc<Balancer> {
+        let config = BackendConfig {
+            name: roundel_model::Name::new("web").unwrap(),
+            policy: Policy::RoundRobin,
+            sticky_key: StickyKey::default(),
+        };
+        Balancer::new(config, 1)
     }
 }

@@ -412,6 +412,11 @@ impl Managed {
                 .map(|(source, n)| (source.as_str().to_owned(), *n))
                 .collect(),
             downs: (self.tally.downs, self.tally.downtime(now).as_secs_f64()),
+            lost_seconds: self
+                .director
+                .balancer()
+                .lost_for(now)
+                .map(|d| d.as_secs_f64()),
             ..BackendLegacy::default()
         }
     }
@@ -438,6 +443,9 @@ impl Managed {
         self.director.inherit(heritage.collect());
         let orders = legacy.orders.iter().filter_map(OrdersLegacy::read);
         self.director.keep_orders(orders);
+        if let Some(lost) = legacy.lost_seconds {
+            self.director.balancer().inherit_loss(now, seconds(lost));
+        }
         self.tally.inherit(legacy);
         let moved = legacy.moved.iter();
         self.moved = moved

@@ -40,9 +40,9 @@ impl Director {
                 orders.weight = Some(order).filter(|o| *o != WeightOrder::Percent(100));
             }
             ServerAct::Maxconn(most) => orders.maxconn = Some(most),
-            ServerAct::Health(_) | ServerAct::Checks(_) | ServerAct::CheckPort(_) => {
-                return Err(CommandError::NoSuchServer);
-            }
+            ServerAct::Checks(on) => orders.unchecked = !on,
+            ServerAct::CheckPort(port) => orders.check_port = Some(port),
+            ServerAct::Health(_) => return Err(CommandError::NoSuchServer),
         }
         let text = match orders.is_none() {
             true => "its orders are taken back; it is away".to_owned(),
@@ -109,9 +109,7 @@ impl Director {
         let record = &mut self.records[i];
         if record.unchecked == on {
             record.unchecked = !on;
-            if record.health.is_fresh() {
-                record.health.assume_up();
-            }
+            record.health.trust();
             record.probe.abandon(now, &self.config.check);
             let word = if on { "on" } else { "off" };
             self.tell_order(i, EventKind::Admin, format!("checks {word} by operator"));

@@ -21,6 +21,8 @@ pub struct Heritage {
     pub up: Option<bool>,
     /// Whether it failed its first checks as often as an up server may not.
     pub never_up: bool,
+    /// For how long gossip has held it for failed; zero for one that it has not.
+    pub failed_for: Duration,
     /// The time it was down, in sum.
     pub downtime: Duration,
     /// Failed probes while it was up.
@@ -57,6 +59,10 @@ impl Record {
             orders: self.orders(),
             up: (!self.health.is_fresh()).then(|| self.health.is_up() && !self.is_distrusted()),
             never_up: self.health.was_never_up(),
+            failed_for: match self.is_failed() {
+                true => now.saturating_duration_since(self.presence_since),
+                false => Duration::ZERO,
+            },
             downtime: totals.downtime,
             check_failures: totals.check_failures,
             check_downs: totals.check_downs,
@@ -64,7 +70,11 @@ impl Record {
         }
     }
 
-    pub(super) fn inherit(&mut self, heritage: &Heritage, is_checked: bool) {
+    pub(super) fn inherit(&mut self, now: Instant, heritage: &Heritage, is_checked: bool) {
+        if self.is_failed() {
+            let since = now.checked_sub(heritage.failed_for);
+            self.presence_since = since.unwrap_or(now);
+        }
         self.set_totals(Totals {
             downtime: heritage.downtime,
             check_failures: heritage.check_failures,

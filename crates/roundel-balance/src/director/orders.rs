@@ -20,6 +20,10 @@ pub struct ServerOrders {
     pub weight: Option<WeightOrder>,
     /// Another limit of requests in flight than that of the configuration; 0 for any number.
     pub maxconn: Option<u32>,
+    /// No checks.
+    pub unchecked: bool,
+    /// Another port for the checks than that of the server.
+    pub check_port: Option<u16>,
 }
 
 impl ServerOrders {
@@ -34,7 +38,12 @@ impl fmt::Display for ServerOrders {
         let state = (self.state != AdminState::Ready).then(|| self.state.to_string());
         let weight = self.weight.map(|weight| format!("weight {weight}"));
         let maxconn = self.maxconn.map(|most| format!("maxconn {most}"));
-        let parts: Vec<String> = [state, weight, maxconn].into_iter().flatten().collect();
+        let checks = self.unchecked.then(|| "checks off".to_owned());
+        let port = self
+            .check_port
+            .map(|port| format!("checked at port {port}"));
+        let parts = [state, weight, maxconn, checks, port];
+        let parts: Vec<String> = parts.into_iter().flatten().collect();
         f.write_str(&parts.join(", "))
     }
 }
@@ -138,6 +147,9 @@ impl Director {
     pub(super) fn enlist(&mut self, record: &mut Record) -> Option<String> {
         let orders = self.kept.take(&record.server.name)?;
         record.obey(orders);
+        if record.unchecked {
+            record.health.trust();
+        }
         record.enlisted = true;
         let ends = ends(self.balancer.name(), &record.server.name, &orders);
         Some(format!("comes under orders: {orders}{ends}"))
@@ -152,7 +164,9 @@ pub(super) fn ends(backend: &Name, server: &Name, orders: &ServerOrders) -> Stri
     };
     let weight = orders.weight;
     let weight = weight.map(|_| format!("`roundel weight {backend}/{server} 100%`"));
-    let verbs: Vec<String> = [state, weight].into_iter().flatten().collect();
+    let checks = orders.unchecked;
+    let checks = checks.then(|| format!("`enable health {backend}/{server}` at the runtime API"));
+    let verbs: Vec<String> = [state, weight, checks].into_iter().flatten().collect();
     match verbs.len() {
         0 => String::new(),
         1 => format!("; {} ends it", verbs[0]),
@@ -166,6 +180,8 @@ impl Record {
             state: self.admin,
             weight: self.weights.ordered,
             maxconn: self.maxconn,
+            unchecked: self.unchecked,
+            check_port: self.check_port,
         }
     }
 
@@ -173,6 +189,8 @@ impl Record {
         self.admin = orders.state;
         self.weights.ordered = orders.weight;
         self.maxconn = orders.maxconn;
+        self.unchecked = orders.unchecked;
+        self.check_port = orders.check_port;
         self.enlisted = false;
     }
 }

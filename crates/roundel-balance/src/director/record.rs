@@ -139,7 +139,7 @@ impl Record {
     /// Starts over as a server of which nothing is known: another address, or back from leaving.
     pub(super) fn restart(&mut self, now: Instant, config: &DirectorConfig) {
         self.health = Health::new(&config.check);
-        if !config.check.is_on() {
+        if !config.check.is_on() || self.unchecked {
             self.health.assume_up();
         }
         self.probe.restart(now, &config.check);

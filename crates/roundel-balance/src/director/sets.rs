@@ -25,7 +25,7 @@ impl Director {
             if let Some(mut record) = known.take(&server.name) {
                 self.update(now, &mut record, server, &mut notes);
                 self.records.push(record);
-            } else if matches!(server.presence, Presence::Present | Presence::Suspect) {
+            } else if self.is_welcome(server) {
                 let record = self.admit(now, server, &mut notes);
                 self.records.push(record);
             }
@@ -51,6 +51,16 @@ impl Director {
         self.finish(now);
     }
 
+    /// Whether a server that is not there is taken in: one that the process before this one had
+    /// as well while gossip holds it for failed.
+    fn is_welcome(&self, server: &Server) -> bool {
+        match server.presence {
+            Presence::Present | Presence::Suspect => true,
+            Presence::Failed | Presence::Claimed => self.heritage.contains_key(&server.name),
+            Presence::Leaving => false,
+        }
+    }
+
     /// A server seen for the first time, or again after it left.
     fn admit(&mut self, now: Instant, server: &Server, notes: &mut Notes) -> Record {
         let back = self.left.take(&server.name);
@@ -64,7 +74,7 @@ impl Director {
         notes.push((server.name.clone(), EventKind::Join, text));
         let mut record = Record::new(now, server, live, &self.config, totals);
         if let Some(heritage) = self.heritage.remove(&server.name) {
-            record.inherit(&heritage, self.config.check.is_on());
+            record.inherit(now, &heritage, self.config.check.is_on());
         }
         if let Some(text) = self.enlist(&mut record) {
             notes.push((server.name.clone(), EventKind::Admin, text));

@@ -150,6 +150,7 @@ impl Control {
                     },
                     weight: None,
                     maxconn,
+                    ..ServerOrders::default()
                 };
                 let subject = format!("{backend}/{server}");
                 let server = Server {

@@ -7,11 +7,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Read as _, Seek as _, Write as _};
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use roundel_admin::status::Traffic;
 use roundel_balance::{Heritage, ServerOrders};
-use roundel_gossip_tokio::{Clocks, Estate, OwnAddress};
+use roundel_gossip_tokio::{Acquaintance, Clocks, Estate, Member, OwnAddress, Status};
 use roundel_model::{AdminState, Name, Presence, Server, SourceKind, Weight, WeightOrder};
 use roundel_stats::Totals;
 use rustix::fs::{MemfdFlags, memfd_create};
@@ -40,6 +40,63 @@ pub(crate) struct MemberLegacy {
     pub(crate) address: Option<(SocketAddr, String)>,
     /// Lamport times of intents, events and queries.
     pub(crate) clocks: [u64; 3],
+    /// The other members.
+    pub(crate) others: Vec<OtherLegacy>,
+}
+
+/// How another member was known.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct OtherLegacy {
+    pub(crate) name: String,
+    pub(crate) address: Option<SocketAddr>,
+    pub(crate) mapped: bool,
+    pub(crate) tags: BTreeMap<String, String>,
+    /// Serf's word.
+    pub(crate) status: String,
+    /// The seconds that it had been so.
+    pub(crate) age: f64,
+    pub(crate) incarnation: u32,
+    pub(crate) versions: [u8; 6],
+    pub(crate) intent_time: u64,
+}
+
+impl OtherLegacy {
+    fn new(now: Instant, acquaintance: &Acquaintance) -> Self {
+        let member = &acquaintance.member;
+        Self {
+            name: member.name.clone(),
+            address: Some(member.address),
+            mapped: acquaintance.mapped,
+            tags: member.tags.clone(),
+            status: member.status.to_string(),
+            age: now.saturating_duration_since(member.since).as_secs_f64(),
+            incarnation: member.incarnation,
+            versions: member.versions,
+            intent_time: acquaintance.intent_time,
+        }
+    }
+
+    /// Nothing for one of which too much is unknown: it is met anew.
+    fn read(&self, now: Instant) -> Option<Acquaintance> {
+        let words = [Status::Alive, Status::Leaving, Status::Left, Status::Failed];
+        let status = words.into_iter().find(|s| s.as_str() == self.status)?;
+        let member = Member {
+            name: self.name.clone(),
+            address: self.address?,
+            tags: self.tags.clone(),
+            status,
+            suspect: false,
+            incarnation: self.incarnation,
+            versions: self.versions,
+            since: now.checked_sub(seconds(self.age)).unwrap_or(now),
+        };
+        Some(Acquaintance {
+            member,
+            mapped: self.mapped,
+            intent_time: self.intent_time,
+        })
+    }
 }
 
 impl MemberLegacy {
@@ -49,17 +106,23 @@ impl MemberLegacy {
             event,
             query,
         } = estate.clocks;
+        let now = Instant::now();
+        let others = estate.acquaintances.iter();
+        let others = others.map(|other| OtherLegacy::new(now, other));
         Self {
             names: estate.names.clone(),
             incarnation: estate.incarnation,
             address: estate.address.clone().map(|own| (own.address, own.why)),
             clocks: [member, event, query],
+            others: others.collect(),
         }
     }
 
     /// Everything but sockets and addresses, which pass by another way.
     pub(super) fn estate(&self) -> Estate {
         let [member, event, query] = self.clocks;
+        let now = Instant::now();
+        let others = self.others.iter();
         Estate {
             names: self.names.clone(),
             incarnation: self.incarnation,
@@ -72,6 +135,7 @@ impl MemberLegacy {
                 event,
                 query,
             },
+            acquaintances: others.filter_map(|other| other.read(now)).collect(),
             ..Estate::default()
         }
     }
@@ -97,6 +161,8 @@ pub(crate) struct BackendLegacy {
     pub(crate) set_changes: BTreeMap<String, u64>,
     /// Times it went from usable to unusable, and the seconds that it was.
     pub(crate) downs: (u64, f64),
+    /// For how many seconds no server has taken connections; `None` if none ever did.
+    pub(crate) lost_seconds: Option<f64>,
 }
 
 /// What belongs to one server.
@@ -111,6 +177,12 @@ pub(crate) struct ServerLegacy {
     pub(crate) weight: String,
     /// The limit of requests in flight that an operator ordered.
     pub(crate) maxconn: Option<u32>,
+    /// An operator switched its checks off.
+    pub(crate) unchecked: bool,
+    /// The port for its checks that an operator ordered.
+    pub(crate) check_port: Option<u16>,
+    /// The seconds that gossip has held it for failed.
+    pub(crate) failed_seconds: f64,
     pub(crate) up: Option<bool>,
     pub(crate) never_up: bool,
     pub(crate) down_seconds: f64,
@@ -153,6 +225,8 @@ pub(crate) struct OrdersLegacy {
     pub(crate) admin: String,
     pub(crate) weight: String,
     pub(crate) maxconn: Option<u32>,
+    pub(crate) unchecked: bool,
+    pub(crate) check_port: Option<u16>,
 }
 
 impl OrdersLegacy {
@@ -165,25 +239,29 @@ impl OrdersLegacy {
             },
             weight: orders.weight.map_or_else(String::new, |w| w.to_string()),
             maxconn: orders.maxconn,
+            unchecked: orders.unchecked,
+            check_port: orders.check_port,
         }
     }
 
     pub(crate) fn read(&self) -> Option<(Name, ServerOrders)> {
         let name = Name::new(self.server.as_str()).ok()?;
-        Some((name, orders(&self.admin, &self.weight, self.maxconn)))
+        Some((name, self.orders()))
     }
-}
 
-/// A word that this version does not know is no order.
-fn orders(admin: &str, weight: &str, maxconn: Option<u32>) -> ServerOrders {
-    ServerOrders {
-        state: match admin {
-            "drain" => AdminState::Drain,
-            "maint" => AdminState::Maint,
-            _ => AdminState::Ready,
-        },
-        weight: weight.parse::<WeightOrder>().ok(),
-        maxconn,
+    /// A word that this version does not know is no order.
+    fn orders(&self) -> ServerOrders {
+        ServerOrders {
+            state: match self.admin.as_str() {
+                "drain" => AdminState::Drain,
+                "maint" => AdminState::Maint,
+                _ => AdminState::Ready,
+            },
+            weight: self.weight.parse::<WeightOrder>().ok(),
+            maxconn: self.maxconn,
+            unchecked: self.unchecked,
+            check_port: self.check_port,
+        }
     }
 }
 
@@ -193,13 +271,18 @@ impl From<&Heritage> for ServerLegacy {
             admin,
             weight,
             maxconn,
-            ..
+            unchecked,
+            check_port,
+            server: _,
         } = OrdersLegacy::new(&heritage.name, &heritage.orders);
         Self {
             address: Some(heritage.address),
             admin,
             weight,
             maxconn,
+            unchecked,
+            check_port,
+            failed_seconds: heritage.failed_for.as_secs_f64(),
             up: heritage.up,
             never_up: heritage.never_up,
             down_seconds: heritage.downtime.as_secs_f64(),
@@ -217,7 +300,8 @@ impl ServerLegacy {
         Some(Heritage {
             name: Name::new(name).ok()?,
             address: self.address?,
-            orders: orders(&self.admin, &self.weight, self.maxconn),
+            orders: self.orders(name).orders(),
+            failed_for: seconds(self.failed_seconds),
             up: self.up,
             never_up: self.never_up,
             downtime: seconds(self.down_seconds),
@@ -225,6 +309,17 @@ impl ServerLegacy {
             check_downs: self.check_downs,
             ejections: self.ejections,
         })
+    }
+
+    fn orders(&self, name: &str) -> OrdersLegacy {
+        OrdersLegacy {
+            server: name.to_owned(),
+            admin: self.admin.clone(),
+            weight: self.weight.clone(),
+            maxconn: self.maxconn,
+            unchecked: self.unchecked,
+            check_port: self.check_port,
+        }
     }
 }
 

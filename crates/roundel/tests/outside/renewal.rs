@@ -1,5 +1,7 @@
 //! A new process in place of the old one, while clients see nothing of it.
 
+mod inherited;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{ErrorKind, Read, Write};

@@ -199,3 +199,46 @@ fn a_cut_off_balancer_keeps_what_still_passes() {
     expected[3] = ServerState::Down;
     assert_eq!(bench.states(), expected);
 }
+
+#[test]
+fn one_that_gossip_holds_for_failed_goes_on_serving_in_another_process() {
+    for (config, up_again) in [(DirectorConfig::default(), true), (off(), false)] {
+        let mut bench = Bench::new(3, config.clone());
+        bench.run(MS);
+        bench.presence(1, Presence::Failed);
+        bench.run(40 * SECOND);
+        assert_eq!(bench.state(1), ServerState::Up);
+        let mut heir = Bench::new(0, config);
+        heir.director.inherit(bench.director.bequeath(bench.now));
+        heir.set = bench.set.clone();
+        heir.apply();
+        heir.run(10 * SECOND);
+        assert_eq!(heir.states(), [ServerState::Up; 3]);
+        let reason = heir.status(1).reason;
+        assert!(
+            reason.starts_with("failed by gossip for 50.0 s"),
+            "{reason}"
+        );
+        // Where nothing is checked, its minute goes on.
+        heir.run(11 * SECOND);
+        assert_eq!(heir.state(1) == ServerState::Up, up_again);
+    }
+}
+
+#[test]
+fn what_another_process_held_for_failed_and_down_stays_out() {
+    let mut bench = Bench::serving(2);
+    bench.verdicts.insert(name("s1"), CheckStatus::L4Con);
+    bench.presence(1, Presence::Failed);
+    bench.run(SECOND);
+    let mut heir = Bench::new(0, DirectorConfig::default());
+    heir.director.inherit(bench.director.bequeath(bench.now));
+    heir.set = bench.set.clone();
+    heir.apply();
+    heir.run(40 * SECOND);
+    assert_eq!(
+        heir.states(),
+        [ServerState::Down, ServerState::Up],
+        "its check passes, but may be answered by another"
+    );
+}

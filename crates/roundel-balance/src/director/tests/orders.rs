@@ -249,3 +249,38 @@ fn checks_can_be_switched_off_and_health_set() {
     bench.run(20 * SECOND);
     assert_eq!(bench.state(1), ServerState::Up);
 }
+
+#[test]
+fn checks_that_are_off_or_elsewhere_stay_so_in_another_process_and_after_absence() {
+    let mut bench = Bench::serving(2);
+    bench.command(1, ServerAct::Checks(false)).unwrap();
+    bench.command(2, ServerAct::CheckPort(81)).unwrap();
+    bench.verdicts.insert(name("s1"), CheckStatus::L4Con);
+    let mut heir = Bench::new(0, DirectorConfig::default());
+    heir.director.inherit(bench.director.bequeath(bench.now));
+    for bench in [&mut bench, &mut heir] {
+        bench.set.clear();
+        bench.apply();
+        bench.run(20 * SECOND);
+        assert_eq!(bench.kept(), ["s1: checks off", "s2: checked at port 81"]);
+        bench.set = vec![server(1), server(2)];
+        bench.checks.clear();
+        bench.silent_checks = vec![2];
+        bench.apply();
+        bench.run(20 * SECOND);
+        assert_eq!(bench.state(1), ServerState::Up, "nobody checks it");
+        assert!(bench.checks.iter().all(|(_, server)| *server == name("s2")));
+        assert_eq!(bench.unanswered.last().unwrap().address.port(), 81);
+        let told = bench.told(EventKind::Admin).join("; ");
+        assert!(told.contains("`enable health nodes/s1` at"), "{told}");
+    }
+}
+
+#[test]
+fn one_that_nobody_checks_serves_at_another_address_as_well() {
+    let mut bench = Bench::serving(2);
+    bench.command(1, ServerAct::Checks(false)).unwrap();
+    bench.set[0].address = ([10, 0, 0, 99], 3000).into();
+    bench.apply();
+    assert_eq!(bench.state(1), ServerState::Up);
+}
