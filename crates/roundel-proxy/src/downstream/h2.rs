@@ -16,6 +16,7 @@ use roundel_http1::{Edits, Framing, Limits, RequestHead, ResponseHead, Trailers,
 use crate::deadline::Deadline;
 use crate::ending::Term;
 use crate::exchange::{decline, exchange};
+use crate::linger::linger as lingering_close;
 use crate::peer::{Connection, Peer};
 use crate::scene::Scene;
 use crate::sides::{Downstream, Presence, Sink, Source, SourceError};
@@ -54,12 +55,8 @@ pub(crate) async fn run(connection: Connection, deadline: Deadline, head: Box<Re
     let peer = Rc::new(peer);
     let rules = peer.slot.rules();
     peer.slot.counters(peer.worker.index).connections_h2.add(1);
-    let io = Inbound::new(
-        stream,
-        head.block.filled(),
-        peer.worker.deadlines.register(),
-    );
-    let given = io.given();
+    let io = Inbound::new(stream, head.block.filled());
+    let (given, rest) = (io.given(), io.rest());
     peer.worker.blocks.give_request(head);
     let mut builder = h2::server::Builder::new();
     builder
@@ -83,15 +80,20 @@ pub(crate) async fn run(connection: Connection, deadline: Deadline, head: Box<Re
     })
     .await;
     if let Some(shaken) = shaken {
-        serve(peer, shaken, given, deadline).await;
+        serve(&peer, shaken, given, &deadline).await;
+    }
+    if let Some(stream) = rest.take() {
+        // What the client still sends would reset the connection, and take the last frame from it.
+        let (worker, lingering) = (&peer.worker, &peer.worker.shared.lingering);
+        lingering_close(lingering, worker.clock().now(), stream, &deadline).await;
     }
 }
 
 async fn serve(
-    peer: Rc<Peer>,
+    peer: &Rc<Peer>,
     mut connection: h2::server::Connection<Inbound, Bytes>,
     given: Given,
-    deadline: Deadline,
+    deadline: &Deadline,
 ) {
     let worker = peer.worker.clone();
     let streams = Rc::new(Calm::new(worker.clock().now()));
@@ -138,7 +140,7 @@ async fn serve(
             Some(Ok(accepted)) => accepted,
             Some(Err(error)) => {
                 if error.reason() == Some(Reason::ENHANCE_YOUR_CALM) && error.is_library() {
-                    note_calmed(&peer);
+                    note_calmed(peer);
                 }
                 return;
             }
@@ -153,7 +155,7 @@ async fn serve(
     }
     let is_over = poll_fn(|cx| Poll::Ready(streams.is_over(cx))).await;
     if is_over {
-        note_calmed(&peer);
+        note_calmed(peer);
         connection.abrupt_shutdown(Reason::ENHANCE_YOUR_CALM);
     } else if live() == 0 {
         connection.graceful_shutdown();

@@ -361,3 +361,20 @@ fn an_early_answer_ends_its_stream_without_an_error() {
     client.send(&get(7));
     client.answers(1);
 }
+
+/// `h2` ends these before any of them is accepted. The client stays, and may read the GOAWAY.
+#[test]
+fn a_burst_of_resets_is_counted_when_it_ends_the_connection() {
+    let server = mute(Arc::default());
+    let stage = Stage::new(&[server.address]);
+    let mut client = Client::new(&stage);
+    client.is_served();
+    let burst = (0..2_000).flat_map(|n| [get(2 * n + 1), reset(2 * n + 1)].concat());
+    client.send(&burst.collect::<Vec<_>>());
+    assert_eq!(client.goaway(), Some(ENHANCE_YOUR_CALM));
+    let counters = &stage.proxy.frontends()[0].counters;
+    wait_for("the count", PATIENCE, || {
+        let counted = counters.sum(|c| c.http2_calmed.get()) == 1;
+        (counted && stage.proxy.lingering() == 1).then_some(())
+    });
+}

@@ -10,12 +10,10 @@ use std::io;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
 
 use bytes::{Buf, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use crate::deadline::Deadline;
 use crate::transport::Io;
 
 /// Bytes read at once.
@@ -29,49 +27,57 @@ const TINY: usize = 256;
 /// Empty frames that `h2` gets to judge by the state of their streams; it takes 100.
 const JUDGED: u32 = 64;
 
-/// How long a client may take to end its side, once the last frame to it is sent: else what it still
-/// sends would reset the connection, and take the frame that says why from it.
-const LINGER: Duration = Duration::from_secs(5);
-/// Bytes that are thrown away meanwhile.
-const DROPPED: usize = 1024 * 1024;
-
 /// How many tiny frames were given on since the connection's task was polled last.
 pub(super) type Given = Rc<Cell<usize>>;
+/// The socket, once `h2` has sent its last frame: the client gets to read what it says.
+pub(super) type Rest = Rc<Cell<Option<Io>>>;
 
 /// The socket of one connection.
 pub(super) struct Inbound {
-    stream: Io,
+    /// `None` when it has gone to [`Self::rest`].
+    stream: Option<Io>,
+    rest: Rest,
     /// What was read: [`Self::ready`] bytes to give on, then the beginning of a frame's head.
     bytes: BytesMut,
     ready: usize,
     frames: Frames,
     given: Given,
-    /// Limits the end.
-    deadline: Deadline,
-    /// Bytes thrown away at the end; `None` before.
-    dropped: Option<usize>,
 }
 
 impl Inbound {
     /// Goes on behind `seen`, which was read already and begins with the preface.
-    pub(super) fn new(stream: Io, seen: &[u8], deadline: Deadline) -> Self {
+    pub(super) fn new(stream: Io, seen: &[u8]) -> Self {
         let mut bytes = BytesMut::from(seen);
         let mut frames = Frames::default();
         let ready = frames.sift(&mut bytes);
         Self {
-            stream,
+            stream: Some(stream),
+            rest: Rest::default(),
             bytes,
             ready,
             given: Rc::new(Cell::new(frames.take_tiny())),
             frames,
-            deadline,
-            dropped: None,
         }
     }
 
     /// The count that whoever polls the connection sets to 0 with each poll of its task.
     pub(super) fn given(&self) -> Given {
         self.given.clone()
+    }
+
+    /// Where the socket is found at the end.
+    pub(super) fn rest(&self) -> Rest {
+        self.rest.clone()
+    }
+
+    fn poll_stream<T>(
+        &mut self,
+        poll: impl FnOnce(Pin<&mut Io>) -> Poll<io::Result<T>>,
+    ) -> Poll<io::Result<T>> {
+        match &mut self.stream {
+            Some(stream) => poll(Pin::new(stream)),
+            None => Poll::Ready(Err(io::ErrorKind::NotConnected.into())),
+        }
     }
 }
 
@@ -146,12 +152,15 @@ impl AsyncRead for Inbound {
     ) -> Poll<io::Result<()>> {
         let this = &mut *self;
         while this.ready == 0 {
-            ready!(this.stream.poll_readable(cx))?;
+            let Some(stream) = &mut this.stream else {
+                return Poll::Ready(Ok(()));
+            };
+            ready!(stream.poll_readable(cx))?;
             this.bytes.reserve(READ);
             let had = this.bytes.len();
             this.bytes.resize(had + READ, 0);
             let mut more = ReadBuf::new(&mut this.bytes[had..]);
-            let read = Pin::new(&mut this.stream).poll_read(cx, &mut more);
+            let read = Pin::new(stream).poll_read(cx, &mut more);
             let n = more.filled().len();
             this.bytes.truncate(had + n);
             ready!(read)?;
@@ -182,7 +191,7 @@ impl AsyncWrite for Inbound {
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, bytes)
+        self.poll_stream(|stream| stream.poll_write(cx, bytes))
     }
 
     fn poll_write_vectored(
@@ -190,50 +199,32 @@ impl AsyncWrite for Inbound {
         cx: &mut Context<'_>,
         bytes: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(cx, bytes)
+        self.poll_stream(|stream| stream.poll_write_vectored(cx, bytes))
     }
 
     fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
+        self.stream.as_ref().is_some_and(Io::is_write_vectored)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
+        self.poll_stream(|stream| stream.poll_flush(cx))
     }
 
-    /// Ends the sending side, then waits for the client to end its own.
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let this = &mut *self;
-        if this.dropped.is_none() {
-            ready!(Pin::new(&mut this.stream).poll_shutdown(cx))?;
-            this.dropped = Some(0);
-            this.deadline.start(LINGER);
+    /// Lets go of the socket: `h2` is to say at once why it ends.
+    fn poll_shutdown(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if let Some(stream) = self.stream.take() {
+            self.rest.set(Some(stream));
         }
-        let mut room = [0; READ];
-        loop {
-            let mut room = ReadBuf::new(&mut room);
-            let read = Pin::new(&mut this.stream).poll_read(cx, &mut room);
-            let n = room.filled().len();
-            let dropped = this.dropped.get_or_insert(0);
-            *dropped += n;
-            match read {
-                Poll::Ready(Ok(())) if n > 0 && *dropped < DROPPED => {}
-                Poll::Pending if !this.deadline.poll_fired(cx) => return Poll::Pending,
-                _ => return Poll::Ready(Ok(())),
-            }
-        }
+        Poll::Ready(Ok(()))
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::time::Instant;
-
     use tokio::io::AsyncWriteExt;
     use tokio::net::{TcpListener, TcpStream};
 
     use super::*;
-    use crate::deadline::Deadlines;
 
     fn frame(kind: u8, flags: u8, payload: &[u8]) -> Vec<u8> {
         let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
@@ -305,8 +296,7 @@ mod tests {
                 .unwrap();
             far
         });
-        let deadline = Deadlines::new(Instant::now()).register();
-        let mut inbound = Inbound::new(Io::Plain(near), &vec![0; Frames::default().left], deadline);
+        let mut inbound = Inbound::new(Io::Plain(near), &vec![0; Frames::default().left]);
         let given = inbound.given();
         let (mut all, mut turn, mut turns) = (0, 0, 0);
         // The preface is no frame of ours.

@@ -165,6 +165,17 @@ impl Client {
 pub(super) struct Http2;
 
 impl Http2 {
+    /// Connects, asks and gives up, so many times over, at once.
+    pub(super) fn giving_up(to: SocketAddr, times: u32) -> Client {
+        let mut bytes = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec();
+        frame(&mut bytes, 4, 0, 0, b"");
+        for stream in (1..).step_by(2).take(times as usize) {
+            frame(&mut bytes, 1, 5, stream, &[0x82, 0x86, 0x84, 0x41, 1, b'a']);
+            frame(&mut bytes, 3, 0, stream, &[0, 0, 0, 8]);
+        }
+        Client::asking(to, &bytes)
+    }
+
     /// Connects and asks; with `posts` only half of the request's body comes. Nothing is read.
     pub(super) fn asking(to: SocketAddr, posts: bool) -> Client {
         const HEADERS: u8 = 1;
