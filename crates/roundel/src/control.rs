@@ -24,6 +24,7 @@ use tokio::time::MissedTickBehavior;
 
 use crate::collector::{Collector, GossipView, Sight};
 use crate::event_log::EventLog;
+use crate::handover::Known;
 use crate::handover::legacy::Legacy;
 use crate::loader::Loader;
 use crate::managed::Managed;
@@ -51,7 +52,7 @@ pub(crate) enum Ask {
     /// Read the configuration again; says who asked.
     Reload(&'static str),
     /// Say what a process that follows goes on from, and publish nothing more.
-    Bequeath(oneshot::Sender<Legacy>),
+    Bequeath(oneshot::Sender<(Known, Legacy)>),
     /// No process follows after all: publish again.
     Resume,
     /// What the process before has counted at its end: it has no requests any more.

@@ -5,12 +5,14 @@ use std::time::Instant;
 use roundel_model::Name;
 
 use super::Control;
+use crate::handover::Known;
 use crate::handover::legacy::{BackendLegacy, Legacy, OrdersLegacy};
 
 impl Control {
-    /// Everything that a successor goes on from. From here on no snapshot is published, so that
-    /// nothing shown here is more than what the successor shows.
-    pub(super) fn bequeath(&mut self) -> Legacy {
+    /// Everything that a successor goes on from, and the servers that it is to find: those of this
+    /// moment, since what is shown may be a second old. From here on no snapshot is published, so
+    /// that nothing shown here is more than what the successor shows.
+    pub(super) fn bequeath(&mut self) -> (Known, Legacy) {
         self.frozen = true;
         // What was done is in the legacy; the successor shows it.
         self.acts.published(0);
@@ -36,7 +38,15 @@ impl Control {
             legacy.retired = collector.retired(name, &managed.director().servers(now));
             (name.to_string(), legacy)
         });
-        Legacy {
+        let usable = self.backends.iter().map(|(name, managed)| {
+            let usable = managed.director().balancer().load().usable();
+            (name.to_string(), usable)
+        });
+        let known = Known {
+            usable: usable.collect(),
+            ..Known::default()
+        };
+        let legacy = Legacy {
             frontends: frontends.collect(),
             backends: backends.chain(absent).collect(),
             reloads: (
@@ -44,7 +54,8 @@ impl Control {
                 self.config.reloads_failed_total,
             ),
             ..Legacy::default()
-        }
+        };
+        (known, legacy)
     }
 
     /// Goes on from what another process left, before its own sources have spoken.

@@ -5,7 +5,6 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
 
-use roundel_admin::status::Snapshot;
 use roundel_gossip_tokio::Estate;
 use roundel_model::EventKind;
 
@@ -68,16 +67,13 @@ impl Serving {
         let mut successor = Successor::start(program, &sockets)?;
         tracing::info!("process {} is to take over", successor.id());
         successor.bound().await?;
-        let mut legacy = self.legacy().await?;
+        let (mut known, mut legacy) = self.legacy().await?;
         let estate = match &self.gossip {
             Some(gossip) => gossip.pause().await.unwrap_or_default(),
             None => Estate::default(),
         };
         legacy.member = MemberLegacy::of(&estate);
-        let known = Known {
-            usable: usable(&self.newest.borrow()),
-            members: estate.members,
-        };
+        known.members = estate.members;
         let sockets = estate.sockets.map(Vec::from).unwrap_or_default();
         successor.leave_to_it(&known, &legacy, &sockets)?;
         successor.ready().await?;
@@ -87,8 +83,8 @@ impl Serving {
         Ok(successor)
     }
 
-    /// What the control task leaves to a successor.
-    async fn legacy(&self) -> io::Result<Legacy> {
+    /// What the control task leaves to a successor, and what that one is to find.
+    async fn legacy(&self) -> io::Result<(Known, Legacy)> {
         let (reply, legacy) = oneshot::channel();
         let _ = self.asks.send(Ask::Bequeath(reply)).await;
         let ended = |_| io::Error::other("the control task ended");
@@ -100,7 +96,7 @@ impl Serving {
         let Some(successor) = &self.successor else {
             return;
         };
-        if let Ok(legacy) = self.legacy().await
+        if let Ok((_, legacy)) = self.legacy().await
             && let Err(error) = successor.leave_the_rest(&legacy)
         {
             tracing::warn!("the last counts could not be passed on: {error}");
@@ -130,13 +126,4 @@ impl Serving {
         let _ = self.asks.send(Ask::Tell(Wish::Usable(usable), done)).await;
         tokio::time::timeout(limit, found).await.is_ok()
     }
-}
-
-fn usable(snapshot: &Snapshot) -> BTreeMap<String, usize> {
-    let backends = snapshot.backends.iter();
-    let count = |b: &roundel_admin::status::Backend| {
-        let servers = b.servers.iter();
-        servers.filter(|s| s.state.takes_new()).count()
-    };
-    backends.map(|b| (b.name.clone(), count(b))).collect()
 }

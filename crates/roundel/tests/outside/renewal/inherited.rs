@@ -120,3 +120,26 @@ fn requests_wait_for_a_server_that_was_lost_before() {
     assert_eq!(answer.status, 200, "{}", answer.text());
     drop((successor, toy));
 }
+
+#[test]
+fn backups_are_not_waited_for_while_another_server_serves() {
+    let _turn = beside_others();
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("roundel.toml");
+    let [front, stats] = [(); 2].map(|()| free_address());
+    let toys = ["a", "b"].map(Toy::start);
+    let text = format!(
+        "[stats]\nlisten = \"{stats}\"\n[cli]\nlisten = \"off\"\n[[frontend]]\nname = \"f\"\n\
+         listen = \"{front}\"\ndefault_backend = \"b\"\n[[backend]]\nname = \"b\"\n\
+         server = [{{ name = \"a\", address = \"{}\" }}, \
+         {{ name = \"b\", address = \"{}\", backup = true }}]\n",
+        toys[0].address, toys[1].address
+    );
+    fs::write(&path, text).unwrap();
+    let mut balancer = Balancer::with_file(path.to_str().unwrap(), [front, stats]);
+    balancer.wait_up(2, SOON);
+    let successor = renew(&mut balancer);
+    let told = balancer.process.stderr();
+    assert!(!told.contains("not all servers"), "{told}");
+    drop(successor);
+}

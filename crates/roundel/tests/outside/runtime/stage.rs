@@ -20,7 +20,9 @@ pub(super) struct Side {
     pub(super) name: &'static str,
     pub(super) socket: PathBuf,
     front: SocketAddr,
-    _process: Process,
+    /// Where its page answers, if it has one.
+    pub(super) stats: Option<SocketAddr>,
+    pub(super) process: Process,
 }
 
 /// Both, and the folder they live in.
@@ -86,12 +88,33 @@ fn start_haproxy(program: &Path, apps: &[App], file: PathBuf, socket: PathBuf) -
         name: "haproxy",
         socket,
         front,
-        _process: process,
+        stats: None,
+        process,
     }
 }
 
-fn start_roundel(apps: &[App], file: &Path, socket: PathBuf) -> Side {
-    let [front, stats] = [free_address(), free_address()];
+/// Starts Roundel alone with these servers, checked often.
+pub(super) fn start_roundel(apps: &[App], file: &Path, socket: PathBuf) -> Side {
+    let servers = apps.iter().map(|app| (app, WEIGHT));
+    let at = [free_address(), free_address()];
+    std::fs::write(file, configuration(at, &socket, servers)).unwrap();
+    let balancer = Balancer::with_file(file.to_str().unwrap(), at);
+    Side {
+        name: "roundel",
+        socket,
+        front: at[0],
+        stats: Some(at[1]),
+        process: balancer.process,
+    }
+}
+
+/// Roundel's configuration with these servers and their weights, frontend and page at `at`.
+fn configuration<'a>(
+    at: [SocketAddr; 2],
+    socket: &Path,
+    servers: impl Iterator<Item = (&'a App, u32)>,
+) -> String {
+    let [front, stats] = at;
     let mut text = format!(
         "[stats]\nlisten = \"{stats}\"\n[cli]\nlisten = \"off\"\nsocket = \"{}\"\n[[frontend]]\nname = \"f\"\n\
          listen = \"{front}\"\nmaxconn = 500\ndefault_backend = \"b\"\n[[backend]]\nname = \"b\"\n\
@@ -100,22 +123,23 @@ fn start_roundel(apps: &[App], file: &Path, socket: PathBuf) -> Side {
          check = {{ http = \"HEAD /\", every = \"100ms\", rise = 2, fall = 2 }}\nserver = [\n",
         socket.display()
     );
-    for App { name, address, .. } in apps {
+    for (App { name, address, .. }, weight) in servers {
         text +=
-            &format!("  {{ name = \"{name}\", address = \"{address}\", weight = {WEIGHT} }},\n");
+            &format!("  {{ name = \"{name}\", address = \"{address}\", weight = {weight} }},\n");
     }
-    text += "]\n";
-    std::fs::write(file, text).unwrap();
-    let balancer = Balancer::with_file(file.to_str().unwrap(), [front, stats]);
-    Side {
-        name: "roundel",
-        socket,
-        front,
-        _process: balancer.process,
-    }
+    text + "]\n"
 }
 
 impl Side {
+    /// Writes another configuration of Roundel: these servers and their weights.
+    pub(super) fn configure<'a>(&self, file: &Path, servers: impl Iterator<Item = (&'a App, u32)>) {
+        let stats = self.stats.expect("Roundel has a page");
+        let text = configuration([self.front, stats], &self.socket, servers);
+        let draft = file.with_extension("draft");
+        std::fs::write(&draft, text).unwrap();
+        std::fs::rename(draft, file).unwrap();
+    }
+
     pub(super) fn say(&self, line: &str) -> String {
         say(&self.socket, line)
     }
@@ -137,8 +161,9 @@ impl Side {
         looks.collect()
     }
 
-    /// The servers that answer the clients who have their cookie.
-    pub(super) fn serving_sticky(&self) -> BTreeSet<String> {
+    /// The servers that answer the clients who have their cookie, among those whose names begin
+    /// so.
+    pub(super) fn serving_sticky(&self, prefix: &str) -> BTreeSet<String> {
         let table = self.say("show stat b 4 -1");
         let mut lines = table.lines();
         let head: Vec<&str> = lines.next().unwrap_or_default().split(',').collect();
@@ -147,7 +172,7 @@ impl Side {
         let rows = lines.map(|line| line.split(',').collect::<Vec<_>>());
         let sticks = |row: Vec<&str>| {
             let (name, cookie) = (*row.get(name)?, *row.get(cookie)?);
-            let is_own = name.starts_with('s');
+            let is_own = name.starts_with(prefix) && name != "BACKEND";
             (is_own && self.get(Some(cookie)).as_deref() == Some(name)).then(|| name.to_owned())
         };
         rows.filter_map(sticks).collect()
