@@ -95,7 +95,7 @@ pub(crate) fn every_state(second: u64) -> Snapshot {
 pub(crate) fn hostile() -> Snapshot {
     let mut snapshot = calm(5, 1);
     snapshot.node = HOSTILE.into();
-    let server = &mut snapshot.backends[0].servers[0];
+    let server = Arc::make_mut(&mut snapshot.backends[0].servers[0]);
     server.name = HOSTILE.into();
     server.address = HOSTILE.into();
     server.reason = HOSTILE.into();
@@ -195,7 +195,7 @@ fn backend(servers: Vec<Server>, requests: u64, traffic: Traffic) -> Backend {
         sticky: "SERVERID".into(),
         check: "HEAD / every 2s".into(),
         in_flight: servers.iter().map(|s| s.in_flight).sum(),
-        servers,
+        servers: servers.into_iter().map(Arc::new).collect(),
         requests_total: requests,
         errors_total: traffic.connect_errors_total + traffic.response_errors_total,
         traffic,

@@ -242,13 +242,13 @@ impl BackendPast {
     }
 
     /// Whether these are the servers of the snapshot before, in the same order.
-    fn is_of(&self, servers: &[Server]) -> bool {
+    fn is_of(&self, servers: &[Arc<Server>]) -> bool {
         let mut pairs = servers.iter().zip(&self.places);
         servers.len() == self.places.len() && pairs.all(|(s, p)| self.servers[*p].id == s.id)
     }
 
     /// Makes room for servers that are new and forgets those that are gone.
-    fn rearrange(&mut self, servers: &[Server], many: bool) {
+    fn rearrange(&mut self, servers: &[Arc<Server>], many: bool) {
         let known = std::mem::take(&mut self.servers).into_iter();
         let mut known: BTreeMap<u32, ServerPast> = known.map(|past| (past.id, past)).collect();
         let mut order: Vec<usize> = (0..servers.len()).collect();

@@ -77,7 +77,15 @@ impl Balancer {
     pub fn new(config: BackendConfig, workers: usize) -> Arc<Self> {
         let queue = Arc::<Queue>::default();
         let flights = Arc::new(PerWorker::new(workers));
-        let empty = Snapshot::build(0, Vec::new(), &config, None, Arc::clone(&queue), flights);
+        let empty = Snapshot::build(
+            0,
+            Vec::new(),
+            &config,
+            None,
+            Arc::clone(&queue),
+            flights,
+            None,
+        );
         Arc::new(Self {
             name: config.name.clone(),
             workers,
@@ -172,6 +180,7 @@ impl Balancer {
             self.queue.look_at(&before);
             return None;
         }
+        let alike = (!publisher.configured).then_some(&*before);
         publisher.configured = false;
         let generation = before.generation() + 1;
         let snapshot = Arc::new(Snapshot::build(
@@ -181,6 +190,7 @@ impl Balancer {
             before.turn(),
             Arc::clone(&self.queue),
             Arc::clone(before.flights()),
+            alike,
         ));
         snapshot.open_servers(&before);
         self.snapshot.store(Arc::clone(&snapshot));

@@ -28,7 +28,8 @@ pub struct Snapshot {
     usable: Vec<u32>,
     rotation: Rotation,
     turn_before: Option<Turn>,
-    cookies: Vec<u32>,
+    /// Indices of the servers in order of their sticky values.
+    cookies: Arc<[u32]>,
     queue: Arc<Queue>,
     flights: Arc<PerWorker<Flights>>,
 }
@@ -59,6 +60,8 @@ enum Rotation {
 }
 
 impl Snapshot {
+    /// `alike` has the same sticky key; where it has the same servers, their values are not worked
+    /// out again.
     pub(crate) fn build(
         generation: u64,
         placements: Vec<Placement>,
@@ -66,11 +69,15 @@ impl Snapshot {
         turn_before: Option<Turn>,
         queue: Arc<Queue>,
         flights: Arc<PerWorker<Flights>>,
+        alike: Option<&Self>,
     ) -> Self {
+        let alike = alike.filter(|before| before.is_of(&placements));
+        let value = |p: &Placement| config.sticky_key.value(&config.name, &p.live.name);
         let servers: Vec<Entry> = placements
             .into_iter()
-            .map(|p| Entry {
-                cookie: config.sticky_key.value(&config.name, &p.live.name),
+            .enumerate()
+            .map(|(i, p)| Entry {
+                cookie: alike.map_or_else(|| value(&p), |before| before.servers[i].cookie),
                 live: p.live,
                 address: p.address,
                 weight: p.weight,
@@ -79,8 +86,10 @@ impl Snapshot {
             })
             .collect();
         let usable = usable(&servers);
-        let mut cookies: Vec<u32> = (0..servers.len() as u32).collect();
-        cookies.sort_by_cached_key(|i| servers[*i as usize].cookie.rank());
+        let cookies = match alike {
+            Some(before) => Arc::clone(&before.cookies),
+            None => by_value(&servers),
+        };
         let mut snapshot = Self {
             generation,
             rotation: Rotation::new(config.policy, &servers, &usable),
@@ -93,6 +102,12 @@ impl Snapshot {
         };
         snapshot.resume();
         snapshot
+    }
+
+    /// Whether these are its servers, in its order.
+    fn is_of(&self, placements: &[Placement]) -> bool {
+        let mut pairs = self.servers.iter().zip(placements);
+        self.servers.len() == placements.len() && pairs.all(|(a, b)| Arc::ptr_eq(&a.live, &b.live))
     }
 
     /// Puts the rotation where the one before stood.
@@ -342,6 +357,13 @@ fn places<'a>(servers: &'a [Entry], usable: &[u32]) -> Vec<Place<'a>> {
 /// The request's key; a request without one goes anywhere.
 fn key(context: &PickContext<'_>, rng: &mut fastrand::Rng) -> u64 {
     context.hash.unwrap_or_else(|| rng.u64(..))
+}
+
+/// Indices of servers in order of their sticky values.
+fn by_value(servers: &[Entry]) -> Arc<[u32]> {
+    let mut order: Vec<u32> = (0..servers.len() as u32).collect();
+    order.sort_by_cached_key(|i| servers[*i as usize].cookie.rank());
+    order.into()
 }
 
 /// The servers that take new requests; backups only when there is no other.

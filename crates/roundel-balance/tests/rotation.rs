@@ -262,13 +262,23 @@ proptest! {
         }
     }
 
-    /// Every cookie value leads back to its own server, with the verdict of its state.
+    /// Every cookie value leads back to its own server, with the verdict of its state, whatever
+    /// was published before.
     #[test]
-    fn cookies_find_their_server(servers in servers()) {
+    fn cookies_find_their_server(before in servers(), after in servers(), new_key: bool) {
         let balancer = balancer(Policy::RoundRobin, 1);
-        balancer.publish(place(&balancer, &servers));
+        balancer.publish(place(&balancer, &before));
+        let first = balancer.load();
+        if new_key {
+            balancer.configure(Policy::RoundRobin, StickyKey::derive(b"another"));
+        }
+        balancer.publish(place(&balancer, &after));
         let snapshot = balancer.load();
-        for (index, (_, state)) in servers.iter().enumerate() {
+        for index in 0..before.len().min(after.len()) {
+            let is_kept = snapshot.cookie_value(index) == first.cookie_value(index);
+            prop_assert_eq!(is_kept, !new_key);
+        }
+        for (index, (_, state)) in after.iter().enumerate() {
             let verdict = snapshot.sticky(snapshot.cookie_value(index).as_bytes());
             prop_assert_eq!(verdict.server(), state.takes_sticky().then_some(index));
         }

@@ -27,6 +27,8 @@ pub(crate) struct Collector {
     started: Instant,
     seq: u64,
     second: u64,
+    /// The second of the snapshot before.
+    shown: u64,
     ids: Ids,
     process: Process,
     access_log: AccessLog,
@@ -66,6 +68,7 @@ impl Collector {
             started,
             seq: 0,
             second: 0,
+            shown: 0,
             ids: Ids::default(),
             process,
             access_log,
@@ -99,6 +102,7 @@ impl Collector {
     /// Reads everything once.
     pub(crate) fn collect(&mut self, sight: Sight<'_>) -> Arc<Snapshot> {
         let now = Instant::now();
+        let anew = std::mem::replace(&mut self.shown, self.second) != self.second;
         self.seq += 1;
         proc::refresh(&mut self.process);
         self.process.max_connections = sight.proxy.maxconn();
@@ -118,7 +122,13 @@ impl Collector {
             if let Some(managed) = sight.backends.get_mut(&settings.name) {
                 let retired = self.retired.entry(settings.name.clone()).or_default();
                 let sources = sight.sources.heard(&settings.name, now);
-                backends.push(backend::collect(now, settings, managed, retired, sources));
+                backends.push(backend::collect(
+                    (now, anew),
+                    settings,
+                    managed,
+                    retired,
+                    sources,
+                ));
             }
         }
         let (members, gossip) = match sight.gossip {

@@ -41,11 +41,12 @@ pub(crate) struct Managed {
 /// Counts of what the director's states did; nothing goes back.
 pub(crate) struct Tally {
     seen: Option<u64>,
-    states: BTreeMap<ServerId, ServerState>,
+    /// In the order of the snapshot seen last.
+    states: Vec<(ServerId, ServerState)>,
     /// State changes by server and the state they led to.
     pub(crate) changes: BTreeMap<ServerId, BTreeMap<ServerState, u64>>,
     /// Probes that passed and failed, by server.
-    pub(crate) probes: BTreeMap<ServerId, (u64, u64)>,
+    probes: BTreeMap<ServerId, (u64, u64)>,
     /// Changes of the set by the source they came from.
     pub(crate) set_changes: BTreeMap<SourceKind, u64>,
     usable: bool,
@@ -424,10 +425,9 @@ impl Managed {
     fn server_legacy(&self, heritage: &Heritage) -> (String, ServerLegacy) {
         let live = self.director.balancer().live(&heritage.name);
         let changes = self.tally.changes.get(&live.id).into_iter().flatten();
-        let probes = self.tally.probes.get(&live.id).copied();
         let legacy = ServerLegacy {
             totals: live.workers.totals(),
-            probes: probes.unwrap_or_default(),
+            probes: self.tally.probes(live.id),
             changes: changes
                 .map(|(state, n)| (state.as_str().to_owned(), *n))
                 .collect(),
@@ -468,8 +468,10 @@ impl Managed {
         let lives = snapshot.servers().iter();
         self.tally.welcome(lives.map(|e| (&e.live.name, e.live.id)));
         let states = snapshot.servers().iter().map(|e| (e.live.id, e.state));
-        self.tally
-            .observe(now, states.collect(), snapshot.usable() > 0);
+        if !self.tally.states.iter().copied().eq(states.clone()) {
+            self.tally.note_states(states.collect());
+        }
+        self.tally.note_usable(now, snapshot.usable() > 0);
     }
 }
 
@@ -477,7 +479,7 @@ impl Tally {
     fn new(now: Instant) -> Self {
         Self {
             seen: None,
-            states: BTreeMap::new(),
+            states: Vec::new(),
             changes: BTreeMap::new(),
             probes: BTreeMap::new(),
             set_changes: BTreeMap::new(),
@@ -489,22 +491,28 @@ impl Tally {
         }
     }
 
-    fn observe(&mut self, now: Instant, states: BTreeMap<ServerId, ServerState>, usable: bool) {
-        for (id, state) in &states {
-            if self.states.get(id).is_some_and(|old| old != state) {
-                *self
-                    .changes
-                    .entry(*id)
-                    .or_default()
-                    .entry(*state)
-                    .or_default() += 1;
-            }
-        }
-        for id in self.states.keys().filter(|id| !states.contains_key(id)) {
+    /// How many probes of a server passed and failed.
+    pub(crate) fn probes(&self, server: ServerId) -> (u64, u64) {
+        self.probes.get(&server).copied().unwrap_or_default()
+    }
+
+    fn note_states(&mut self, states: Vec<(ServerId, ServerState)>) {
+        let before: BTreeMap<ServerId, ServerState> = self.states.iter().copied().collect();
+        let now: BTreeMap<ServerId, ServerState> = states.iter().copied().collect();
+        let changed = now.iter().filter(|(id, state)| {
+            let old = before.get(id);
+            old.is_some_and(|old| old != *state)
+        });
+        let gone = before.keys().filter(|id| !now.contains_key(id));
+        let gone = gone.map(|id| (id, &ServerState::Left));
+        for (id, state) in changed.chain(gone) {
             let changes = self.changes.entry(*id).or_default();
-            *changes.entry(ServerState::Left).or_default() += 1;
+            *changes.entry(*state).or_default() += 1;
         }
         self.states = states;
+    }
+
+    fn note_usable(&mut self, now: Instant, usable: bool) {
         if self.usable != usable {
             if usable {
                 self.downtime += now.saturating_duration_since(self.since);

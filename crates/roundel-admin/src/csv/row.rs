@@ -157,7 +157,7 @@ pub(crate) fn is_usable(backend: &Backend) -> bool {
 /// The usable servers of a backend that are, or are not, backups.
 pub(crate) fn usable(backend: &Backend, backup: bool) -> impl Iterator<Item = &Server> {
     let fits = move |s: &&Server| s.state.takes_new() && s.backup == backup;
-    backend.servers.iter().filter(fits)
+    backend.rows().filter(fits)
 }
 
 /// The usable servers that requests go to: backups where there is no other.

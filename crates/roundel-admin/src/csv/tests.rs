@@ -162,7 +162,7 @@ fn probes_in_transition_are_counted_in_the_status() {
         health,
         ..Default::default()
     };
-    let server = &mut snapshot.backends[0].servers[0];
+    let server = Arc::make_mut(&mut snapshot.backends[0].servers[0]);
     server.check = Some(check(3));
     assert_eq!(server_status(server), "UP 2/3");
     server.check = Some(check(2));

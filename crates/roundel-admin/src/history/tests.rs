@@ -35,7 +35,7 @@ fn at(second: u64, requests: &[(&str, u64)]) -> Arc<Snapshot> {
         backends: vec![Backend {
             name: "b".into(),
             requests_total: total,
-            servers: (1..).zip(requests).map(server).collect(),
+            servers: (1..).zip(requests).map(server).map(Arc::new).collect(),
             request_duration,
             ..Backend::default()
         }],
@@ -142,6 +142,7 @@ fn servers_keep_their_past_when_others_come_and_go() {
                 requests_total: u64::from(*id) * second,
                 ..Server::default()
             })
+            .map(Arc::new)
             .collect();
         Arc::new(snapshot)
     };

@@ -104,7 +104,7 @@ fn counts(snapshot: &Snapshot) -> String {
 
 /// Why it is fewer: the worst and newest first.
 fn causes(snapshot: &Snapshot) -> String {
-    let servers = snapshot.backends.iter().flat_map(|b| &b.servers);
+    let servers = snapshot.backends.iter().flat_map(Backend::rows);
     let not_serving = |s: &&Server| !s.state.takes_new() && s.state != ServerState::Left;
     let mut troubled: Vec<&Server> = servers.filter(not_serving).collect();
     let urgency = |s: &Server| {
@@ -161,7 +161,7 @@ fn facts(moment: &Moment) -> Markup {
 
 /// One arc per server in the colour of its state: the roundel.
 fn ring(snapshot: &Snapshot) -> Markup {
-    let servers = snapshot.backends.iter().flat_map(|b| &b.servers);
+    let servers = snapshot.backends.iter().flat_map(Backend::rows);
     let shown = servers.filter(|s| s.state != ServerState::Left);
     let mut classes: Vec<&'static str> = shown.map(|s| Look::of_server(s).class).collect();
     let known = classes.len();

@@ -48,7 +48,7 @@ fn shown<'a>(scene: &Scene<'_>, backend: &'a Backend) -> Shown<'a> {
             || s.address.contains(filter)
             || s.state.as_str() == filter.trim_start_matches("state:")
     };
-    let mut servers: Vec<&Server> = backend.servers.iter().filter(fits).collect();
+    let mut servers: Vec<&Server> = backend.rows().filter(fits).collect();
     if let Some(sort) = scene.key.sort {
         let none = ServerRates::default();
         let known = scene.moment.rates.backends.get(&backend.name);

@@ -200,7 +200,8 @@ async fn buttons_are_shown_only_where_they_work() {
 async fn a_thousand_servers_are_paged_the_worst_first() {
     let many = |s| {
         let mut snapshot = fixture::calm(s, 1_000);
-        snapshot.backends[0].servers[900].state = roundel_model::ServerState::Down;
+        Arc::make_mut(&mut snapshot.backends[0].servers[900]).state =
+            roundel_model::ServerState::Down;
         snapshot
     };
     let rig = rig(Config::default(), many(9));
@@ -242,7 +243,7 @@ async fn only_what_changed_is_sent() {
     let before = parts(&rig.admin, &rig.admin.moment(), &key);
     let mut next = fixture::calm(50, 3);
     next.seq += 1;
-    next.backends[0].servers[1].state = roundel_model::ServerState::Maint;
+    Arc::make_mut(&mut next.backends[0].servers[1]).state = roundel_model::ServerState::Maint;
     let moment = Moment::new(Arc::new(next), rig.admin.moment().rates.clone());
     let now = parts(&rig.admin, &moment, &key);
     let changed: Vec<_> = changes(&before, &now).into_keys().collect();

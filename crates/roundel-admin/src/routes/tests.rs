@@ -1,3 +1,5 @@
+use std::sync::Arc;
+
 use axum::body::Body;
 use http_body_util::BodyExt;
 use roundel_model::{AdminState, Name};
@@ -412,7 +414,7 @@ async fn a_form_needs_this_processs_key_and_the_version_it_showed() {
 async fn the_last_serving_server_is_taken_out_only_on_purpose() {
     let mut rig = form_rig(Acts::Loopback);
     let mut one = fixture::calm(5, 2);
-    one.backends[0].servers[1].state = roundel_model::ServerState::Down;
+    Arc::make_mut(&mut one.backends[0].servers[1]).state = roundel_model::ServerState::Down;
     rig.publish(one).await;
     let key = rig.admin.shared.form_key.clone();
     let body = format!("b=nodes&do=drain+webapp-1&version=7&key={key}");

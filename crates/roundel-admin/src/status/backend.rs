@@ -56,8 +56,9 @@ pub struct Backend {
     pub check: String,
     /// The sources that are asked again and again, such as DNS.
     pub sources: Vec<Source>,
-    /// The servers in set order, LEFT ones last.
-    pub servers: Vec<Server>,
+    /// The servers in set order, LEFT ones last. A row to which nothing has happened is shared by
+    /// the snapshots of a second.
+    pub servers: Vec<Arc<Server>>,
     /// Orders of operators that wait for servers that are not there, oldest first.
     pub kept_orders: Vec<KeptOrder>,
     /// Requests dispatched to a server.
@@ -117,14 +118,19 @@ impl Backend {
         self.here().count()
     }
 
+    /// Every server, in set order, LEFT ones last.
+    pub fn rows(&self) -> impl Iterator<Item = &Server> {
+        self.servers.iter().map(Arc::as_ref)
+    }
+
     /// The servers without those that left.
     pub fn here(&self) -> impl Iterator<Item = &Server> {
-        self.servers.iter().filter(|s| s.state != ServerState::Left)
+        self.rows().filter(|s| s.state != ServerState::Left)
     }
 
     /// The server of this name.
     pub fn server(&self, name: &str) -> Option<&Server> {
-        self.servers.iter().find(|s| *s.name == *name)
+        self.rows().find(|s| *s.name == *name)
     }
 
     /// Whether an operator can order anything for this name: a server that is there, or one that

@@ -10,7 +10,7 @@ use roundel_model::{AdminState, Name, Presence, ServerState, SourceKind};
 use crate::{CheckStatus, CookieValue, ServerLive};
 
 /// Everything known about one server at one moment, for pages, tables and metrics.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct ServerStatus {
     /// Counters and requests in flight; its `id` is the CSV's `sid`.
     pub live: Arc<ServerLive>,

@@ -34,6 +34,13 @@ struct Shown {
     address: (SocketAddr, Arc<str>),
     cookie: Arc<str>,
     ejections: ([u64; 3], Arc<BTreeMap<Cow<'static, str>, u64>>),
+    row: Option<Row>,
+}
+
+/// A row of this second, and what it was made of.
+struct Row {
+    status: ServerStatus,
+    server: Arc<Server>,
 }
 
 impl Shown {
@@ -44,6 +51,7 @@ impl Shown {
             address: (status.address, status.address.to_string().into()),
             cookie: Arc::default(),
             ejections: (status.ejections, by_cause(status.ejections)),
+            row: None,
         }
     }
 
@@ -61,6 +69,45 @@ impl Shown {
             self.cookie = cookie.into();
         }
     }
+
+    /// Its row, if nothing has happened to the server since: no change, no request that began or
+    /// ended.
+    fn row_of(
+        &self,
+        status: &ServerStatus,
+        queue_length: u64,
+        tally: &Tally,
+    ) -> Option<Arc<Server>> {
+        let Row { status: of, server } = self.row.as_ref()?;
+        let live = &*status.live;
+        let check = server.check.as_ref();
+        let probes = check.map(|c| (c.passed_total, c.failed_total));
+        let holds = of == status
+            && Arc::ptr_eq(&server.cookie, &self.cookie)
+            && server.requests_total == requests(live)
+            && server.in_flight == u64::from(live.in_flight())
+            && server.in_flight_limit == limit(live)
+            && server.queue_length == queue_length
+            && server.queue_length_max == u64::from(live.queued_max())
+            && probes.is_none_or(|probes| probes == tally.probes(live.id));
+        holds.then(|| Arc::clone(server))
+    }
+
+    /// Makes the row anew.
+    fn renew(
+        &mut self,
+        at: (Instant, u64),
+        status: ServerStatus,
+        queue_length: u64,
+        tally: &Tally,
+    ) -> Arc<Server> {
+        let server = Arc::new(Server {
+            queue_length,
+            ..server(at, &status, self, tally)
+        });
+        let row = Row { status, server };
+        Arc::clone(&self.row.insert(row).server)
+    }
 }
 
 impl Retired {
@@ -76,7 +123,7 @@ impl Retired {
         let left = statuses.iter().filter(|s| s.state == ServerState::Left);
         for status in left {
             add(&mut sum, &traffic(&status.live, 0));
-            requests += status.live.workers.sum(|w| w.requests.get());
+            requests += self::requests(&status.live);
         }
         (sum, requests)
     }
@@ -93,14 +140,15 @@ impl Retired {
         let shown = |s: &ServerStatus| before.remove(&s.live.id).unwrap_or_else(|| Shown::new(s));
         self.shown = statuses.iter().map(shown).collect();
         for Shown { live, .. } in before.into_values() {
-            self.add(&traffic(&live, 0), live.workers.sum(|w| w.requests.get()));
+            self.add(&traffic(&live, 0), requests(&live));
         }
         true
     }
 }
 
+/// Rows made before in the same second are shared where they still hold, unless it is `anew`.
 pub(super) fn collect(
-    now: Instant,
+    (now, anew): (Instant, bool),
     settings: &roundel_config::Backend,
     managed: &mut Managed,
     retired: &mut Retired,
@@ -116,13 +164,14 @@ pub(super) fn collect(
     let unix_now = unix_now() as u64;
     let row = |(status, shown): (ServerStatus, &mut Shown)| {
         shown.update(&status, settings.sticky.is_some());
-        Server {
-            queue_length: u64::from(balancer.queued_for(status.live.id)),
-            ..server((now, unix_now), status, shown, tally)
+        let queue_length = u64::from(balancer.queued_for(status.live.id));
+        match shown.row_of(&status, queue_length, tally) {
+            Some(row) if !anew => row,
+            _ => shown.renew((now, unix_now), status, queue_length, tally),
         }
     };
     let rows = statuses.into_iter().zip(&mut retired.shown).map(row);
-    let servers: Vec<Server> = rows.collect();
+    let servers: Vec<Arc<Server>> = rows.collect();
     let counters = balancer.counters();
     let sum = |of: fn(&BackendCounters) -> u64| counters.sum(of);
     let no_server = sum(|c| c.no_server.get());
@@ -201,20 +250,20 @@ fn own_numbers(traffic: &mut Traffic, counters: &PerWorker<BackendCounters>, uni
 
 fn server(
     (now, unix_now): (Instant, u64),
-    status: ServerStatus,
+    status: &ServerStatus,
     shown: &Shown,
     tally: &Tally,
 ) -> Server {
     let live = &*status.live;
     let traffic = traffic(live, unix_now);
     let changes = tally.changes.get(&live.id);
-    let check = check(&status, tally);
+    let check = check(status, tally);
     Server {
         name: Arc::clone(&shown.name),
         id: live.id.0,
         address: Arc::clone(&shown.address.1),
         state: status.state,
-        reason: status.reason,
+        reason: status.reason.clone(),
         admin: status.admin,
         doubt: status.doubt,
         weight: status.weight,
@@ -227,8 +276,8 @@ fn server(
         in_flight: u64::from(live.in_flight()),
         queue_length: 0,
         queue_length_max: u64::from(live.queued_max()),
-        in_flight_limit: Some(live.limit()).filter(|n| *n > 0).map(Into::into),
-        requests_total: live.workers.sum(|w| w.requests.get()),
+        in_flight_limit: limit(live),
+        requests_total: requests(live),
         errors_total: traffic.connect_errors_total + traffic.response_errors_total,
         traffic,
         since_seconds: now.saturating_duration_since(status.since).as_secs(),
@@ -248,11 +297,7 @@ fn server(
 
 fn check(status: &ServerStatus, tally: &Tally) -> Option<Check> {
     let state = status.check.as_ref()?;
-    let (passed, failed) = tally
-        .probes
-        .get(&status.live.id)
-        .copied()
-        .unwrap_or_default();
+    let (passed, failed) = tally.probes(status.live.id);
     let probed = passed + failed > 0;
     Some(Check {
         status: state.status.as_str().into(),
@@ -267,6 +312,16 @@ fn check(status: &ServerStatus, tally: &Tally) -> Option<Check> {
         failed_total: failed,
         failed_while_up_total: status.check_failures,
     })
+}
+
+/// The requests dispatched to a server.
+fn requests(live: &ServerLive) -> u64 {
+    live.workers.sum(|w| w.requests.get())
+}
+
+/// The most requests in flight that a server may have; `None` without a limit.
+fn limit(live: &ServerLive) -> Option<u64> {
+    Some(live.limit()).filter(|n| *n > 0).map(Into::into)
 }
 
 /// The counts of one server over all workers, as of so many seconds since the Unix epoch.
@@ -373,7 +428,8 @@ fn describe_check(spec: &CheckSpec) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use roundel_balance::{BackendConfig, Balancer, Policy, StickyKey};
+    use roundel_balance::{BackendConfig, Balancer, Director, DirectorConfig, Policy, StickyKey};
+    use roundel_model::{BackendSet, Generation, Presence, SourceKind, Weight, WeightOrder};
 
     #[test]
     fn sums_keep_what_forgotten_servers_counted() {
@@ -396,6 +452,7 @@ mod tests {
                 address: (([10, 0, 0, 1], 80).into(), "10.0.0.1:80".into()),
                 cookie: "".into(),
                 ejections: ([0; 3], Arc::default()),
+                row: None,
             }],
             ..Retired::default()
         };
@@ -404,6 +461,49 @@ mod tests {
         assert!(retired.update(&[]));
         assert!(!retired.update(&[]));
         assert_eq!((retired.requests, retired.sum.retries_total), (4, 1));
+    }
+
+    #[test]
+    fn a_row_holds_until_something_happens_to_its_server() {
+        let now = Instant::now();
+        let backend = BackendConfig {
+            name: Name::new("nodes").unwrap(),
+            policy: Policy::RoundRobin,
+            sticky_key: StickyKey::default(),
+        };
+        let director = Director::new(Balancer::new(backend, 1), DirectorConfig::default(), 1);
+        let mut nodes = Managed::new(1, director, now);
+        let server = roundel_model::Server {
+            name: Name::new("a").unwrap(),
+            address: ([10, 0, 0, 1], 3000).into(),
+            weight: Weight::ONE,
+            backup: false,
+            source: SourceKind::Static,
+            presence: Presence::Present,
+        };
+        nodes.handle_set(
+            now,
+            BackendSet {
+                backend: Name::new("nodes").unwrap(),
+                generation: Generation(1),
+                servers: vec![server],
+            },
+        );
+        let status = |nodes: &Managed| nodes.director().servers(now).remove(0);
+        let mut shown = Shown::new(&status(&nodes));
+        assert!(shown.row_of(&status(&nodes), 0, &nodes.tally).is_none());
+        let row = shown.renew((now, 0), status(&nodes), 0, &nodes.tally);
+        let same = shown.row_of(&status(&nodes), 0, &nodes.tally);
+        assert!(same.is_some_and(|same| Arc::ptr_eq(&same, &row)));
+        assert!(shown.row_of(&status(&nodes), 1, &nodes.tally).is_none());
+        let weight = WeightOrder::Percent(0);
+        nodes
+            .set_weight(now, &Name::new("a").unwrap(), weight)
+            .unwrap();
+        assert!(shown.row_of(&status(&nodes), 0, &nodes.tally).is_none());
+        shown.renew((now, 0), status(&nodes), 0, &nodes.tally);
+        status(&nodes).live.workers[0].requests.add(1);
+        assert!(shown.row_of(&status(&nodes), 0, &nodes.tally).is_none());
     }
 
     #[test]
