@@ -200,7 +200,7 @@ impl Admin {
         principal: Principal,
     ) -> Result<Outcome, CommandError> {
         let word = command.as_str();
-        tracing::info!(action = word, who = %principal.0, ?command, "operator act");
+        tracing::info!(action = word, who = %principal.0, "operator act: {command}");
         let result = self.send(command, principal).await;
         self.count(word, if result.is_ok() { "ok" } else { "refused" });
         result

@@ -9,6 +9,8 @@ use std::time::Duration;
 use roundel_model::{AdminState, Name, Weight, WeightOrder};
 use tokio::sync::{mpsc, oneshot};
 
+mod words;
+
 /// One act, with names that passed [`Name`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Command {

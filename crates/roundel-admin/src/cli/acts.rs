@@ -15,7 +15,7 @@ use crate::status::{Backend, Server, Snapshot};
 
 /// A command, and what to say when it was carried out.
 pub(super) struct Act {
-    command: Command,
+    pub(super) command: Command,
     said: Said,
     /// HAProxy ends the errors of some commands without an empty line.
     terse: bool,

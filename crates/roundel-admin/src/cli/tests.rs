@@ -463,3 +463,65 @@ fn tempdir() -> std::path::PathBuf {
     std::fs::create_dir_all(&dir).unwrap();
     dir
 }
+
+#[tokio::test]
+async fn an_act_is_logged_in_words_that_do_the_same() {
+    let rig = states_rig();
+    let snapshot = &rig.admin.moment().snapshot;
+    let read = |line: &str| {
+        let words: Vec<&str> = line.split(' ').collect();
+        match acts::parse(&words, snapshot) {
+            Some(Ok(act)) => act.command,
+            Some(Err(text)) => panic!("{line}: {text}"),
+            None => panic!("{line}: no act"),
+        }
+    };
+    for line in [
+        "set server nodes/webapp-1 state drain",
+        "order nodes/webapp-1 maint",
+        "set weight nodes/webapp-1 7",
+        "order nodes/webapp-1 weight 50%",
+        "set maxconn server nodes/webapp-1 9",
+        "set server nodes/webapp-1 health down",
+        "enable health nodes/webapp-1",
+        "disable health nodes/webapp-1",
+        "set server nodes/webapp-1 check-port 81",
+        "set server nodes/webapp-1 addr 10.0.0.1",
+        "set server nodes/webapp-1 addr ::1 port 82",
+        "shutdown sessions server nodes/webapp-1",
+        "add server nodes/n 10.0.0.1:80 weight 3 maxconn 4 backup disabled",
+        "add server nodes/n 10.0.0.1:80 weight 0",
+        "set maxconn frontend localnodes 5",
+        "enable frontend localnodes",
+        "disable frontend localnodes",
+        "clear counters",
+        "del server nodes/webapp-1",
+        "join a:1 b",
+        "leave",
+        "leave webapp-1",
+        r#"cluster query {"name":"q","nodes":["a"],"payload":"p","tags":{"t":"v"}}"#,
+        r#"cluster event {"coalesce":false,"name":"deploy","payload":"v1"}"#,
+        r#"cluster keys {"act":"list"}"#,
+        "reload",
+    ] {
+        assert_eq!(read(line).to_string(), line);
+    }
+    let others = [
+        (
+            "disable server nodes/webapp-1",
+            "set server nodes/webapp-1 state maint",
+        ),
+        (
+            "set server nodes/webapp-1 weight 7",
+            "set weight nodes/webapp-1 7",
+        ),
+        (
+            r#"cluster keys {"act":"use","key":"c2VjcmV0"}"#,
+            r#"cluster keys {"act":"use"}"#,
+        ),
+        (r#"cluster leave {"member":"a\nb"}"#, r#"leave "a\nb""#),
+    ];
+    for (line, words) in others {
+        assert_eq!(read(line).to_string(), words);
+    }
+}

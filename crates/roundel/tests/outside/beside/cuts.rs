@@ -164,6 +164,8 @@ fn sessions_of_a_server_end_as_at_haproxy() {
     assert_eq!(letters("/wait"), "KH--");
     assert_eq!(["/begin", "/chunks", "/switch"].map(letters), ["KD--"; 3]);
     assert_eq!([letters("/full/a"), letters("/full/b")], ["KH--", "----"]);
+    let act = "operator act: shutdown sessions server b/s action=";
+    pair.ours.process.wait_line(act, SOON);
     let socket = pair.folder.path().join("roundel.sock");
     let events = say(&socket, "show events");
     assert!(events.contains("requests cut by operator: 4"), "{events}");
