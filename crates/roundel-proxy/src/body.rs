@@ -1,6 +1,7 @@
 //! HTTP/1 bodies on a socket: read by their framing, written by their framing.
 
 use std::io;
+use std::mem::take;
 use std::num::NonZero;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -10,7 +11,7 @@ use roundel_http1::{
 };
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use crate::blocks::BLOCK;
+use crate::blocks::{BLOCK, Blocks};
 use crate::sides::SourceError;
 use crate::splice::Pipe;
 use crate::transport::Io;
@@ -21,6 +22,8 @@ const WAITING: usize = BLOCK;
 const DIRECT: usize = 4096;
 /// Bytes read at once of a body known to be large.
 const BULK: usize = 64 * 1024;
+/// Bytes that come at once from which on it is worth a pipe that more may come so.
+const FLOOD: usize = BLOCK / 2;
 
 /// Reads what is there into `block`, which has or gets room below `limit` bytes of storage.
 ///
@@ -57,6 +60,11 @@ enum Kind {
     Length(Remaining),
     Chunked(Box<ChunkDecoder>),
     UntilClose,
+    /// Whatever comes. Pipes are worth while as long as it comes in bulk, which the small messages of
+    /// most tunnels do not.
+    Raw {
+        bulk: bool,
+    },
 }
 
 impl BodyReader {
@@ -70,6 +78,14 @@ impl BodyReader {
         Self { kind, ready: 0 }
     }
 
+    /// Reads whatever comes until the peer ends its side.
+    pub(crate) fn raw() -> Self {
+        Self {
+            kind: Kind::Raw { bulk: false },
+            ready: 0,
+        }
+    }
+
     /// Whether the body has ended exactly where its framing said, so that what follows in the
     /// block is another message.
     pub(crate) fn is_done(&self) -> bool {
@@ -77,7 +93,7 @@ impl BodyReader {
             Kind::Done => true,
             Kind::Length(left) => left.is_done(),
             Kind::Chunked(decoder) => decoder.is_done(),
-            Kind::UntilClose => false,
+            Kind::UntilClose | Kind::Raw { .. } => false,
         }
     }
 
@@ -92,15 +108,17 @@ impl BodyReader {
         match &self.kind {
             _ if !block.is_empty() => 0,
             Kind::Length(left) => left.left(),
-            Kind::UntilClose => u64::MAX,
-            Kind::Chunked(_) | Kind::Done => 0,
+            Kind::UntilClose | Kind::Raw { bulk: true } => u64::MAX,
+            Kind::Chunked(_) | Kind::Done | Kind::Raw { bulk: false } => 0,
         }
     }
 
     /// Says that `n` bytes of [`Self::unseen`] were taken.
     pub(crate) fn took(&mut self, n: usize) {
-        if let Kind::Length(left) = &mut self.kind {
-            left.take(n as u64);
+        match &mut self.kind {
+            Kind::Length(left) => left.take(n as u64),
+            Kind::Raw { bulk } => *bulk = n >= FLOOD,
+            Kind::Chunked(_) | Kind::Done | Kind::UntilClose => {}
         }
     }
 
@@ -132,6 +150,9 @@ impl BodyReader {
                     if n == 0 {
                         return Poll::Ready(self.at_end());
                     }
+                    if let Kind::Raw { bulk } = &mut self.kind {
+                        *bulk = n >= FLOOD;
+                    }
                 }
             }
         }
@@ -144,7 +165,7 @@ impl BodyReader {
         match &mut self.kind {
             Kind::Length(left) => left.take(n as u64),
             Kind::Chunked(decoder) => decoder.took(n),
-            Kind::Done | Kind::UntilClose => {}
+            Kind::Done | Kind::UntilClose | Kind::Raw { .. } => {}
         }
     }
 
@@ -165,7 +186,7 @@ impl BodyReader {
             Kind::Done => Ok(Step::End),
             Kind::Length(left) if left.is_done() => Ok(Step::End),
             Kind::Length(left) => Ok(Step::of(left.clip(block.len()))),
-            Kind::UntilClose => Ok(Step::of(block.len())),
+            Kind::UntilClose | Kind::Raw { .. } => Ok(Step::of(block.len())),
             Kind::Chunked(decoder) => {
                 let (skip, step) = match decoder.decode(block.filled())? {
                     Decoded::More { skip } => (skip, Step::More),
@@ -191,7 +212,7 @@ impl BodyReader {
 
     /// Judges the end of the stream.
     fn at_end(&mut self) -> Result<bool, SourceError> {
-        if matches!(self.kind, Kind::UntilClose) {
+        if matches!(self.kind, Kind::UntilClose | Kind::Raw { .. }) {
             self.kind = Kind::Done;
             return Ok(false);
         }
@@ -327,6 +348,13 @@ impl Writer {
     /// As [`crate::sides::Sink::held`].
     pub(crate) fn held(&self) -> u64 {
         self.pipe.as_ref().map_or(0, |pipe| pipe.held() as u64)
+    }
+
+    /// Gives the buffer back if nothing waits in it.
+    pub(crate) fn rest(&mut self, blocks: &Blocks) {
+        if self.is_empty() {
+            blocks.give(take(&mut self.out));
+        }
     }
 
     /// Whether nothing waits to be written.

@@ -22,7 +22,7 @@ pub(crate) struct Bond {
     pub(crate) backend: usize,
     pub(crate) server: ServerId,
     pub(crate) address: SocketAddr,
-    pub(crate) stream: Io,
+    pub(crate) io: Io,
     /// The server asked for a step of a login last, which can be made on this connection only.
     pub(crate) unfinished: bool,
 }
@@ -44,13 +44,13 @@ impl Bond {
 
     /// Whether it can carry a request: nothing has arrived on it, not even its end.
     pub(crate) fn is_fit(&mut self) -> bool {
-        self.stream.is_quiet(true)
+        self.io.is_quiet(true)
     }
 
     /// Whether it has ended. If not, the task of `cx` is woken when it does.
     fn poll_ended(&mut self, cx: &mut Context<'_>) -> bool {
-        while self.stream.poll_readable(cx).is_ready() {
-            if !self.stream.is_quiet(false) {
+        while self.io.poll_readable(cx).is_ready() {
+            if !self.io.is_quiet(false) {
                 return true;
             }
         }

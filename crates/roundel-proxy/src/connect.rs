@@ -20,6 +20,7 @@ use crate::search::Search;
 use crate::shared::Shared;
 use crate::shortage::{self, is_shortage};
 use crate::transport::Io;
+use crate::upstream::Carrier;
 use crate::worker::Worker;
 
 /// Silence after which the next server is tried beside one that has not taken a connection yet.
@@ -32,7 +33,7 @@ const TELL_AFTER: Duration = Duration::from_millis(80);
 /// A connection to a picked server.
 pub(crate) struct Link {
     pub(crate) pick: Pick,
-    pub(crate) stream: Io,
+    pub(crate) carrier: Carrier,
     pub(crate) reused: bool,
     /// It carries the client's login.
     pub(crate) bound: bool,
@@ -99,7 +100,7 @@ pub(crate) fn used(
     {
         return Ok(Link {
             pick,
-            stream: bond.stream,
+            carrier: Carrier::Connection(bond.io),
             reused: true,
             bound: true,
             took: Duration::ZERO,
@@ -110,9 +111,9 @@ pub(crate) fn used(
     let now = worker.clock().recent();
     let taken = worker.pool.take(key, owner, pick.address(), now, careful);
     match taken {
-        Some(stream) => Ok(Link {
+        Some(carrier) => Ok(Link {
             pick,
-            stream,
+            carrier,
             reused: true,
             bound: false,
             took: Duration::ZERO,
@@ -244,7 +245,7 @@ async fn race(
         };
         let done = open.swap_remove(i);
         let error = match result {
-            Ok(stream) => return Ok(won(worker, slot, search, done, stream)),
+            Ok(io) => return Ok(won(worker, slot, search, done, io)),
             Err(error) if is_shortage(&error) && open.is_empty() => return Err(NoLink::Short),
             Err(error) => error,
         };
@@ -318,13 +319,7 @@ fn add_beside(
     Ok(())
 }
 
-fn won(
-    worker: &Worker,
-    slot: &BackendSlot,
-    search: &mut Search,
-    opening: Opening,
-    stream: Io,
-) -> Link {
+fn won(worker: &Worker, slot: &BackendSlot, search: &mut Search, opening: Opening, io: Io) -> Link {
     // Servers tried on the way may be asked again for a later attempt: only this one is spent then.
     search.redispatched |= !search.tried.is_empty() && !search.tried.contains(&opening.pick.id());
     opening.pick.counters().connects.add(1);
@@ -333,7 +328,7 @@ fn won(
     Link {
         took: now.saturating_duration_since(opening.begun),
         pick: opening.pick,
-        stream,
+        carrier: Carrier::Connection(io),
         reused: false,
         bound: false,
     }

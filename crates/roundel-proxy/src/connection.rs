@@ -16,9 +16,9 @@ use crate::linger::linger;
 use crate::peer::Connection;
 use crate::proxy_header::identify;
 use crate::store::Store;
-use crate::tunnel;
 
 pub(crate) mod request;
+mod switched;
 
 use request::{Next, head_limit};
 
@@ -64,8 +64,8 @@ pub(crate) async fn run(mut connection: Box<Connection>, lent: Rc<Store<Lent>>) 
                 let (lingering, now) = (&worker.shared.lingering, worker.clock().now());
                 return Box::pin(linger(lingering, now, stream, &deadline)).await;
             }
-            Next::Tunnel(tunnel) => {
-                return Box::pin(tunnel::run(*connection, &deadline, tunnel)).await;
+            Next::Tunnel(switched) => {
+                return Box::pin(switched::run(*connection, &deadline, *switched)).await;
             }
             Next::Http2(head) => return Box::pin(h2::run(*connection, deadline, head)).await,
         }

@@ -249,7 +249,7 @@ impl<'x> Course<'x> {
         else {
             unreachable!("an answer begins on a connection to a server");
         };
-        let switching = server.head.is_switching();
+        let switching = server.head().is_switching();
         if switching && (client.head().upgrade().is_none() || !sent) {
             // RFC 9110 15.2.2: only what was asked for can be switched to.
             story.end(Term::BadResponse);
@@ -270,17 +270,17 @@ impl<'x> Course<'x> {
             scene,
             slot,
             client.head(),
-            &server.head,
+            server.head(),
             cookie,
             story,
             edits,
         );
-        let logged_out = (*login || *bound) && !server.head.keep_alive();
+        let logged_out = (*login || *bound) && !server.head().keep_alive();
         let last = !sent || logged_out || scene.worker.is_draining();
-        client.commit(&server.head, edits, last);
-        story.status = server.head.status();
+        client.commit(server.head(), edits, last);
+        story.status = server.head().status();
         story.phase = Phase::Data;
-        story.response_bytes = server.head.size() as u64;
+        story.response_bytes = server.head().size() as u64;
         if switching {
             return self.tunnel();
         }
@@ -309,11 +309,14 @@ impl<'x> Course<'x> {
     /// Hands the switched connection over.
     fn tunnel(&mut self) -> Outcome {
         match (self.state.server.take(), self.state.pick.take()) {
-            (Some(server), Some(pick)) => Outcome::Tunnel(Box::new(Tunnelled {
-                slot: self.slot.clone(),
-                server,
-                pick,
-            })),
+            (Some(mut server), Some(pick)) => {
+                server.switch();
+                Outcome::Tunnel(Box::new(Tunnelled {
+                    slot: self.slot.clone(),
+                    server,
+                    pick,
+                }))
+            }
             _ => Outcome::Broken,
         }
     }
@@ -329,12 +332,12 @@ impl<'x> Course<'x> {
             return;
         }
         let worker = self.scene.worker;
-        let unfinished = login::in_answer(server.head.status(), server.head.fields());
+        let unfinished = login::in_answer(server.head().status(), server.head().fields());
         if self.state.login || self.state.bound || unfinished {
             return self.bind::<D>(unfinished);
         }
         let configured = self.slot.backend.timeouts.upstream_idle;
-        let limit = match server.head.keep_alive_timeout() {
+        let limit = match server.head().keep_alive_timeout() {
             // The server's own clock started a little earlier; a second is a safe distance.
             Some(promised) => configured.min(Duration::from_secs(promised.saturating_sub(1))),
             None => configured,
@@ -345,9 +348,9 @@ impl<'x> Course<'x> {
             self.scene.peer.owns.set(true);
         }
         let (address, now) = (pick.address(), worker.clock().recent());
-        if let Some(server) = self.state.server.take() {
-            let stream = server.into_stream(&worker.blocks);
-            worker.pool.put(key, owner, address, stream, now, limit);
+        let server = self.state.server.take();
+        if let Some(io) = server.and_then(|server| server.into_connection(&worker.blocks)) {
+            worker.pool.put(key, owner, address, io, now, limit);
         }
     }
 
@@ -357,12 +360,14 @@ impl<'x> Course<'x> {
         let (Some(pick), Some(server)) = (&self.state.pick, self.state.server.take()) else {
             return;
         };
-        if !D::MULTIPLEXED {
+        if !D::MULTIPLEXED
+            && let Some(io) = server.into_connection(&self.scene.worker.blocks)
+        {
             self.scene.peer.bonds.put(Bond {
                 backend: self.slot.key(),
                 server: pick.id(),
                 address: pick.address(),
-                stream: server.into_stream(&self.scene.worker.blocks),
+                io,
                 unfinished,
             });
         }

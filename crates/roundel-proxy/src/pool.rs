@@ -1,7 +1,9 @@
-//! Idle upstream connections: a few per worker and server, the rest where any worker finds them.
+//! Upstream connections that may carry a request.
 //!
-//! A connection comes here only after request and answer both ended exactly where their framing
-//! said. It leaves for the next request only if nothing arrived on it meanwhile.
+//! Those that carry one exchange at a time are here while they are idle: a few per worker and server,
+//! the rest where any worker finds them. One comes here only after request and answer both ended
+//! exactly where their framing said, and leaves for the next request only if nothing arrived on it
+//! meanwhile. Those that carry several stay here, and give streams out for as long as they have room.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -14,6 +16,7 @@ use std::time::{Duration, Instant};
 
 use crate::shared::{PoolKey, Shared, Spare};
 use crate::transport::Io;
+use crate::upstream::{Carrier, Multiplexed};
 
 /// Connections per server that a worker keeps for itself when they rest longer than one sweep.
 const OWN: usize = 2;
@@ -31,19 +34,33 @@ const SEEN: Duration = Duration::from_millis(5);
 /// The owner of connections that serve any client.
 pub(crate) const ANYONE: u64 = 0;
 
-/// One worker's idle connections.
+/// One worker's connections.
 pub(crate) struct Pool {
     worker: usize,
     shared: Arc<Shared>,
-    idle: RefCell<HashMap<PoolKey, Vec<Idle>, BuildHasherDefault<Mix>>>,
+    idle: RefCell<ByServer<Idle>>,
+    multiplexed: RefCell<ByServer<Multiple>>,
 }
 
+type ByServer<T> = HashMap<PoolKey, Vec<T>, BuildHasherDefault<Mix>>;
+
+/// A connection that carries one exchange at a time, and none now.
 struct Idle {
     /// The client connection that alone may use it, or [`ANYONE`].
     owner: u64,
-    stream: Io,
+    io: Io,
     address: SocketAddr,
     since: Instant,
+    until: Instant,
+}
+
+/// A connection that carries several exchanges at a time, of any client.
+struct Multiple {
+    connection: Multiplexed,
+    address: SocketAddr,
+    /// How long it may be idle.
+    limit: Duration,
+    /// When it closes if nothing uses it until then.
     until: Instant,
 }
 
@@ -53,10 +70,12 @@ impl Pool {
             worker,
             shared,
             idle: RefCell::default(),
+            multiplexed: RefCell::default(),
         }
     }
 
-    /// Takes the connection of this owner to `address` that was used last, if one is fit for use.
+    /// Takes the connection of this owner to `address` that was used last, if one is fit for use; or
+    /// a stream of one that has room.
     ///
     /// With `careful` all but those used a moment ago are looked at: for requests that cannot
     /// be sent twice.
@@ -67,7 +86,7 @@ impl Pool {
         address: SocketAddr,
         now: Instant,
         careful: bool,
-    ) -> Option<Io> {
+    ) -> Option<Carrier> {
         if let Some(list) = self.idle.borrow_mut().get_mut(&key) {
             while let Some(mut idle) = last_of(list, owner) {
                 let rested = now.saturating_duration_since(idle.since);
@@ -78,44 +97,79 @@ impl Pool {
                 if idle.owner == owner
                     && idle.address == address
                     && idle.until > now
-                    && idle.stream.is_quiet(look)
+                    && idle.io.is_quiet(look)
                 {
-                    return Some(idle.stream);
+                    return Some(Carrier::Connection(idle.io));
                 }
             }
         }
-        match owner {
-            ANYONE => self.take_spare(key, address, now),
-            _ => None,
-        }
-    }
-
-    fn take_spare(&self, key: PoolKey, address: SocketAddr, now: Instant) -> Option<Io> {
-        if self.shared.spare_count.load(Relaxed) == 0 {
+        if owner != ANYONE {
             return None;
         }
-        let mut spares = self.spares();
-        let list = spares.get_mut(&key)?;
-        while let Some(spare) = list.pop() {
-            self.shared.spare_count.fetch_sub(1, Relaxed);
+        self.open_stream(key, address, now)
+            .or_else(|| self.take_spare(key, address, now))
+    }
+
+    fn open_stream(&self, key: PoolKey, address: SocketAddr, now: Instant) -> Option<Carrier> {
+        let mut multiplexed = self.multiplexed.borrow_mut();
+        let list = multiplexed.get_mut(&key)?;
+        let fit = list.iter_mut().filter(|one| one.address == address);
+        fit.filter(|one| one.until > now).find_map(|one| {
+            let stream = one.connection.open()?;
+            one.until = now + one.limit;
+            Some(stream)
+        })
+    }
+
+    fn take_spare(&self, key: PoolKey, address: SocketAddr, now: Instant) -> Option<Carrier> {
+        while let Some(spare) = self.pop_spare(key) {
             if spare.address == address
                 && spare.idle_until > now
-                && let Ok(mut stream) = spare.stream.attach()
-                && stream.is_quiet(true)
+                && let Ok(mut io) = spare.io.attach()
+                && io.is_quiet(true)
             {
-                return Some(stream);
+                return Some(Carrier::Connection(io));
             }
         }
         None
     }
 
-    /// Keeps a connection for at most `limit`.
+    fn pop_spare(&self, key: PoolKey) -> Option<Spare> {
+        if self.shared.spare_count.load(Relaxed) == 0 {
+            return None;
+        }
+        let spare = self.spares().get_mut(&key)?.pop()?;
+        self.shared.spare_count.fetch_sub(1, Relaxed);
+        Some(spare)
+    }
+
+    /// Keeps a connection that carries several exchanges, until it is idle for `limit`.
+    #[cfg_attr(not(test), expect(dead_code, reason = "no server speaks HTTP/2 yet"))]
+    pub(crate) fn keep_open(
+        &self,
+        key: PoolKey,
+        address: SocketAddr,
+        connection: Multiplexed,
+        now: Instant,
+        limit: Duration,
+    ) {
+        let one = Multiple {
+            connection,
+            address,
+            limit,
+            until: now + limit,
+        };
+        let mut multiplexed = self.multiplexed.borrow_mut();
+        multiplexed.entry(key).or_default().push(one);
+    }
+
+    /// Keeps an idle connection for at most `limit`.
     pub(crate) fn put(
         &self,
         key: PoolKey,
         owner: u64,
         address: SocketAddr,
-        stream: Io,
+        io: Io,
         now: Instant,
         limit: Duration,
     ) {
@@ -124,7 +178,7 @@ impl Pool {
         }
         let idle = Idle {
             owner,
-            stream,
+            io,
             address,
             since: now,
             until: now + limit,
@@ -132,9 +186,10 @@ impl Pool {
         self.idle.borrow_mut().entry(key).or_default().push(idle);
     }
 
-    /// Closes everything, so that others may have the descriptors.
+    /// Closes everything that is idle, so that others may have the descriptors.
     pub(crate) fn shed(&self) {
         self.idle.borrow_mut().clear();
+        self.sweep_multiplexed(|_, one| !one.connection.is_idle());
         let mut spares = self.spares();
         let count: usize = spares.values().map(Vec::len).sum();
         spares.clear();
@@ -151,7 +206,9 @@ impl Pool {
 
     /// Whether there is nothing to sweep, here or where any worker finds it.
     pub(crate) fn is_empty(&self) -> bool {
-        self.idle.borrow().is_empty() && self.shared.spare_count.load(Relaxed) == 0
+        self.idle.borrow().is_empty()
+            && self.multiplexed.borrow().is_empty()
+            && self.shared.spare_count.load(Relaxed) == 0
     }
 
     /// Closes what was idle for too long or leads to a server that takes no request any more;
@@ -181,17 +238,31 @@ impl Pool {
             !list.is_empty()
         });
         drop(idle);
+        self.sweep_multiplexed(|key, one| {
+            if !one.connection.is_idle() {
+                one.until = now + one.limit;
+                return true;
+            }
+            one.until > now && one.connection.is_open() && takes_requests(key)
+        });
         if self.shared.spare_count.load(Relaxed) > 0 {
             self.sweep_spares(now, takes_requests);
         }
     }
 
+    fn sweep_multiplexed(&self, mut stays: impl FnMut(&PoolKey, &mut Multiple) -> bool) {
+        self.multiplexed.borrow_mut().retain(|key, list| {
+            list.retain_mut(|one| stays(key, one));
+            !list.is_empty()
+        });
+    }
+
     fn share(&self, key: PoolKey, idle: Idle) {
-        let Ok(stream) = idle.stream.detach() else {
+        let Ok(io) = idle.io.detach() else {
             return;
         };
         self.spares().entry(key).or_default().push(Spare {
-            stream,
+            io,
             address: idle.address,
             idle_until: idle.until,
         });

@@ -82,7 +82,7 @@ pub(crate) struct Door {
 /// One idle upstream connection that any worker may take.
 #[derive(Debug)]
 pub(crate) struct Spare {
-    pub(crate) stream: Detached,
+    pub(crate) io: Detached,
     pub(crate) address: SocketAddr,
     pub(crate) idle_until: Instant,
 }

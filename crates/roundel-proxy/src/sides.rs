@@ -10,6 +10,7 @@ use std::task::{Context, Poll, ready};
 use roundel_http1::{Edits, Reason, RequestHead, ResponseHead, Trailers};
 use tokio::net::TcpStream;
 
+use crate::blocks::Blocks;
 use crate::splice::{Pipe, Pipes, WORTH};
 
 /// Bytes that a relay moves at once at most; then it is the turn of the worker's other tasks.
@@ -65,6 +66,18 @@ pub(crate) trait Sink {
 
     /// Hands everything that was pushed to the peer's connection.
     fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
+}
+
+/// One end of a tunnel: its body is whatever comes, until it closes its sending side.
+pub(crate) trait End: Source + Sink {
+    /// Closes the sending side, once everything was flushed.
+    fn poll_close(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
+
+    /// Takes buffers, where it has none.
+    fn take_buffers(&mut self, blocks: &Blocks);
+
+    /// Gives those buffers back in which there is nothing: most tunnels rest most of the time.
+    fn give_buffers(&mut self, blocks: &Blocks);
 }
 
 /// The client's side of one exchange.

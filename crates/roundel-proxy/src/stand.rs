@@ -20,6 +20,7 @@ use crate::pool::ANYONE;
 use crate::rules::{BackendSlot, FrontendLive, FrontendSlot, Rules};
 use crate::shared::{Door, PoolKey, Shared};
 use crate::transport::Io;
+use crate::upstream::{Carrier, Multiplexed, memory};
 use crate::worker::Worker;
 use crate::{AccessLog, Backend, Config, Frontend, Listen, connection};
 
@@ -117,14 +118,29 @@ impl Stand {
         pool.put(key, ANYONE, self.server, io, now, limit);
     }
 
+    /// Gives the server a connection that carries several exchanges at a time, until it is idle for
+    /// `limit`.
+    pub(crate) fn multiplex(&self, connection: memory::Connection, limit: Duration) {
+        let now = self.worker.clock().now();
+        let connection = Multiplexed::Memory(connection);
+        let pool = &self.worker.pool;
+        pool.keep_open(self.key(), self.server, connection, now, limit);
+    }
+
     /// Takes one of the server's idle connections out.
-    pub(crate) fn take(&self) -> Option<Io> {
+    pub(crate) fn take(&self) -> Option<Carrier> {
         let now = self.worker.clock().now();
         let pool = &self.worker.pool;
         pool.take(self.key(), ANYONE, self.server, now, true)
     }
 
-    pub(crate) fn rules(&self) -> Rc<Rules> {
+    /// Has the pool let go of what is over.
+    pub(crate) fn sweep(&self) {
+        let now = self.worker.clock().now();
+        self.worker.pool.sweep(now, |_| true);
+    }
+
+    fn rules(&self) -> Rc<Rules> {
         self.slot.rules()
     }
 

@@ -1,31 +1,78 @@
-//! The server's side of one attempt: an HTTP/1 connection and the answer read from it.
+//! The server's side of an attempt, whatever the server speaks.
+//!
+//! HTTP/1 on a connection of its own now, a stream of HTTP/2 next.
 
 use std::io;
-use std::mem::{replace, take};
-use std::task::{Context, Poll, ready};
+use std::net::SocketAddr;
+use std::task::{Context, Poll};
 
-use roundel_http1::{Limits, Method, Progress, Reason, ResponseHead, Trailers};
+use roundel_http1::{Edits, Limits, Method, Reason, RequestHead, ResponseHead, Trailers};
 use tokio::net::TcpStream;
 
 use crate::blocks::Blocks;
-use crate::body::{BodyReader, Writer, poll_fill};
-use crate::sides::{Sink, Source, SourceError};
+use crate::sides::{End, Sink, Source, SourceError};
 use crate::splice::Pipe;
 use crate::transport::Io;
 
-/// One attempt's connection to a server.
+mod h1;
+#[cfg(test)]
+pub(crate) mod memory;
+#[cfg(test)]
+mod tests;
+
+use h1::H1Server;
+
+/// What an attempt goes out on.
 #[derive(Debug)]
-pub(crate) struct H1Server {
-    pub(crate) stream: Io,
-    pub(crate) head: Box<ResponseHead>,
-    pub(crate) writer: Writer,
-    body: BodyReader,
-    /// Bytes read from the socket.
-    pub(crate) read: u64,
-    /// The connection had carried a request before.
-    pub(crate) reused: bool,
-    /// The answer was waited for once already.
-    waited: bool,
+pub(crate) enum Carrier {
+    /// A connection for this exchange alone.
+    Connection(Io),
+    /// One stream of a connection that carries several exchanges at a time.
+    #[cfg(test)]
+    Stream(memory::Stream),
+}
+
+/// A connection that carries several exchanges at a time. It stays with the worker whose task
+/// drives it, and with the streams on it.
+#[derive(Debug)]
+pub(crate) enum Multiplexed {
+    #[cfg(test)]
+    Memory(memory::Connection),
+}
+
+impl Multiplexed {
+    /// Opens one more stream; `None` where every place is taken.
+    pub(crate) fn open(&self) -> Option<Carrier> {
+        match *self {
+            #[cfg(test)]
+            Self::Memory(ref connection) => connection.open().map(Carrier::Stream),
+        }
+    }
+
+    /// Whether it takes further streams, now or when one ends.
+    pub(crate) fn is_open(&self) -> bool {
+        match *self {
+            #[cfg(test)]
+            Self::Memory(ref connection) => connection.is_open(),
+        }
+    }
+
+    /// Whether there is no stream on it.
+    pub(crate) fn is_idle(&self) -> bool {
+        match *self {
+            #[cfg(test)]
+            Self::Memory(ref connection) => connection.is_idle(),
+        }
+    }
+}
+
+/// One attempt on a server. What an exchange may ask of it stands here; the bodies go by
+/// [`Source`] and [`Sink`].
+#[derive(Debug)]
+pub(crate) enum Server {
+    H1(H1Server),
+    #[cfg(test)]
+    Memory(memory::Stream),
 }
 
 /// Why no head of an answer can be read.
@@ -39,25 +86,73 @@ pub(crate) enum HeadError {
     Malformed(Reason),
 }
 
-impl H1Server {
-    pub(crate) fn new(stream: Io, reused: bool, blocks: &Blocks) -> Self {
-        Self {
-            stream,
-            head: blocks.take_response(),
-            writer: Writer::new(blocks.take()),
-            body: BodyReader::default(),
-            read: 0,
-            reused,
-            waited: false,
+/// Has the same asked of whichever it is.
+macro_rules! each {
+    ($of:expr, $server:ident => $ask:expr) => {
+        match $of {
+            Server::H1($server) => $ask,
+            #[cfg(test)]
+            Server::Memory($server) => $ask,
+        }
+    };
+}
+
+impl Server {
+    /// Begins an attempt. `reused` says that the connection had carried a request before.
+    #[inline]
+    pub(crate) fn new(carrier: Carrier, reused: bool, blocks: &Blocks) -> Self {
+        match carrier {
+            Carrier::Connection(io) => Self::H1(H1Server::new(io, reused, blocks)),
+            #[cfg(test)]
+            Carrier::Stream(stream) => Self::Memory(stream),
         }
     }
 
+    /// Puts a header of the PROXY protocol before everything else on a new connection.
+    pub(crate) fn put_proxy_header(&mut self, header: &[u8]) {
+        each!(self, server => server.put_proxy_header(header));
+    }
+
+    /// Begins the request; its body follows through [`Sink`].
+    ///
+    /// The server is told `host` where there is one, else the client's word, else `address`.
+    #[inline]
+    pub(crate) fn send_head(
+        &mut self,
+        head: &RequestHead,
+        edits: &Edits,
+        host: Option<&[u8]>,
+        address: SocketAddr,
+    ) {
+        each!(self, server => server.send_head(head, edits, host, address));
+    }
+
+    /// Gives the buffer back from which the request went out, once it is sent.
+    #[inline]
+    pub(crate) fn rest_writer(&mut self, blocks: &Blocks) {
+        each!(self, server => server.rest_writer(blocks));
+    }
+
     /// Whether any byte of the request may have left.
+    #[inline]
     pub(crate) fn has_sent(&self) -> bool {
-        self.writer.written > 0
+        each!(self, server => server.has_sent())
+    }
+
+    /// Whether any byte of an answer has come.
+    #[inline]
+    pub(crate) fn has_answered(&self) -> bool {
+        each!(self, server => server.has_answered())
+    }
+
+    /// A number that grows with every byte that this server takes or sends.
+    #[inline]
+    pub(crate) fn progress(&self) -> u64 {
+        each!(self, server => server.progress())
     }
 
     /// Reads until a head is complete, interim or final; after a final one the body may be read.
+    #[inline]
     pub(crate) fn poll_head(
         &mut self,
         method: Method,
@@ -65,126 +160,128 @@ impl H1Server {
         blocks: &Blocks,
         cx: &mut Context<'_>,
     ) -> Poll<Result<(), HeadError>> {
-        if self.head.block.capacity() == 0 {
-            // Right behind the request there is no answer; once woken there nearly always is.
-            if !replace(&mut self.waited, true) {
-                let _ = ready!(self.stream.poll_readable(cx));
-            }
-            self.head.block = blocks.take();
-        }
-        let read = self.poll_read_head(method, limits, cx);
-        if read.is_pending() && self.read == 0 {
-            blocks.give(take(&mut self.head.block));
-        }
-        read
+        each!(self, server => server.poll_head(method, limits, blocks, cx))
     }
 
-    fn poll_read_head(
-        &mut self,
-        method: Method,
-        limits: &Limits,
-        cx: &mut Context<'_>,
-    ) -> Poll<Result<(), HeadError>> {
-        loop {
-            match self.head.parse(limits, method) {
-                Ok(Progress::Complete) => {
-                    if !self.head.is_interim() {
-                        self.body = BodyReader::new(self.head.framing(), limits);
-                    }
-                    return Poll::Ready(Ok(()));
-                }
-                Ok(Progress::Partial) => {}
-                Err(fault) => return Poll::Ready(Err(HeadError::Malformed(fault.reason))),
-            }
-            // One byte more than a head may have, so that the parser sees that it is too large.
-            let limit = limits.head + 1;
-            let filled = ready!(poll_fill(&mut self.stream, &mut self.head.block, limit, cx));
-            match filled {
-                Ok(n) if n > 0 => self.read += n as u64,
-                _ if self.read == 0 => return Poll::Ready(Err(HeadError::Empty)),
-                _ => return Poll::Ready(Err(HeadError::Cut)),
-            }
-        }
+    /// The head that was read last.
+    #[inline]
+    pub(crate) fn head(&self) -> &ResponseHead {
+        each!(self, server => &server.head)
+    }
+
+    /// Lets an interim head go, so that the next one may be read.
+    pub(crate) fn next_head(&mut self) {
+        each!(self, server => server.head.reset());
+    }
+
+    /// Has bytes go both ways from here on, after a head that says so; lets that head go.
+    pub(crate) fn switch(&mut self) {
+        each!(self, server => server.switch());
+    }
+
+    /// The connection had carried a request before this one.
+    #[inline]
+    pub(crate) fn is_reused(&self) -> bool {
+        each!(self, server => server.reused)
     }
 
     /// Whether request and answer both ended exactly, and the server keeps the connection.
+    #[inline]
     pub(crate) fn is_reusable(&self) -> bool {
-        self.writer.is_finished()
-            && self.writer.is_empty()
-            && self.body.is_done()
-            && self.head.keep_alive()
-            && self.head.block.is_empty()
+        each!(self, server => server.is_reusable())
     }
 
-    /// Gives the buffer back from which the request went out, once it is sent.
-    pub(crate) fn rest_writer(&mut self, blocks: &Blocks) {
-        if self.writer.is_empty() {
-            blocks.give(take(&mut self.writer.out));
+    /// Ends the attempt: gives the buffers back and, if this exchange alone had it, the connection. A
+    /// stream ends here; what carries it goes on.
+    #[inline]
+    pub(crate) fn into_connection(self, blocks: &Blocks) -> Option<Io> {
+        match self {
+            Self::H1(server) => Some(server.into_io(blocks)),
+            #[cfg(test)]
+            Self::Memory(_) => None,
         }
     }
+}
 
-    /// Gives the buffers back and keeps the connection.
-    pub(crate) fn into_stream(self, blocks: &Blocks) -> Io {
-        blocks.give_response(self.head);
-        blocks.give(self.writer.out);
-        self.stream
+impl End for Server {
+    fn poll_close(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        each!(self, server => server.poll_close(cx))
+    }
+
+    fn take_buffers(&mut self, blocks: &Blocks) {
+        each!(self, server => server.take_buffers(blocks));
+    }
+
+    fn give_buffers(&mut self, blocks: &Blocks) {
+        each!(self, server => server.give_buffers(blocks));
     }
 }
 
-impl Source for H1Server {
+impl Source for Server {
+    #[inline]
     fn poll_data(&mut self, cx: &mut Context<'_>) -> Poll<Result<bool, SourceError>> {
-        self.body
-            .poll_data(&mut self.stream, &mut self.head.block, &mut self.read, cx)
+        each!(self, server => server.poll_data(cx))
     }
 
+    #[inline]
     fn data(&self) -> &[u8] {
-        self.body.data(&self.head.block)
+        each!(self, server => server.data())
     }
 
+    #[inline]
     fn consume(&mut self, n: usize) {
-        self.body.consume(&mut self.head.block, n);
+        each!(self, server => server.consume(n));
     }
 
+    #[inline]
     fn trailers(&self) -> Option<&Trailers> {
-        self.body.trailers()
+        each!(self, server => server.trailers())
     }
 
+    #[inline]
     fn unseen(&self) -> Option<(&TcpStream, u64)> {
-        Some((self.stream.as_plain()?, self.body.unseen(&self.head.block)))
+        each!(self, server => server.unseen())
     }
 
+    #[inline]
     fn took(&mut self, n: usize) {
-        self.body.took(n);
-        self.read += n as u64;
+        each!(self, server => server.took(n));
     }
 }
 
-impl Sink for H1Server {
+impl Sink for Server {
+    #[inline]
     fn poll_push(&mut self, data: &[u8], cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        self.writer.poll_push(&mut self.stream, data, cx)
+        each!(self, server => server.poll_push(data, cx))
     }
 
+    #[inline]
     fn finish(&mut self, trailers: Option<&Trailers>) {
-        self.writer.finish(trailers);
+        each!(self, server => server.finish(trailers));
     }
 
+    #[inline]
     fn is_finished(&self) -> bool {
-        self.writer.is_finished()
+        each!(self, server => server.is_finished())
     }
 
+    #[inline]
     fn room(&self) -> u64 {
-        self.stream.as_plain().map_or(0, |_| self.writer.room())
+        each!(self, server => server.room())
     }
 
+    #[inline]
     fn push_pipe(&mut self, pipe: Pipe) {
-        self.writer.push_pipe(pipe);
+        each!(self, server => server.push_pipe(pipe));
     }
 
+    #[inline]
     fn held(&self) -> u64 {
-        self.writer.held()
+        each!(self, server => server.held())
     }
 
+    #[inline]
     fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.writer.poll_flush(&mut self.stream, cx)
+        each!(self, server => server.poll_flush(cx))
     }
 }

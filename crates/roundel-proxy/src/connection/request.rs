@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use roundel_http1::{Preface, Progress, RequestHead};
 
+use super::switched::Switched;
 use crate::body::{Writer, poll_fill};
 use crate::counters::RequestError;
 use crate::deadline::Deadline;
@@ -16,7 +17,6 @@ use crate::peer::Connection;
 use crate::rules::Rules;
 use crate::scene::Scene;
 use crate::story::{Story, conclude};
-use crate::tunnel::Tunnel;
 
 /// How long a client whose request is refused may take to let the reason into its buffer.
 const TELL: Duration = Duration::from_secs(5);
@@ -30,7 +30,7 @@ pub(crate) enum Next {
     /// Nothing, but the client may still be sending and must get to read its answer.
     Linger,
     /// Bytes both ways.
-    Tunnel(Box<Tunnel>),
+    Tunnel(Box<Switched>),
     /// HTTP/2, from these bytes on.
     Http2(Box<RequestHead>),
 }
@@ -203,9 +203,13 @@ async fn answer(
         ..
     } = client;
     if let Outcome::Tunnel(tunnelled) = outcome {
-        return Next::Tunnel(Box::new(Tunnel::new(
-            *tunnelled, head, writer, story, in_flight,
-        )));
+        return Next::Tunnel(Box::new(Switched {
+            tunnelled: *tunnelled,
+            head,
+            writer,
+            story,
+            in_flight,
+        }));
     }
     worker.blocks.give(writer.out);
     let broken = matches!(outcome, Outcome::Broken);

@@ -1,17 +1,19 @@
 //! An HTTP/1 client.
 
 use std::io;
+use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use roundel_http1::{
     Block, Edits, Framing, Limits, Persist, RequestHead, ResponseHead, ResponsePlan, Trailers,
     Version, write_response,
 };
+use tokio::io::AsyncWrite;
 use tokio::net::TcpStream;
 
 use crate::blocks::{BLOCK, Blocks};
 use crate::body::{BodyReader, Writer, poll_fill};
-use crate::sides::{Downstream, Presence, Sink, Source, SourceError};
+use crate::sides::{Downstream, End, Presence, Sink, Source, SourceError};
 use crate::splice::Pipe;
 use crate::transport::Io;
 
@@ -52,6 +54,29 @@ impl<'c> H1Client<'c> {
             finished_sending: false,
             committed: false,
             last: false,
+            aborted: false,
+        }
+    }
+
+    /// Makes an end of a tunnel of a client whose connection was switched; `writer` holds what is to
+    /// be flushed to it yet.
+    pub(crate) fn switched(
+        stream: &'c mut Io,
+        head: Box<RequestHead>,
+        mut writer: Writer,
+        blocks: &'c Blocks,
+    ) -> Self {
+        writer.begin(Framing::UntilClose);
+        Self {
+            body: BodyReader::raw(),
+            stream,
+            head,
+            writer,
+            blocks,
+            read: 0,
+            finished_sending: false,
+            committed: true,
+            last: true,
             aborted: false,
         }
     }
@@ -155,6 +180,21 @@ impl Sink for H1Client<'_> {
 
     fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.writer.poll_flush(self.stream, cx)
+    }
+}
+
+impl End for H1Client<'_> {
+    fn poll_close(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut *self.stream).poll_shutdown(cx)
+    }
+
+    fn take_buffers(&mut self, _: &Blocks) {
+        self.out();
+    }
+
+    /// The head stays, for the log's sake, and its block with it.
+    fn give_buffers(&mut self, blocks: &Blocks) {
+        self.writer.rest(blocks);
     }
 }
 

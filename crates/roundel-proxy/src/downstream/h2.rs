@@ -13,14 +13,16 @@ use h2::{Reason, RecvStream, SendStream};
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode};
 use roundel_http1::{Edits, Framing, Limits, RequestHead, ResponseHead, Trailers, login};
 
+use crate::blocks::Blocks;
 use crate::deadline::Deadline;
 use crate::ending::Term;
-use crate::exchange::{decline, exchange};
+use crate::exchange::{Outcome, decline, exchange};
 use crate::linger::linger as lingering_close;
 use crate::peer::{Connection, Peer};
 use crate::scene::Scene;
-use crate::sides::{Downstream, Presence, Sink, Source, SourceError};
+use crate::sides::{Downstream, End, Presence, Sink, Source, SourceError};
 use crate::story::{Story, conclude};
+use crate::tunnel;
 
 mod ahead;
 mod calm;
@@ -228,7 +230,11 @@ async fn stream(peer: &Peer, request: Request<RecvStream>, respond: SendResponse
             refuse_login(scene, &mut client, &mut story);
         }
         Ok(()) => {
-            exchange(scene, &mut client, &deadline, &mut story).await;
+            let outcome = exchange(scene, &mut client, &deadline, &mut story).await;
+            if let Outcome::Tunnel(tunnelled) = outcome {
+                let tunnel = tunnel::run(scene, &deadline, &mut client, *tunnelled, &mut story);
+                Box::pin(tunnel).await;
+            }
         }
         Err(status) => decline(scene, &mut client, &deadline, &mut story, status).await,
     }
@@ -454,6 +460,17 @@ impl Sink for H2Client {
         }
         Poll::Ready(Ok(()))
     }
+}
+
+impl End for H2Client {
+    /// The last frame of what was sent has closed the side.
+    fn poll_close(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn take_buffers(&mut self, _: &Blocks) {}
+
+    fn give_buffers(&mut self, _: &Blocks) {}
 }
 
 impl Downstream for H2Client {

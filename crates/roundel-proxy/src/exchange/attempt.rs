@@ -5,9 +5,7 @@ use std::pin::pin;
 use std::task::Poll;
 
 use roundel_balance::{Pick, PickError};
-use roundel_http1::{
-    Edits, Persist, Reason, RequestHead, RequestPlan, proxy_protocol, write_request,
-};
+use roundel_http1::{Reason, RequestHead, proxy_protocol};
 
 use super::Course;
 use super::outcome::{Begun, Failed};
@@ -24,7 +22,7 @@ use crate::scene::Scene;
 use crate::search::Search;
 use crate::sides::{Downstream, SourceError};
 use crate::story::Story;
-use crate::upstream::{H1Server, HeadError};
+use crate::upstream::{HeadError, Server};
 
 /// How one attempt ended.
 enum Asked {
@@ -166,12 +164,13 @@ impl Course<'_> {
         state.bound = link.bound;
         let pick = state.pick.insert(link.pick);
         let blocks = &scene.worker.blocks;
-        let server = H1Server::new(link.stream, link.reused, blocks);
+        let server = Server::new(link.carrier, link.reused, blocks);
         let server = state.server.insert(server);
         if slot.sends_proxy && !link.reused {
             write_proxy_header(scene, slot, pick, server);
         }
-        write_head(slot, head, pick, &state.edits, server);
+        let host = slot.host.as_deref();
+        server.send_head(head, &state.edits, host, pick.address());
         state.replay.rewind();
     }
 
@@ -212,7 +211,7 @@ impl Course<'_> {
             HeadEnd::Head => {
                 story.answered_at = Some(scene.worker.clock().now());
                 pick.counters().answered.add(1);
-                live.note_answer(server.head.status());
+                live.note_answer(server.head().status());
                 Asked::Begun(Begun {
                     sent,
                     request_bytes,
@@ -250,7 +249,7 @@ impl Course<'_> {
             retries: search.retries,
             stale_seen: *stale_seen,
         };
-        let failure = failure(error, server.reused);
+        let failure = failure(error, server.is_reused());
         if *bound && matches!(failure, Failure::Empty { .. }) {
             // The server ended the connection that was logged in: so does the client's, which has
             // the client log in again.
@@ -274,7 +273,7 @@ impl Course<'_> {
 
 /// Begins a new connection with the client's address, where the server wants it.
 #[cold]
-fn write_proxy_header(scene: Scene<'_>, slot: &BackendSlot, pick: &Pick, server: &mut H1Server) {
+fn write_proxy_header(scene: Scene<'_>, slot: &BackendSlot, pick: &Pick, server: &mut Server) {
     if let Some(version) = slot.backend.send_proxy.to(&pick.server().name) {
         let peer = scene.peer;
         let addresses = proxy_protocol::Addresses {
@@ -283,32 +282,8 @@ fn write_proxy_header(scene: Scene<'_>, slot: &BackendSlot, pick: &Pick, server:
         };
         let mut header = Vec::new();
         proxy_protocol::write(version, Some(addresses), &mut header);
-        server.writer.out.put(&header);
+        server.put_proxy_header(&header);
     }
-}
-
-fn write_head(
-    slot: &BackendSlot,
-    head: &RequestHead,
-    pick: &Pick,
-    edits: &Edits,
-    server: &mut H1Server,
-) {
-    let mut plan = RequestPlan::new(head);
-    if head.upgrade().is_some() && head.framing().is_empty() {
-        plan.persist = Persist::Upgrade;
-    }
-    plan.te_trailers = head.takes_trailers();
-    plan.host = slot.host.as_deref();
-    let address;
-    if plan.host.or(head.host()).is_none() {
-        address = pick.address().to_string();
-        plan.fallback_host = address.as_bytes();
-        let framing = write_request(head, &plan, edits, &mut server.writer.out);
-        return server.writer.begin(framing);
-    }
-    let framing = write_request(head, &plan, edits, &mut server.writer.out);
-    server.writer.begin(framing);
 }
 
 /// Leaves a server that gave no answer, if another one can be asked.

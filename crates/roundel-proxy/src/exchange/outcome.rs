@@ -6,9 +6,10 @@ use roundel_balance::Pick;
 
 use crate::ending::Term;
 use crate::rules::BackendSlot;
-use crate::upstream::H1Server;
+use crate::upstream::Server;
 
 /// How an exchange ended for its client.
+#[must_use = "a tunnel is counted and logged by whoever runs it"]
 pub(crate) enum Outcome {
     /// An answer was sent whole.
     Done,
@@ -21,7 +22,7 @@ pub(crate) enum Outcome {
 /// The server's side of a switched connection; in flight as long as it lives.
 pub(crate) struct Tunnelled {
     pub(crate) slot: Rc<BackendSlot>,
-    pub(crate) server: H1Server,
+    pub(crate) server: Server,
     pub(crate) pick: Pick,
 }
 

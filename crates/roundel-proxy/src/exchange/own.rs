@@ -73,7 +73,7 @@ pub(crate) async fn decline<D: Downstream>(
     story.end(Term::BadRequest);
     story.phase = Phase::Request;
     let reply = Reply::new(status, answer::sentence(status));
-    self::answer(scene, client, deadline, story, None, &reply).await;
+    let _: Outcome = self::answer(scene, client, deadline, story, None, &reply).await;
     conclude(scene, None, None, client.head(), story);
 }
 

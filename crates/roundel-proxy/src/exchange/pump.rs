@@ -14,7 +14,7 @@ use crate::ending::Term;
 use crate::rules::BackendSlot;
 use crate::scene::Scene;
 use crate::sides::{Downstream, Relay, RelayError, SourceError, Waits};
-use crate::upstream::{H1Server, HeadError};
+use crate::upstream::{HeadError, Server};
 
 /// Who is waited for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,7 +59,7 @@ pub(super) enum BodyEnd {
 /// The state of both directions.
 pub(super) struct Pump<'x, D> {
     client: &'x mut D,
-    server: &'x mut H1Server,
+    server: &'x mut Server,
     replay: &'x mut Replay,
     scene: Scene<'x>,
     method: Method,
@@ -82,7 +82,7 @@ impl<'x, D: Downstream> Pump<'x, D> {
         scene: Scene<'x>,
         slot: &BackendSlot,
         client: &'x mut D,
-        server: &'x mut H1Server,
+        server: &'x mut Server,
         replay: &'x mut Replay,
         deadline: &'x Deadline,
     ) -> Self {
@@ -156,7 +156,7 @@ impl<'x, D: Downstream> Pump<'x, D> {
                 .poll_head(self.method, &self.scene.rules.limits, blocks, cx)
             {
                 Poll::Ready(Err(error)) => return Poll::Ready(HeadEnd::Failed(error)),
-                Poll::Ready(Ok(())) if self.server.head.is_interim() => self.pass_interim(),
+                Poll::Ready(Ok(())) if self.server.head().is_interim() => self.pass_interim(),
                 Poll::Ready(Ok(())) => return Poll::Ready(HeadEnd::Head),
                 Poll::Pending => break,
             }
@@ -176,7 +176,7 @@ impl<'x, D: Downstream> Pump<'x, D> {
         } else if self.has_left(cx) {
             return Poll::Ready(HeadEnd::ClientGone);
         }
-        if leaves && live.is_silent() && self.server.read == 0 && self.is_repeatable() {
+        if leaves && live.is_silent() && !self.server.has_answered() && self.is_repeatable() {
             return Poll::Ready(HeadEnd::Silent);
         }
         let side = match self.is_request_over() {
@@ -259,18 +259,18 @@ impl<'x, D: Downstream> Pump<'x, D> {
 
     fn pass_interim(&mut self) {
         let mut edits = Edits::new();
-        if self.server.head.connection().names_fields {
-            edits.remove_connection_named(self.server.head.fields());
+        let head = self.server.head();
+        if head.connection().names_fields {
+            edits.remove_connection_named(head.fields());
         }
-        self.client.interim(&self.server.head, &edits);
-        self.server.head.reset();
+        self.client.interim(head, &edits);
+        self.server.next_head();
         self.interim = true;
     }
 
     /// A number that grows with every byte that moves anywhere.
     fn progress(&self) -> u64 {
-        let sent = self.sending.moved + self.server.writer.written;
-        sent + self.server.read + self.response_bytes()
+        self.sending.moved + self.server.progress() + self.response_bytes()
     }
 }
 

@@ -5,7 +5,7 @@ use roundel_http1::Edits;
 
 use super::replay::Replay;
 use crate::search::Search;
-use crate::upstream::H1Server;
+use crate::upstream::Server;
 
 /// Everything of one exchange that outlives a step of it.
 ///
@@ -32,7 +32,7 @@ pub(crate) struct State {
     /// The server that is asked; at the end, the one that was asked last.
     pub(super) pick: Option<Pick>,
     /// The connection to it.
-    pub(super) server: Option<H1Server>,
+    pub(super) server: Option<Server>,
 }
 
 impl State {
