@@ -55,10 +55,14 @@ impl Course<'_> {
     ) -> Result<Pick, Failed> {
         let worker = self.scene.worker;
         let begun = worker.clock().now();
-        if !self.may_wait(begun, error, story) {
-            return Err(no_link(error));
-        }
         let limit = self.slot.backend.timeouts.queue;
+        if !self.may_wait(begun, error, story) {
+            return Err(match self.state.held && story.queue >= limit {
+                // Its last try came with the end of its time.
+                true => self.too_late(error, story),
+                false => no_link(error),
+            });
+        }
         deadline.set(limit.saturating_sub(story.queue));
         story.phase = Phase::Queue;
         let picked = self.stand(client, deadline, story, error, begun).await;
