@@ -1,4 +1,4 @@
-//! What a configuration file says: typed, optional everywhere, each value with its place.
+//! What a configuration file says: a struct for each table, and what is known of each key.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -6,50 +6,115 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use ipnet::IpNet;
-use roundel_balance::{CheckKind, Policy};
+use roundel_balance::Policy;
 use roundel_gossip_tokio::{Advertise, Handler, HandlerError};
 use roundel_model::Name;
 
-use super::reader::{At, Item, Section};
-use super::{AccessLogFormat, LOG_FORMATS};
-use crate::value;
+use crate::key::{Key, Maybe, Table, key, part};
+use crate::kind::{
+    Bytes, FilePath, List, Listen, Named, Notation, OrOff, Text, Texts, Time, Whole, any, table,
+    word,
+};
+use crate::reader::{At, Item, choose};
+use crate::value::{self, Fault};
+use crate::{AccessLogFormat, LOG_FORMATS};
 
 mod answers;
 mod backend;
-mod fields;
+mod check;
+mod discover;
 mod frontend;
 mod headers;
 mod location;
 mod policy;
+mod sticky;
 
-pub(crate) use answers::PageFiles;
-use backend::check_kind;
-pub(crate) use backend::{BackendTable, CheckTable, DiscoverItem, ServerTable, StickyTable};
-pub(crate) use backend::{cookie_name, cookie_prefix};
-pub(crate) use fields::MarksTable;
-pub(crate) use frontend::{FrontendTable, ListenItem, RouteTable, TargetItem};
-
-/// An optional value with its place.
-pub(crate) type Maybe<T> = Option<At<T>>;
+pub(crate) use answers::{PageFiles, RateTable, RedirectTable};
+pub(crate) use backend::{BackendTable, ServerTable};
+pub(crate) use check::{CheckTable, check_word};
+pub(crate) use discover::{DiscoverTable, RoleTable};
+pub(crate) use frontend::{FrontendTable, ListenTable, MarksTable, RouteTable};
+pub(crate) use policy::{HashTable, HashWord, OutlierTable};
+pub(crate) use sticky::{StickyTable, cookie_name, cookie_prefix};
 
 /// The whole file.
-#[derive(Debug, Default)]
-pub(crate) struct File {
+///
+/// As text it is a file that means the same, with only what differs from the defaults.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct File {
+    pub(crate) global: GlobalTable,
+    pub(crate) stats: StatsTable,
+    pub(crate) cli: CliTable,
+    pub(crate) access_log: AccessLogTable,
+    pub(crate) gossip: Maybe<GossipTable>,
+    pub(crate) defaults: DefaultsTable,
+    pub(crate) frontend: Maybe<Vec<At<FrontendTable>>>,
+    pub(crate) backend: Maybe<Vec<At<BackendTable>>>,
+}
+
+impl Table for File {
+    const EXAMPLE: &'static str = "[global]";
+
+    fn keys() -> Vec<Key<Self>> {
+        vec![
+            part!(global),
+            part!(stats),
+            part!(cli),
+            part!(access_log),
+            key!(gossip, table::<GossipTable>())
+                .restart()
+                .words("without this table a file means no gossip"),
+            part!(defaults).words("each frontend and backend may override its part"),
+            key!(frontend, List(table::<FrontendTable>()))
+                .words("listens, and says which backend answers; there may be several"),
+            key!(backend, List(table::<BackendTable>()))
+                .words("a set of servers and how they are used; there may be several"),
+        ]
+    }
+}
+
+impl File {
+    /// The frontends, none if the file has none.
+    pub(crate) fn frontends(&self) -> &[At<FrontendTable>] {
+        self.frontend.as_ref().map_or(&[], |at| &at.value)
+    }
+
+    /// The backends, none if the file has none.
+    pub(crate) fn backends(&self) -> &[At<BackendTable>] {
+        self.backend.as_ref().map_or(&[], |at| &at.value)
+    }
+}
+
+/// `[global]`.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(crate) struct GlobalTable {
     pub(crate) threads: Maybe<u64>,
     pub(crate) maxconn: Maybe<u64>,
     pub(crate) drain_timeout: Maybe<Duration>,
-    pub(crate) stats: StatsTable,
-    pub(crate) cli_listen: Maybe<Option<SocketAddr>>,
-    pub(crate) cli_socket: Maybe<PathBuf>,
-    pub(crate) access_log: Maybe<AccessLogFormat>,
-    pub(crate) gossip: Maybe<GossipTable>,
-    pub(crate) defaults: DefaultsTable,
-    pub(crate) frontends: Vec<At<FrontendTable>>,
-    pub(crate) backends: Vec<At<BackendTable>>,
+}
+
+impl Table for GlobalTable {
+    const EXAMPLE: &'static str = "[global]";
+
+    fn keys() -> Vec<Key<Self>> {
+        vec![
+            key!(threads, Whole(0..=1024))
+                .default("0")
+                .restart()
+                .words("worker threads; 0: one per core, at most 8"),
+            key!(maxconn, policy::maxconn())
+                .default("0")
+                .words("client connections in all; 0: half of the free descriptors"),
+            // Compose kills 10 s after SIGTERM; this leaves 2 s.
+            key!(drain_timeout, Time(any))
+                .default("\"8s\"")
+                .words("how long the end waits for requests in flight"),
+        ]
+    }
 }
 
 /// `[stats]`.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct StatsTable {
     pub(crate) listen: Maybe<SocketAddr>,
     pub(crate) admin: Maybe<ActsWord>,
@@ -64,42 +129,210 @@ pub(crate) enum ActsWord {
     Token,
 }
 
+const ACTS: [(&str, ActsWord); 3] = [
+    ("off", ActsWord::Off),
+    ("loopback", ActsWord::Loopback),
+    ("token", ActsWord::Token),
+];
+
+impl Table for StatsTable {
+    const EXAMPLE: &'static str = "[stats]";
+
+    fn keys() -> Vec<Key<Self>> {
+        vec![
+            key!(listen, Listen)
+                .default("\":1936\"")
+                .restart()
+                .words("page, metrics, JSON, CSV"),
+            key!(admin, word(&ACTS))
+                .default("\"off\"")
+                .restart()
+                .words("who may act over HTTP: off, loopback, token"),
+            key!(admin_token_file, FilePath)
+                .example("\"/run/secrets/roundel_admin\"")
+                .restart()
+                .words("with admin = \"token\""),
+        ]
+    }
+}
+
+/// `[cli]`.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(crate) struct CliTable {
+    pub(crate) listen: Maybe<Option<SocketAddr>>,
+    pub(crate) socket: Maybe<PathBuf>,
+}
+
+impl Table for CliTable {
+    const EXAMPLE: &'static str = "[cli]";
+
+    fn keys() -> Vec<Key<Self>> {
+        let listen = OrOff {
+            kind: Listen,
+            other: None,
+        };
+        vec![
+            key!(listen, listen)
+                .default("\"127.0.0.1:9999\"")
+                .restart()
+                .words("HAProxy's runtime API, read-only; or \"off\""),
+            key!(socket, FilePath)
+                .example("\"/run/roundel.sock\"")
+                .restart()
+                .words("the same with operator acts; mode 600"),
+        ]
+    }
+}
+
+/// `[access_log]`.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(crate) struct AccessLogTable {
+    pub(crate) format: Maybe<AccessLogFormat>,
+}
+
+impl Table for AccessLogTable {
+    const EXAMPLE: &'static str = "[access_log]";
+
+    fn keys() -> Vec<Key<Self>> {
+        vec![
+            key!(format, word(&LOG_FORMATS))
+                .default("\"json\"")
+                .restart()
+                .words(
+                    "json, haproxy, common, combined, logfmt, off. The client is whom \
+                     trusted_proxies name; json and logfmt tell the proxy as `peer`, and haproxy \
+                     shows port 0, which is not known",
+                ),
+        ]
+    }
+}
+
 /// `[gossip]`.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct GossipTable {
     pub(crate) listen: Maybe<SocketAddr>,
+    pub(crate) join: Maybe<Vec<At<String>>>,
     pub(crate) advertise: Maybe<Advertise>,
-    pub(crate) join: Maybe<Vec<String>>,
     pub(crate) node_name: Maybe<Name>,
     pub(crate) key_file: Maybe<PathBuf>,
     pub(crate) keyring_file: Maybe<PathBuf>,
     pub(crate) snapshot: Maybe<PathBuf>,
-    pub(crate) event_handlers: Maybe<Vec<Handler>>,
-    pub(crate) tags: BTreeMap<String, At<String>>,
+    pub(crate) event_handlers: Maybe<Vec<At<Handler>>>,
+    pub(crate) tags: Maybe<BTreeMap<String, At<String>>>,
+}
+
+impl Table for GossipTable {
+    const EXAMPLE: &'static str = "[gossip]";
+    const LATER: &'static [(&'static str, &'static str)] =
+        &[("key", "secrets do not belong in this file: use key_file")];
+
+    fn keys() -> Vec<Key<Self>> {
+        let advertise = Notation {
+            read: value::advertise,
+            show: Advertise::to_string,
+            pattern: "^.+$",
+        };
+        let handler = Notation {
+            read: handler,
+            show: Handler::to_string,
+            pattern: "^.+$",
+        };
+        let tags = Texts {
+            example: "{ zone = \"a\" }",
+        };
+        vec![
+            // memberlist's port, which Serf uses too.
+            key!(listen, Listen)
+                .default("\":7946\"")
+                .restart()
+                .words("UDP and TCP"),
+            key!(join, List(Text))
+                .default("[]")
+                .restart()
+                .words("\"host\", \"host:port\"; any member will do; retried for ever"),
+            key!(advertise, advertise)
+                .example("\"192.0.2.7:7946\"")
+                .restart()
+                .words(
+                    "or \"eth1\", \"10.0.0.0/8\": when the address found out is not the right one",
+                ),
+            key!(node_name, Named)
+                .example("\"lb-1\"")
+                .restart()
+                .words("otherwise the host name"),
+            key!(key_file, FilePath)
+                .example("\"/run/secrets/gossip_key\"")
+                .restart()
+                .words("base64 of 16, 24 or 32 bytes, as `serf keygen` makes"),
+            key!(keyring_file, FilePath)
+                .example("\"/var/lib/roundel/keys.json\"")
+                .restart()
+                .words("keeps rotated keys; begins with the key above"),
+            key!(snapshot, FilePath)
+                .example("\"/var/lib/roundel/members-7946\"")
+                .restart()
+                .words(
+                    "keeps known members, to find them without a seed; by default in --state-dir",
+                ),
+            key!(event_handlers, List(handler))
+                .example("[\"member-join,member-leave=/etc/roundel/log.sh\"]")
+                .restart()
+                .words("as serf agent's"),
+            key!(tags, tags)
+                .said("{ role = \"balancer\" }")
+                .restart()
+                .words("what it announces about itself; `role` is \"balancer\" by default"),
+        ]
+    }
 }
 
 /// `[defaults]`.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct DefaultsTable {
-    pub(crate) client: ClientTable,
-    pub(crate) server: ServerTimesTable,
     pub(crate) retries: Maybe<u64>,
+    pub(crate) trusted_proxies: Maybe<Vec<At<IpNet>>>,
+    pub(crate) timeouts: TimesTable,
     pub(crate) limits: LimitsTable,
-    pub(crate) trusted_proxies: Maybe<Vec<IpNet>>,
 }
 
-/// The timeouts on the clients' side.
-#[derive(Debug, Default)]
-pub(crate) struct ClientTable {
-    pub(crate) http_request: Maybe<Duration>,
-    pub(crate) http_keep_alive: Maybe<Duration>,
-    pub(crate) client: Maybe<Duration>,
-    pub(crate) request_body: Maybe<Duration>,
-    pub(crate) tunnel: Maybe<Duration>,
+impl Table for DefaultsTable {
+    const EXAMPLE: &'static str = "[defaults]";
+
+    fn keys() -> Vec<Key<Self>> {
+        vec![
+            key!(retries, retries())
+                .default("3")
+                .words("of what can be sent again safely; the next try is another server"),
+            key!(trusted_proxies, networks())
+                .default("[]")
+                .words("networks whose X-Forwarded-For is kept and extended"),
+            part!(timeouts),
+            part!(limits),
+        ]
+    }
+}
+
+/// All timeouts.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(crate) struct TimesTable {
+    pub(crate) server: ServerTimesTable,
+    pub(crate) client: ClientTimesTable,
+}
+
+impl Table for TimesTable {
+    const EXAMPLE: &'static str = "{ connect = \"5s\" }";
+
+    fn keys() -> Vec<Key<Self>> {
+        let server = ServerTimesTable::keys().into_iter();
+        let server = server.map(|key| key.within(|t: &Self| &t.server, |t| &mut t.server));
+        let client = ClientTimesTable::keys().into_iter();
+        let client = client.map(|key| key.within(|t: &Self| &t.client, |t| &mut t.client));
+        server.chain(client).collect()
+    }
 }
 
 /// The timeouts on the servers' side.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct ServerTimesTable {
     pub(crate) connect: Maybe<Duration>,
     pub(crate) server: Maybe<Duration>,
@@ -110,8 +343,92 @@ pub(crate) struct ServerTimesTable {
     pub(crate) upstream_idle: Maybe<Duration>,
 }
 
+impl Table for ServerTimesTable {
+    const EXAMPLE: &'static str = "{ connect = \"5s\" }";
+
+    fn keys() -> Vec<Key<Self>> {
+        let keys = vec![
+            key!(connect, Time(any))
+                .default("\"5s\"")
+                .words("to a server"),
+            key!(server, Time(any)).said("\"50s\"").words(
+                "without a byte while the server is waited for; sets first_byte and response_idle",
+            ),
+            key!(first_byte, Time(any))
+                .default("\"50s\"")
+                .words("without a byte before a server's answer begins"),
+            key!(response_idle, Time(any))
+                .default("\"50s\"")
+                .words("without a byte within a server's answer"),
+            key!(total, Time(any))
+                .default("\"0s\"")
+                .words("for a request in all, upgrades excepted; 0s: any time"),
+            key!(queue, Time(any)).default("\"5s\"").words(
+                "for a place on a full backend, or for a server to come back when the last one \
+                 went away less than this ago; \"0s\": not at all",
+            ),
+            key!(upstream_idle, Time(any))
+                .default("\"4s\"")
+                .words("of an unused connection to a server; below the server's own"),
+        ];
+        keys.into_iter().map(Key::contextual).collect()
+    }
+}
+
+impl ServerTimesTable {
+    /// What is said closer to a backend wins, however general it is: the general time becomes the
+    /// two that it stands for.
+    pub(crate) fn spread(&mut self) {
+        let server = self.server.take();
+        self.first_byte = self.first_byte.take().or(server.clone());
+        self.response_idle = self.response_idle.take().or(server);
+    }
+}
+
+/// The timeouts on the clients' side.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(crate) struct ClientTimesTable {
+    pub(crate) client: Maybe<Duration>,
+    pub(crate) request_body: Maybe<Duration>,
+    pub(crate) http_request: Maybe<Duration>,
+    pub(crate) http_keep_alive: Maybe<Duration>,
+    pub(crate) tunnel: Maybe<Duration>,
+}
+
+impl Table for ClientTimesTable {
+    const EXAMPLE: &'static str = "{ client = \"50s\" }";
+
+    fn keys() -> Vec<Key<Self>> {
+        let keys = vec![
+            key!(client, Time(any))
+                .default("\"50s\"")
+                .words("without a byte while the client is waited for; also sets request_body"),
+            key!(request_body, Time(any))
+                .default("\"50s\"")
+                .words("between two pieces of a request's body"),
+            key!(http_request, Time(any))
+                .default("\"10s\"")
+                .words("for the whole head of a request"),
+            key!(http_keep_alive, Time(any))
+                .default("\"60s\"")
+                .words("between two requests of a client"),
+            key!(tunnel, Time(any))
+                .default("\"1h\"")
+                .words("without a byte after an upgrade, such as WebSocket"),
+        ];
+        keys.into_iter().map(Key::contextual).collect()
+    }
+}
+
+impl ClientTimesTable {
+    /// As [`ServerTimesTable::spread`].
+    pub(crate) fn spread(&mut self) {
+        self.request_body = self.request_body.take().or(self.client.clone());
+    }
+}
+
 /// How large requests may be.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct LimitsTable {
     pub(crate) header_bytes: Maybe<u64>,
     pub(crate) headers: Maybe<u64>,
@@ -119,219 +436,58 @@ pub(crate) struct LimitsTable {
     pub(crate) max_body: Maybe<u64>,
 }
 
-impl File {
-    /// Reads the whole file; what is wrong is reported to the section's reader.
-    pub(crate) fn read(root: &Section<'_>) -> Self {
-        let mut file = Self::default();
-        if let Some(s) = section(root, "global", "[global]") {
-            file.threads = s.get("threads", |i| i.integer(0..=1024));
-            file.maxconn = s.get("maxconn", policy::maxconn);
-            file.drain_timeout = s.get("drain_timeout", duration);
-            s.finish(&[]);
-        }
-        if let Some(s) = section(root, "stats", "[stats]") {
-            file.stats = StatsTable::read(&s);
-        }
-        if let Some(s) = section(root, "cli", "[cli]") {
-            file.cli_listen = s.get("listen", |i| i.parse(listen_or_off));
-            file.cli_socket = s.get("socket", |i| i.text().map(PathBuf::from));
-            s.finish(&[]);
-        }
-        if let Some(s) = section(root, "access_log", "[access_log]") {
-            file.access_log = s.get("format", |i| i.word(&LOG_FORMATS));
-            s.finish(&[]);
-        }
-        if let Some(s) = section(root, "gossip", "[gossip]") {
-            let (span, value) = (s.span(), GossipTable::read(&s));
-            file.gossip = Some(At { value, span });
-        }
-        if let Some(s) = section(root, "defaults", "[defaults]") {
-            file.defaults = DefaultsTable::read(&s);
-        }
-        file.frontends = tables(root, "frontend", "[[frontend]]", FrontendTable::read);
-        file.backends = tables(root, "backend", "[[backend]]", BackendTable::read);
-        root.finish(&[]);
-        file
-    }
-}
+impl Table for LimitsTable {
+    const EXAMPLE: &'static str = "{ headers = 100 }";
 
-impl StatsTable {
-    fn read(s: &Section<'_>) -> Self {
-        let words = [
-            ("off", ActsWord::Off),
-            ("loopback", ActsWord::Loopback),
-            ("token", ActsWord::Token),
+    fn keys() -> Vec<Key<Self>> {
+        let keys = vec![
+            key!(header_bytes, Bytes(of_a_head))
+                .default("\"64KiB\"")
+                .words("of a request's head; beyond it 431"),
+            key!(headers, Whole(1..=10_000))
+                .default("100")
+                .words("in a request; beyond it 431"),
+            key!(uri_bytes, Bytes(of_a_head))
+                .default("\"16KiB\"")
+                .words("of a request's target; beyond it 414"),
+            key!(max_body, Bytes(any))
+                .default("\"0B\"")
+                .words("beyond it 413, and the server's request is broken off; 0B: any size"),
         ];
-        let table = Self {
-            listen: s.get("listen", listen),
-            admin: s.get("admin", |i| i.word(&words)),
-            admin_token_file: s.get("admin_token_file", |i| i.text().map(PathBuf::from)),
-        };
-        s.finish(&[]);
-        table
+        keys.into_iter().map(Key::contextual).collect()
     }
 }
 
-impl GossipTable {
-    fn read(s: &Section<'_>) -> Self {
-        let mut table = Self {
-            listen: s.get("listen", listen),
-            advertise: s.get("advertise", |i| i.parse(value::advertise)),
-            join: s.get("join", |i| {
-                Some(i.list_of(Item::text).into_iter().map(|a| a.value).collect())
-            }),
-            node_name: s.get("node_name", Item::name),
-            key_file: s.get("key_file", |i| i.text().map(PathBuf::from)),
-            keyring_file: s.get("keyring_file", |i| i.text().map(PathBuf::from)),
-            snapshot: s.get("snapshot", |i| i.text().map(PathBuf::from)),
-            event_handlers: s.get("event_handlers", |i| {
-                let handlers = i.list_of(|item| item.parse(handler));
-                Some(handlers.into_iter().map(|h| h.value).collect())
-            }),
-            tags: BTreeMap::new(),
-        };
-        if let Some(tags) = section(s, "tags", "{ zone = \"a\" }") {
-            for (key, item) in tags.entries() {
-                if let Some(value) = item.text() {
-                    let span = item.span();
-                    table.tags.insert(key.to_owned(), At { value, span });
-                }
-            }
-        }
-        s.finish(&[("key", "secrets do not belong in this file: use key_file")]);
-        table
+fn of_a_head(item: &Item<'_>, size: u64) -> Option<u64> {
+    if (256..=16 << 20).contains(&size) {
+        return Some(size);
     }
+    item.fail(Fault::new("this limit is out of range", "use 256 to 16MiB"))
 }
 
-impl DefaultsTable {
-    fn read(s: &Section<'_>) -> Self {
-        let mut table = Self {
-            retries: s.get("retries", |i| i.integer(0..=100)),
-            limits: LimitsTable::read(s),
-            trusted_proxies: s.get("trusted_proxies", networks),
-            ..Self::default()
-        };
-        if let Some(times) = section(s, "timeouts", "{ connect = \"5s\" }") {
-            table.client = ClientTable::read(&times);
-            table.server = ServerTimesTable::read(&times);
-            times.finish(&[]);
-        }
-        s.finish(&[]);
-        table
-    }
+fn retries() -> Whole {
+    Whole(0..=100)
 }
 
-impl ClientTable {
-    fn read(s: &Section<'_>) -> Self {
-        Self {
-            http_request: s.get("http_request", duration),
-            http_keep_alive: s.get("http_keep_alive", duration),
-            client: s.get("client", duration),
-            request_body: s.get("request_body", duration),
-            tunnel: s.get("tunnel", duration),
-        }
-    }
-}
-
-impl ServerTimesTable {
-    fn read(s: &Section<'_>) -> Self {
-        Self {
-            connect: s.get("connect", duration),
-            server: s.get("server", duration),
-            first_byte: s.get("first_byte", duration),
-            response_idle: s.get("response_idle", duration),
-            total: s.get("total", duration),
-            queue: s.get("queue", duration),
-            upstream_idle: s.get("upstream_idle", duration),
-        }
-    }
-}
-
-impl LimitsTable {
-    fn read(parent: &Section<'_>) -> Self {
-        let Some(s) = section(parent, "limits", "{ headers = 100 }") else {
-            return Self::default();
-        };
-        let bytes = |i: &Item<'_>| {
-            let size = i.measure("B", value::size)?;
-            if (256..=16 << 20).contains(&size) {
-                return Some(size);
-            }
-            i.fail(value::Fault::new(
-                "this limit is out of range",
-                "use 256 to 16MiB",
-            ))
-        };
-        let table = Self {
-            header_bytes: s.get("header_bytes", bytes),
-            headers: s.get("headers", |i| i.integer(1..=10_000)),
-            uri_bytes: s.get("uri_bytes", bytes),
-            max_body: s.get("max_body", |i| i.measure("B", value::size)),
-        };
-        s.finish(&[]);
-        table
-    }
-}
-
-fn section<'a>(parent: &Section<'a>, key: &'static str, example: &str) -> Option<Section<'a>> {
-    parent.item(key)?.section(example)
-}
-
-/// Reads `[[key]]` tables. One `[key]` table counts as a list of one.
-fn tables<T>(
-    root: &Section<'_>,
-    key: &'static str,
-    example: &str,
-    read: impl Fn(&Section<'_>) -> Option<T>,
-) -> Vec<At<T>> {
-    let Some(item) = root.item(key) else {
-        return Vec::new();
-    };
-    item.list_of(|item| read(&item.section(example)?))
-}
-
-fn duration(item: &Item<'_>) -> Option<Duration> {
-    item.measure("s", value::duration)
-}
-
-fn listen(item: &Item<'_>) -> Option<SocketAddr> {
-    if let Some(number) = item.bare_number() {
-        return item.fail(value::Fault::new(
-            format!("{number} is a bare number, not an address to listen on"),
-            format!("write \":{number}\""),
-        ));
-    }
-    item.parse(value::listen)
-}
-
-fn listen_or_off(text: &str) -> Result<Option<SocketAddr>, value::Fault> {
-    match text {
-        "off" => Ok(None),
-        _ => value::listen(text).map(Some),
-    }
-}
-
-fn networks(item: &Item<'_>) -> Option<Vec<IpNet>> {
-    let read = |i: &Item<'_>| i.parse(value::network);
-    Some(item.list_of(read).into_iter().map(|a| a.value).collect())
+fn networks() -> List<Notation<IpNet>> {
+    List(Notation {
+        read: value::network,
+        show: IpNet::to_string,
+        pattern: "^[0-9A-Fa-f:.]+(/[0-9]{1,3})?$",
+    })
 }
 
 /// The word of a policy, or a fault that tells which ones there are.
-pub(crate) fn policy(text: &str) -> Result<Policy, value::Fault> {
-    super::reader::choose(text, &Policy::ALL.map(|p| (p.as_str(), p)))
+pub(crate) fn policy(text: &str) -> Result<Policy, Fault> {
+    choose(text, &policies())
 }
 
-/// The check that the flag `--check` and the key `check` say in one string.
-pub(crate) fn check_word(text: &str) -> Result<CheckKind, value::Fault> {
-    match text {
-        "off" => Ok(CheckKind::Off),
-        "tcp" => Ok(CheckKind::Tcp),
-        _ => check_kind(text),
-    }
+fn policies() -> [(&'static str, Policy); 5] {
+    Policy::ALL.map(|p| (p.as_str(), p))
 }
 
-fn handler(text: &str) -> Result<Handler, value::Fault> {
+fn handler(text: &str) -> Result<Handler, Fault> {
     let hint = "write \"member-join,member-leave=/etc/roundel/log.sh\"";
     text.parse()
-        .map_err(|error: HandlerError| value::Fault::new(error.to_string(), hint))
+        .map_err(|error: HandlerError| Fault::new(error.to_string(), hint))
 }

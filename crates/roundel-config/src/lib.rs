@@ -4,8 +4,10 @@
 //! about a mistake, which of several values wins, and how all that is shown.
 //! Does not own: what the values do; that is in the crates whose types they become.
 //! Start at [`load`]. `reader` walks the parsed file and collects every problem with its place;
-//! `file` holds what the file says, typed and with spans; `resolve` merges flag over variable over
-//! file over default and checks what only makes sense together; `print` shows the result.
+//! `file` has the tables, with each key described once (`key`, `kind`); `resolve` lets flags and
+//! variables win over the file and the file over defaults, and checks what only makes sense
+//! together. Of the descriptions are made the text of a file (`write`), the example with every key
+//! (`reference`) and the schema for editors (`schema`).
 //! Invariants: all mistakes of a file are reported at once, each with its place; no secret is shown.
 
 pub mod flags;
@@ -13,21 +15,30 @@ pub mod host;
 pub mod list;
 pub mod value;
 
+mod effective;
 mod file;
 mod given;
 mod interpolate;
 mod json;
-mod print;
+mod key;
+mod kind;
 mod problem;
 mod reader;
+mod reference;
 mod resolve;
+mod schema;
 mod settings;
 mod source;
 mod state;
+mod write;
 
+pub use effective::Effective;
+pub use file::File;
 pub use given::Given;
 pub use problem::{Problem, Problems};
+pub use reference::reference;
 pub use resolve::{LoadError, load, read_key, read_text};
+pub use schema::schema;
 pub use settings::*;
 pub use source::Source;
 

@@ -11,19 +11,47 @@ use super::Problem;
 use super::interpolate::interpolate;
 use crate::value::{Fault, closest};
 
-/// A value of the file together with the bytes that said it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// A value together with who said it.
+#[derive(Debug, Clone)]
 pub(crate) struct At<T> {
     /// The value.
     pub(crate) value: T,
-    /// Where it stands.
-    pub(crate) span: Range<usize>,
+    /// Where it comes from.
+    pub(crate) place: Place,
+}
+
+/// Two values are the same wherever they come from.
+impl<T: PartialEq> PartialEq for At<T> {
+    fn eq(&self, other: &Self) -> bool {
+        self.value == other.value
+    }
+}
+
+impl<T> At<T> {
+    /// A value that nobody said.
+    pub(crate) fn default(value: T) -> Self {
+        let place = Place::Default;
+        Self { value, place }
+    }
+}
+
+/// Where a value comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// The bytes of the file that say it.
+    File(Range<usize>),
+    /// A flag or a variable, in words.
+    Said(String),
+    /// Nobody said it.
+    Default,
 }
 
 /// Collects problems, and looks variables up.
 pub(crate) struct Reader<'e> {
     problems: RefCell<Vec<Problem>>,
     lookup: &'e dyn Fn(&str) -> Option<String>,
+    /// Whether what it reads is a user's file.
+    has_places: bool,
 }
 
 impl<'e> Reader<'e> {
@@ -31,6 +59,25 @@ impl<'e> Reader<'e> {
         Self {
             problems: RefCell::default(),
             lookup,
+            has_places: true,
+        }
+    }
+
+    /// Reads texts of our own, whose values nobody said.
+    fn of_defaults() -> Self {
+        let has_places = false;
+        let lookup = &|_: &str| None;
+        Self {
+            has_places,
+            ..Reader::new(lookup)
+        }
+    }
+
+    /// Reports what is wrong with a value, at its place if that is in the file.
+    pub(crate) fn report_at(&self, place: &Place, fault: Fault) {
+        match place {
+            Place::File(span) => self.report(span.clone(), fault),
+            _ => self.report_nowhere(fault),
         }
     }
 
@@ -104,7 +151,7 @@ impl<'a> Section<'a> {
         let value = read(&item)?;
         Some(At {
             value,
-            span: item.span(),
+            place: item.place(),
         })
     }
 
@@ -138,6 +185,16 @@ impl<'a> Section<'a> {
             };
             (key.get_ref().as_ref(), item)
         })
+    }
+
+    /// Reports that the table is wrong as a whole.
+    pub(crate) fn fail(&self, fault: Fault) {
+        self.reader.report(self.span(), fault);
+    }
+
+    /// Reports that one of its values is wrong beside the others.
+    pub(crate) fn report_at(&self, place: &Place, fault: Fault) {
+        self.reader.report_at(place, fault);
     }
 
     /// Reports that a free key is wrong.
@@ -175,6 +232,7 @@ impl<'a> Section<'a> {
             } else {
                 let mut all: Vec<&str> = known.clone();
                 all.sort_unstable();
+                all.dedup();
                 Fault::new(
                     format!("unknown key `{word}` {place}"),
                     format!("known here: {}", all.join(", ")),
@@ -203,6 +261,14 @@ pub(crate) struct Item<'a> {
 impl<'a> Item<'a> {
     pub(crate) fn span(&self) -> Range<usize> {
         self.value.span()
+    }
+
+    /// Where its value comes from.
+    pub(crate) fn place(&self) -> Place {
+        match self.reader.has_places {
+            true => Place::File(self.span()),
+            false => Place::Default,
+        }
     }
 
     /// Reports that this value is wrong.
@@ -337,11 +403,6 @@ impl<'a> Item<'a> {
         })
     }
 
-    /// One of some words.
-    pub(crate) fn word<T: Copy>(&self, words: &[(&str, T)]) -> Option<T> {
-        self.parse(|text| choose(text, words))
-    }
-
     /// The values of an array; anything else counts as an array of one.
     pub(crate) fn list(&self) -> Vec<Item<'a>> {
         match self.value.get_ref().as_array() {
@@ -366,7 +427,7 @@ impl<'a> Item<'a> {
         let read = |item: &Item<'a>| {
             read(item).map(|value| At {
                 value,
-                span: item.span(),
+                place: item.place(),
             })
         };
         self.list().iter().filter_map(read).collect()
@@ -385,6 +446,15 @@ impl<'a> Item<'a> {
             known: RefCell::default(),
         })
     }
+}
+
+/// Reads a value of our own, written as in a file.
+pub(crate) fn read_value<T>(text: &str, read: impl FnOnce(&Item<'_>) -> Option<T>) -> Option<T> {
+    let text = format!("value = {text}");
+    let table = DeTable::parse(&text).ok()?;
+    let reader = Reader::of_defaults();
+    let value = Section::root(&reader, &table).item("value")?;
+    read(&value)
 }
 
 /// Finds the meaning of `text` among `words`.

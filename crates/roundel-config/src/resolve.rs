@@ -5,11 +5,13 @@ use std::path::Path;
 use toml::Spanned;
 use toml::de::DeTable;
 
-use super::file::File;
-use super::reader::{At, Reader, Section};
-use super::{Origins, Problem, Problems, Settings, Source};
+use super::{Problem, Problems, Settings, Source};
 use crate::Given;
+use crate::effective::Effective;
+use crate::file::{DefaultsTable, File};
 use crate::flags::Flags;
+use crate::key::{Maybe, Table};
+use crate::reader::{At, Place, Reader, Section};
 use crate::value::Fault;
 
 mod backend;
@@ -77,18 +79,41 @@ pub(crate) fn load_text(
         None => File::default(),
         Some(source) => parse(source, &reader)?,
     };
-    let mut merge = Merge {
+    let merge = Merge {
         source: source.as_ref(),
         flags,
         given,
         reader,
-        origins: Origins::default(),
     };
-    let settings = merge.settings(&file);
+    if let Some(usage) = merge.contradiction(&file) {
+        return Err(LoadError::Usage(usage));
+    }
+    let settings = merge.settings(file);
     let problems = merge.reader.into_problems();
     match settings {
-        Some(settings) if problems.is_empty() => settings,
+        Some(settings) if problems.is_empty() => Ok(settings),
         _ => Err(LoadError::Problems(Problems::new(source, problems))),
+    }
+}
+
+impl File {
+    /// Reads what a file says, without asking whether it makes sense together.
+    ///
+    /// Errors: every problem at once.
+    pub fn read(
+        source: &Source,
+        lookup: &dyn Fn(&str) -> Option<String>,
+    ) -> Result<Self, Problems> {
+        let reader = Reader::new(lookup);
+        let file = match parse(source, &reader) {
+            Ok(file) => file,
+            Err(LoadError::Problems(problems)) => return Err(problems),
+            Err(LoadError::Usage(_)) => unreachable!("there are no flags"),
+        };
+        match reader.into_problems() {
+            problems if problems.is_empty() => Ok(file),
+            problems => Err(Problems::new(Some(source.clone()), problems)),
+        }
     }
 }
 
@@ -96,7 +121,8 @@ pub(crate) fn load_text(
 fn parse(source: &Source, reader: &Reader<'_>) -> Result<File, LoadError> {
     let (table, errors): (Spanned<DeTable<'_>>, _) = DeTable::parse_recoverable(source.text());
     if errors.is_empty() {
-        return Ok(File::read(&Section::root(reader, &table)));
+        let root = Section::root(reader, &table);
+        return Ok(<File as Table>::read(&root).unwrap_or_default());
     }
     if let Some(span) = haproxy_section(source.text()) {
         let problem = Problem {
@@ -149,40 +175,39 @@ fn haproxy_section(text: &str) -> Option<std::ops::Range<usize>> {
     None
 }
 
-/// What resolving needs to know, and what it finds out on the way.
+/// What resolving needs to know.
 struct Merge<'a> {
     source: Option<&'a Source>,
     flags: &'a Flags,
     given: &'a Given,
     reader: Reader<'a>,
-    origins: Origins,
 }
 
 impl Merge<'_> {
-    fn settings(&mut self, file: &File) -> Option<Result<Settings, LoadError>> {
-        if let Some(usage) = self.contradiction(file) {
-            return Some(Err(LoadError::Usage(usage)));
-        }
-        let process = self.process(file);
-        let gossip = self.gossip(file);
-        let backends = self.backends(file, gossip.as_ref());
-        let frontends = self.frontends(file, &backends);
+    /// Turns what the file says into what counts, and that into settings.
+    fn settings(&self, mut file: File) -> Option<Settings> {
+        let process = self.process(&mut file);
+        let gossip = self.gossip(&mut file);
+        let backends = self.backends(&mut file, gossip.as_ref());
+        let frontends = self.frontends(&mut file, &backends);
         if let Some(process) = &process {
-            self.addresses_are_free(file, process, gossip.as_ref());
+            self.addresses_are_free(&file, process, gossip.as_ref());
         }
-        Some(Ok(Settings {
+        // Each frontend and backend has its own by now.
+        file.defaults = DefaultsTable::default();
+        Some(Settings {
             file: self.source.map(|s| s.file().to_owned()),
             process: process?,
             gossip,
             frontends,
             backends,
-            origins: std::mem::take(&mut self.origins),
-        }))
+            effective: Effective::new(file, self.source),
+        })
     }
 
     /// Flags of the single backend make no sense beside a file that defines its own.
     fn contradiction(&self, file: &File) -> Option<String> {
-        if file.frontends.is_empty() && file.backends.is_empty() {
+        if file.frontends().is_empty() && file.backends().is_empty() {
             return None;
         }
         let single = [
@@ -200,54 +225,59 @@ impl Merge<'_> {
         ))
     }
 
-    /// Chooses flag or variable over file over default, and notes where the value came from.
-    fn choose<T: Clone>(
-        &mut self,
-        path: &str,
-        flag: (&str, Option<&T>),
-        file: Option<&At<T>>,
-        default: T,
-    ) -> T {
-        self.pick(path, flag, file).unwrap_or(default)
+    /// A value that a flag or its variable says.
+    fn given<T>(&self, id: &str, value: T) -> At<T> {
+        let origin = self.given.origin(id).unwrap_or("flag").to_owned();
+        let place = Place::Said(origin);
+        At { value, place }
     }
 
-    /// As [`Merge::choose`] where there may be no value.
-    fn pick<T: Clone>(
-        &mut self,
-        path: &str,
-        (id, flag): (&str, Option<&T>),
-        file: Option<&At<T>>,
-    ) -> Option<T> {
+    /// Lets a flag or its variable win over the file.
+    fn overrule<T: Clone>(&self, id: &str, flag: Option<&T>, key: &mut Maybe<T>) {
         if let Some(value) = flag {
-            let origin = self.given.origin(id).unwrap_or("flag").to_owned();
-            self.origins.note(path, origin);
-            return Some(value.clone());
+            *key = Some(self.given(id, value.clone()));
         }
-        let at = file?;
-        self.note_file(path, &at.span);
-        Some(at.value.clone())
     }
 
-    /// A value that only the file can say.
-    fn filed<T: Clone>(&mut self, path: &str, file: Option<&At<T>>, default: T) -> T {
-        self.pick(path, ("", None), file).unwrap_or(default)
-    }
-
-    fn note_file(&mut self, path: &str, span: &std::ops::Range<usize>) {
-        let Some(source) = self.source else { return };
-        let line = source.place(span).line_number;
-        self.origins.note(path, format!("{}:{line}", source.name()));
-    }
-
-    fn note_given(&mut self, path: &str, id: &str) {
-        if let Some(origin) = self.given.origin(id) {
-            let origin = origin.to_owned();
-            self.origins.note(path, origin);
+    /// As [`Merge::overrule`] for a list, which says nothing when it is empty.
+    fn overrule_list<T: Clone>(&self, id: &str, flag: &[T], key: &mut Maybe<Vec<At<T>>>) {
+        if !flag.is_empty() {
+            let list = flag.iter().map(|value| self.given(id, value.clone()));
+            *key = Some(self.given(id, list.collect()));
         }
+    }
+
+    /// Reports at the place of a value, if that is in the file.
+    fn at<T>(&self, place: &Place, fault: Fault) -> Option<T> {
+        self.reader.report_at(place, fault);
+        None
     }
 
     /// Reports a problem that no place in the file stands for.
     fn complain(&self, fault: Fault) {
         self.reader.report_nowhere(fault);
     }
+}
+
+/// The value of a key that has one: the reader requires it, or it has a default.
+fn known<T: Clone>(key: &Maybe<T>) -> T {
+    let at = key.as_ref().expect("the key is required or has a default");
+    at.value.clone()
+}
+
+/// The value of a key that may have none.
+fn told<T: Clone>(key: &Maybe<T>) -> Option<T> {
+    key.as_ref().map(|at| at.value.clone())
+}
+
+/// The values of a list, without their places.
+fn all<T: Clone>(key: &Maybe<Vec<At<T>>>) -> Vec<T> {
+    let list = key.iter().flat_map(|at| &at.value);
+    list.map(|at| at.value.clone()).collect()
+}
+
+/// A number whose range the reader has checked.
+fn small<T: TryFrom<u64>>(number: u64) -> T {
+    let small = T::try_from(number).ok();
+    small.expect("the reader allows only what fits")
 }

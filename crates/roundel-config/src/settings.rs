@@ -15,6 +15,8 @@ use roundel_proxy::{
     ProxyVersion, RateLimit, Redirect, SendProxy, ServerTimeouts, Sticky,
 };
 
+use crate::effective::Effective;
+
 /// Everything that `serve` needs to know.
 ///
 /// Shape: names of frontends and of backends are unique; every backend that a frontend names
@@ -31,8 +33,20 @@ pub struct Settings {
     pub frontends: Vec<Frontend>,
     /// In the order of the file.
     pub backends: Vec<Backend>,
-    /// Where each value came from, by key path; what is absent is a default.
-    pub origins: Origins,
+    /// The same as a file, with where each value comes from.
+    pub effective: Effective,
+}
+
+impl fmt::Display for Settings {
+    /// Writes a file that means the same; secrets are left out.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let text = self.effective.to_string();
+        let is_encrypted = self.gossip.as_ref().is_some_and(|g| !g.keys.is_empty());
+        f.write_str(&match is_encrypted {
+            true => text.replacen("[gossip]\n", "[gossip]\n# encrypted\n", 1),
+            false => text,
+        })
+    }
 }
 
 /// Settings of the process as a whole.
@@ -274,9 +288,6 @@ pub struct Dns {
     pub nameservers: Vec<SocketAddr>,
 }
 
-/// What [`Dns::hold`] is by default.
-pub const DNS_HOLD: Duration = Duration::from_secs(30);
-
 /// A server written in the configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StaticServer {
@@ -292,20 +303,4 @@ pub struct StaticServer {
     pub maxconn: Option<u32>,
     /// The PROXY protocol header that it gets, if any; `None`: as the backend says.
     pub send_proxy: Option<Option<ProxyVersion>>,
-}
-
-/// Where values came from, by key path such as `stats.listen`.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Origins(BTreeMap<String, String>);
-
-impl Origins {
-    /// Notes where the value of `path` came from.
-    pub fn note(&mut self, path: impl Into<String>, origin: impl Into<String>) {
-        self.0.insert(path.into(), origin.into());
-    }
-
-    /// Where the value of `path` came from, in words.
-    pub fn of(&self, path: &str) -> &str {
-        self.0.get(path).map_or("default", String::as_str)
-    }
 }

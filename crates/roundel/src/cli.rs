@@ -158,6 +158,9 @@ pub struct CheckArgs {
     /// Show the effective configuration and where each value came from
     #[arg(long)]
     pub print: bool,
+    /// Show what a file may say, as JSON Schema for editors
+    #[arg(long, conflicts_with_all = ["print", "config"])]
+    pub schema: bool,
 }
 
 /// Flags of `healthcheck`.

@@ -19,8 +19,8 @@ use crate::toy::{self, Toy};
 /// The demo's own defaults: no privileged port, nothing that leaves this machine, operator
 /// acts for whoever sits at it.
 pub(crate) fn adjust(settings: &mut Settings) {
-    let origins = &settings.origins;
-    let untouched = |path: &str| origins.of(path) == "default";
+    let effective = &settings.effective;
+    let untouched = |path: &str| effective.is_default(path);
     if let Some(gossip) = &mut settings.gossip {
         if untouched("gossip.listen") {
             gossip.listen = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
@@ -43,7 +43,7 @@ pub(crate) fn adjust(settings: &mut Settings) {
     if untouched("cli.listen") {
         settings.process.cli_listen = None;
     }
-    let alone = settings.frontends.len() == 1 && untouched("frontend.localnodes.listen");
+    let alone = settings.frontends.len() == 1 && untouched("frontend.listen");
     if let Some(frontend) = settings
         .frontends
         .first_mut()

@@ -189,6 +189,10 @@ fn agent(args: AgentArgs, context: &Context) -> anyhow::Result<u8> {
 }
 
 fn check(args: &CheckArgs, context: &Context) -> anyhow::Result<u8> {
+    if args.schema {
+        out::line(format_args!("{:#}", roundel_config::schema()))?;
+        return Ok(FINE);
+    }
     context.warn_misspelt(|line| eprintln!("warning: {line}"));
     match roundel_config::load(&args.serve.flags, &context.given) {
         Ok(settings) => {

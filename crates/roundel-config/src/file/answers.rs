@@ -3,63 +3,94 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use roundel_proxy::{HostPattern, NewPath, RateLimit, Redirect};
+use roundel_proxy::HostPattern;
+use serde_json::{Value, json};
 
-use super::duration;
 use super::location::{host, new_path};
-use crate::reader::{At, Item};
+use crate::key::{Key, Maybe, Style, Table, key};
+use crate::kind::{Kind, Notation, Text, Time, Whole, inline, quote, word};
+use crate::reader::{At, Item, Section};
 use crate::value::Fault;
 
-/// The files of error pages by status; 4 and 5 stand for a whole class.
-pub(crate) type PageFiles = Vec<(u16, At<PathBuf>)>;
+/// `redirect = { … }` of a route.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(crate) struct RedirectTable {
+    pub(crate) scheme: Maybe<&'static str>,
+    pub(crate) host: Maybe<String>,
+    pub(crate) port: Maybe<u64>,
+    pub(crate) path: Maybe<String>,
+    pub(crate) path_prefix: Maybe<String>,
+    pub(crate) status: Maybe<u64>,
+}
 
-/// Reads `{ scheme = "https", … }` of a route with or without a path prefix.
-pub(crate) fn redirect(item: &Item<'_>, has_prefix: bool) -> Option<Redirect> {
-    let example = "{ scheme = \"https\" }";
-    let s = item.section(example)?;
-    let scheme = s.get("scheme", |i| {
-        i.word(&[("http", "http"), ("https", "https")])
-    });
-    let new_host = s.get("host", |i| i.parse(plain_host));
-    let port = s.get("port", |i| i.integer(1..=65_535));
-    let path = s.get("path", |i| i.parse(new_path));
-    let prefix = s.get("path_prefix", |i| {
-        if !has_prefix {
-            return i.fail(Fault::new(
-                "this route has no path_prefix that could be replaced",
-                "give the route a path_prefix, or the redirect a path",
-            ));
+impl Table for RedirectTable {
+    const EXAMPLE: &'static str = "{ scheme = \"https\" }";
+
+    fn keys() -> Vec<Key<Self>> {
+        let host = Notation {
+            read: plain_host,
+            show: String::clone,
+            pattern: "^[^/\\s]+$",
+        };
+        let path = || Notation {
+            read: new_path,
+            show: String::clone,
+            pattern: "^/",
+        };
+        vec![
+            key!(scheme, word(&[("http", "http"), ("https", "https")])),
+            key!(host, host),
+            key!(port, Whole(1..=65_535)),
+            key!(path, path()),
+            key!(path_prefix, path()).words("instead of the route's"),
+            key!(status, Status)
+                .default("302")
+                .words("301 or 308 for good, 302, 303 or 307 for now"),
+        ]
+    }
+
+    fn verify(&mut self, section: &Section<'_>) -> bool {
+        let says_something = section.entries().any(|(key, _)| key != "status");
+        let both = self.path.is_some() && self.path_prefix.is_some();
+        if says_something && !both {
+            return true;
         }
-        i.parse(new_path)
-    });
-    let status = s.get("status", |i| match i.integer(0..=u64::MAX)? {
-        status @ (301 | 302 | 303 | 307 | 308) => u16::try_from(status).ok(),
-        status => i.fail(Fault::new(
-            format!("{status} is not the status of a redirect"),
-            "use 301 or 308 for good, 302, 303 or 307 for now",
-        )),
-    });
-    let says_something = s.entries().any(|(key, _)| key != "status");
-    s.finish(&[]);
-    let both = path.is_some() && prefix.is_some();
-    if !says_something || both {
         let message = match both {
             true => "a redirect has either a path or a path_prefix",
             false => "this redirect does not say what changes",
         };
-        return item.fail(Fault::new(
+        section.fail(Fault::new(
             message,
             "write scheme, host, port, and path or path_prefix as needed",
         ));
+        false
     }
-    let whole = path.map(|at| NewPath::Whole(at.value));
-    Some(Redirect {
-        scheme: scheme.map(|at| at.value),
-        host: new_host.map(|at| at.value),
-        port: port.and_then(|at| u16::try_from(at.value).ok()),
-        path: whole.or(prefix.map(|at| NewPath::Prefix(at.value))),
-        status: status.map_or(302, |at| at.value),
-    })
+}
+
+/// The status of a redirect.
+struct Status;
+
+impl Kind for Status {
+    type Value = u64;
+
+    fn read(&self, item: &Item<'_>) -> Option<u64> {
+        match item.integer(0..=u64::MAX)? {
+            status @ (301 | 302 | 303 | 307 | 308) => Some(status),
+            status => item.fail(Fault::new(
+                format!("{status} is not the status of a redirect"),
+                "use 301 or 308 for good, 302, 303 or 307 for now",
+            )),
+        }
+    }
+
+    fn show(&self, value: &u64, _: Style) -> String {
+        value.to_string()
+    }
+
+    fn schema(&self) -> Value {
+        let variable = json!({ "type": "string", "pattern": "\\$" });
+        json!({ "anyOf": [{ "enum": [301, 302, 303, 307, 308] }, variable] })
+    }
 }
 
 /// Reads the host of a redirect.
@@ -78,54 +109,95 @@ fn plain_host(text: &str) -> Result<String, Fault> {
     })
 }
 
-/// Reads `{ requests = 100, per = "1s", burst = 200 }`.
-pub(crate) fn rate_limit(item: &Item<'_>) -> Option<RateLimit> {
-    const MOST: u64 = 1_000_000;
-    const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
-    let s = item.section("{ requests = 100, per = \"1s\" }")?;
-    let requests = s.require("requests", |i| i.integer(1..=MOST));
-    let per = s.get("per", |i| {
-        let per = duration(i)?;
-        if (Duration::from_millis(1)..=LONGEST).contains(&per) {
-            return Some(per);
-        }
-        i.fail(Fault::new("this time is out of range", "use 1ms to 1d"))
-    });
-    let burst = s.get("burst", |i| i.integer(1..=MOST));
-    s.finish(&[]);
-    let requests = u32::try_from(requests?.value).ok()?;
-    Some(RateLimit {
-        requests,
-        per: per.map_or(Duration::from_secs(1), |at| at.value),
-        burst: burst.map_or(Some(requests), |at| u32::try_from(at.value).ok())?,
-    })
+/// `rate_limit = { … }`.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(crate) struct RateTable {
+    pub(crate) requests: Maybe<u64>,
+    pub(crate) per: Maybe<Duration>,
+    pub(crate) burst: Maybe<u64>,
 }
 
-/// Reads `{ 503 = "sorry.html", 5xx = "error.html" }`.
-pub(crate) fn error_pages(item: &Item<'_>) -> Option<PageFiles> {
-    let s = item.section("{ 503 = \"sorry.html\", 5xx = \"error.html\" }")?;
-    let mut files = PageFiles::new();
-    for (key, item) in s.entries() {
-        let status = match key {
-            "4xx" => Some(4),
-            "5xx" => Some(5),
-            _ => key.parse().ok().filter(|n| (400..=599).contains(n)),
-        };
-        let Some(status) = status else {
-            s.fail_key::<()>(
-                key,
-                Fault::new(
-                    format!("`{key}` is not the status of an error"),
-                    "write 400 to 599, 4xx or 5xx",
-                ),
-            );
-            continue;
-        };
-        if let Some(path) = item.text() {
-            let span = item.span();
-            let value = PathBuf::from(path);
-            files.push((status, At { value, span }));
-        }
+impl Table for RateTable {
+    const EXAMPLE: &'static str = "{ requests = 100, per = \"1s\" }";
+
+    fn keys() -> Vec<Key<Self>> {
+        const MOST: u64 = 1_000_000;
+        vec![
+            key!(requests, Whole(1..=MOST))
+                .required()
+                .words("that a client may send in this time, again and again"),
+            key!(per, Time(of_a_day))
+                .default("\"1s\"")
+                .words("the time"),
+            key!(burst, Whole(1..=MOST))
+                .words("that it may send at once; as many as `requests` by default"),
+        ]
     }
-    Some(files)
+
+    fn complete(&mut self) {
+        let requests = self.requests.as_ref().map(|at| At::default(at.value));
+        self.burst = self.burst.take().or(requests);
+    }
+}
+
+fn of_a_day(item: &Item<'_>, per: Duration) -> Option<Duration> {
+    const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
+    if (Duration::from_millis(1)..=LONGEST).contains(&per) {
+        return Some(per);
+    }
+    item.fail(Fault::new("this time is out of range", "use 1ms to 1d"))
+}
+
+/// The files of error pages by status; 4 and 5 stand for a whole class.
+pub(crate) type PageFiles = Vec<(u16, At<PathBuf>)>;
+
+/// `{ 503 = "sorry.html", 5xx = "error.html" }`.
+pub(super) struct Pages;
+
+impl Kind for Pages {
+    type Value = PageFiles;
+
+    fn read(&self, item: &Item<'_>) -> Option<PageFiles> {
+        let s = item.section("{ 503 = \"sorry.html\", 5xx = \"error.html\" }")?;
+        let mut files = PageFiles::new();
+        for (key, item) in s.entries() {
+            let status = match key {
+                "4xx" => Some(4),
+                "5xx" => Some(5),
+                _ => key.parse().ok().filter(|n| (400..=599).contains(n)),
+            };
+            let Some(status) = status else {
+                s.fail_key::<()>(
+                    key,
+                    Fault::new(
+                        format!("`{key}` is not the status of an error"),
+                        "write 400 to 599, 4xx or 5xx",
+                    ),
+                );
+                continue;
+            };
+            if let Some(path) = item.text() {
+                let place = item.place();
+                let value = PathBuf::from(path);
+                files.push((status, At { value, place }));
+            }
+        }
+        Some(files)
+    }
+
+    fn show(&self, value: &PageFiles, _: Style) -> String {
+        let pair = |(status, file): &(u16, At<PathBuf>)| {
+            let class = if *status < 10 { "xx" } else { "" };
+            format!("{status}{class} = {}", quote(file.value.display()))
+        };
+        inline(value.iter().map(pair))
+    }
+
+    fn schema(&self) -> Value {
+        json!({
+            "type": "object",
+            "patternProperties": { "^([45]xx|[45][0-9]{2})$": Text.schema() },
+            "additionalProperties": false,
+        })
+    }
 }

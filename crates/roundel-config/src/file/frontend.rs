@@ -1,164 +1,303 @@
 //! `[[frontend]]`.
 
+use std::net::SocketAddr;
+
 use ipnet::IpNet;
 use roundel_model::Name;
-use roundel_proxy::{HeaderRules, HostPattern, RateLimit, Redirect};
+use roundel_proxy::{HeaderRules, HostPattern};
 
-use super::answers::{self, PageFiles};
-use super::headers::{self, Head};
-use super::{ClientTable, LimitsTable, MarksTable, Maybe, listen, location, networks, section};
+use super::answers::{PageFiles, Pages, RateTable, RedirectTable};
+use super::headers::{Head, Headers};
+use super::{ClientTimesTable, LimitsTable, location, networks, policy};
+use crate::key::{Key, Maybe, Style, Table, key, part};
+use crate::kind::{Bool, Kind, List, Listen, Named, Notation, Short, table};
 use crate::reader::{At, Item, Section};
 use crate::value::Fault;
 
 /// One `[[frontend]]`.
-#[derive(Debug)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct FrontendTable {
-    pub(crate) name: At<Name>,
-    pub(crate) listen: Vec<At<ListenItem>>,
+    pub(crate) name: Maybe<Name>,
+    pub(crate) listen: Maybe<Vec<At<ListenTable>>>,
     pub(crate) default_backend: Maybe<Name>,
-    pub(crate) routes: Vec<At<RouteTable>>,
+    pub(crate) route: Maybe<Vec<At<RouteTable>>>,
     pub(crate) strict_paths: Maybe<bool>,
     pub(crate) maxconn: Maybe<u64>,
-    pub(crate) timeouts: ClientTable,
+    pub(crate) rate_limit: Maybe<RateTable>,
+    pub(crate) error_pages: Maybe<PageFiles>,
+    pub(crate) timeouts: ClientTimesTable,
     pub(crate) limits: LimitsTable,
-    pub(crate) trusted_proxies: Maybe<Vec<IpNet>>,
-    pub(crate) marks: MarksTable,
+    pub(crate) trusted_proxies: Maybe<Vec<At<IpNet>>>,
+    pub(crate) fields: MarksTable,
     pub(crate) request_headers: Maybe<HeaderRules>,
     pub(crate) response_headers: Maybe<HeaderRules>,
-    pub(crate) error_pages: Maybe<PageFiles>,
-    pub(crate) rate_limit: Maybe<RateLimit>,
+}
+
+impl Table for FrontendTable {
+    const EXAMPLE: &'static str = "[[frontend]]";
+    const LATER: &'static [(&'static str, &'static str)] =
+        &[("tls", "put a TLS terminator in front")];
+
+    fn keys() -> Vec<Key<Self>> {
+        let listen = Short {
+            is_short: |item| !item.is_table(),
+            read: |item| {
+                let mut table = ListenTable::on(Listen.read(item)?);
+                table.address.as_mut()?.place = item.place();
+                Some(table)
+            },
+            show: ListenTable::short,
+            schema: || Listen.schema(),
+        };
+        vec![
+            key!(name, Named).required().said("\"localnodes\""),
+            key!(listen, List(listen))
+                .required()
+                .said("[\":80\", { address = \":8080\", h2c = false }]")
+                .words("where it takes requests"),
+            key!(default_backend, Named)
+                .said("\"nodes\"")
+                .words("answers what no route takes; not needed with one backend"),
+            key!(route, List(table::<RouteTable>()))
+                .said(
+                    "[\n\
+                     \x20   { host = \"api.example.org\", path_prefix = \"/v1\", backend = \"api\" },\n\
+                     \x20   { path_prefix = \"/login\", backend = \"nodes\", rate_limit = { requests = 5, per = \"1m\", burst = 10 } },\n\
+                     \x20   { path_prefix = \"/old\", redirect = { path_prefix = \"/new\", status = 301 } },\n\
+                     \x20   # { redirect = { scheme = \"https\" } },   # https is what a trusted proxy's X-Forwarded-Proto says\n\
+                     ]",
+                )
+                .words("the first that matches"),
+            key!(strict_paths, Bool).default("false").words(
+                "true: 400 for paths that servers read in different ways: an empty segment (//), \
+                 \".\" and \"..\" segments, \";\", a backslash, escaped slashes and control \
+                 characters, a path escaped twice, a lone \"%\"",
+            ),
+            key!(maxconn, policy::maxconn())
+                .default("0")
+                .words("client connections; 0: any number; beyond it they wait"),
+            key!(rate_limit, table::<RateTable>())
+                .example("{ requests = 100, per = \"1s\", burst = 200 }")
+                .words(
+                    "per client, an IPv4 address or an IPv6 network of 64 bits, as seen through \
+                     trusted proxies. All workers count together; 65,536 clients are known at a \
+                     time. Beyond it: 429 with Retry-After",
+                ),
+            key!(error_pages, Pages)
+                .example("{ 503 = \"sorry.html\", 5xx = \"error.html\", 4xx = \"error.txt\" }")
+                .words(
+                    "instead of Roundel's own small answers; read with the configuration, at most \
+                     256 KiB each. A backend may have its own. What servers answer is passed on \
+                     as it is",
+                ),
+            part!(timeouts)
+                .said("{ http_keep_alive = \"60s\" }")
+                .words("those of [defaults.timeouts] on the clients' side"),
+            part!(limits)
+                .said("{ headers = 100 }")
+                .words("as in [defaults.limits]"),
+            key!(trusted_proxies, networks())
+                .default("[]")
+                .contextual()
+                .words("as in [defaults]"),
+            part!(fields).words("set on requests only when asked for"),
+            key!(request_headers, Headers(Head::Request))
+                .said("{ remove = [\"X-Debug\"], set = { X-Env = \"prod\", X-Client = \"%{client_ip}\" } }")
+                .words(
+                    "remove, then set, then add (beside those that are there); names are compared \
+                     without case. Placeholders: %{client_ip}, %{host}, %{path}, %{request_id}",
+                ),
+            key!(response_headers, Headers(Head::Response))
+                .said("{ remove = [\"X-Powered-By\"], set = { X-Content-Type-Options = \"nosniff\" } }")
+                .words("a frontend's act on Roundel's own answers too"),
+        ]
+    }
+
+    fn verify(&mut self, section: &Section<'_>) -> bool {
+        let listen = section.item("listen");
+        let Some(empty) = listen.filter(|item| item.list().is_empty()) else {
+            return true;
+        };
+        empty.fail::<()>(Fault::new(
+            "a frontend listens somewhere",
+            "write [\":80\"]",
+        ));
+        false
+    }
 }
 
 /// One address to listen on.
-#[derive(Debug)]
-pub(crate) struct ListenItem {
-    pub(crate) address: std::net::SocketAddr,
-    pub(crate) h2c: bool,
-    pub(crate) proxy_protocol: bool,
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(crate) struct ListenTable {
+    pub(crate) address: Maybe<SocketAddr>,
+    pub(crate) h2c: Maybe<bool>,
+    pub(crate) proxy_protocol: Maybe<bool>,
+    pub(crate) tls: Maybe<bool>,
+}
+
+impl Table for ListenTable {
+    const EXAMPLE: &'static str = "{ address = \":80\" }";
+
+    fn keys() -> Vec<Key<Self>> {
+        vec![
+            key!(address, Listen)
+                .required()
+                .words("\":80\", \"127.0.0.1:8080\", \"[::]:80\"; alone it needs no table"),
+            key!(h2c, Bool)
+                .default("true")
+                .words("HTTP/2 by prior knowledge"),
+            key!(proxy_protocol, Bool).default("false").words(
+                "each connection begins with a PROXY header, v1 or v2, from trusted_proxies; all \
+                 others are closed",
+            ),
+            key!(tls, NoTls).default("false"),
+        ]
+    }
+}
+
+impl ListenTable {
+    /// The address with everything else as by default.
+    pub(crate) fn on(address: SocketAddr) -> Self {
+        Self {
+            address: Some(At::default(address)),
+            ..Self::default()
+        }
+    }
+
+    /// The address, if nothing else differs from the defaults.
+    fn short(&self) -> Option<String> {
+        let style = Style {
+            all: false,
+            secrets: true,
+        };
+        let mut lines = self.lines(style).into_iter();
+        let address = lines.next().map(|line| line.value);
+        address.filter(|_| lines.next().is_none())
+    }
+}
+
+/// `tls = false`.
+struct NoTls;
+
+impl Kind for NoTls {
+    type Value = bool;
+
+    fn read(&self, item: &Item<'_>) -> Option<bool> {
+        match item.boolean()? {
+            true => item.fail(Fault::new(
+                "this version cannot do `tls` on a listener yet",
+                "put a TLS terminator in front",
+            )),
+            false => Some(false),
+        }
+    }
+
+    fn show(&self, value: &bool, style: Style) -> String {
+        Bool.show(value, style)
+    }
+
+    fn schema(&self) -> serde_json::Value {
+        serde_json::json!({ "const": false })
+    }
 }
 
 /// One rule of `route`.
-#[derive(Debug)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct RouteTable {
-    pub(crate) host: Option<HostPattern>,
-    pub(crate) path_prefix: Option<String>,
-    pub(crate) target: TargetItem,
-    pub(crate) rate_limit: Option<RateLimit>,
+    pub(crate) host: Maybe<HostPattern>,
+    pub(crate) path_prefix: Maybe<String>,
+    pub(crate) backend: Maybe<Name>,
+    pub(crate) redirect: Maybe<RedirectTable>,
+    pub(crate) rate_limit: Maybe<RateTable>,
 }
 
-/// What happens to requests that a route matches.
-#[derive(Debug)]
-pub(crate) enum TargetItem {
-    Backend(At<Name>),
-    Redirect(Redirect),
-}
+impl Table for RouteTable {
+    const EXAMPLE: &'static str = "{ backend = \"api\" }";
 
-impl FrontendTable {
-    pub(crate) fn read(s: &Section<'_>) -> Option<Self> {
-        let name = s.require("name", Item::name);
-        let listen = s
-            .require("listen", |i| {
-                if i.list().is_empty() {
-                    let fault = Fault::new("a frontend listens somewhere", "write [\":80\"]");
-                    return i.fail(fault);
-                }
-                Some(i.list_of(listen_item))
-            })
-            .map(|at| at.value);
-        let default_backend = s.get("default_backend", Item::name);
-        let routes = match s.item("route") {
-            Some(item) => item.list_of(RouteTable::read),
-            None => Vec::new(),
+    fn keys() -> Vec<Key<Self>> {
+        let host = Notation {
+            read: location::host,
+            show: HostPattern::to_string,
+            pattern: "^[^/\\s]+$",
         };
-        let timeouts = match section(s, "timeouts", "{ client = \"50s\" }") {
-            Some(times) => {
-                let table = ClientTable::read(&times);
-                times.finish(&[]);
-                table
-            }
-            None => ClientTable::default(),
+        let path_prefix = Notation {
+            read: location::path_prefix,
+            show: String::clone,
+            pattern: "^/",
         };
-        let strict_paths = s.get("strict_paths", Item::boolean);
-        let maxconn = s.get("maxconn", super::policy::maxconn);
-        let limits = LimitsTable::read(s);
-        let trusted_proxies = s.get("trusted_proxies", networks);
-        let marks = MarksTable::read(s);
-        let request_headers = s.get("request_headers", |i| headers::rules(i, Head::Request));
-        let response_headers = s.get("response_headers", |i| headers::rules(i, Head::Response));
-        let error_pages = s.get("error_pages", answers::error_pages);
-        let rate_limit = s.get("rate_limit", answers::rate_limit);
-        s.finish(&[("tls", "put a TLS terminator in front")]);
-        Some(Self {
-            name: name?,
-            listen: listen?,
-            default_backend,
-            routes,
-            strict_paths,
-            maxconn,
-            timeouts,
-            limits,
-            trusted_proxies,
-            marks,
-            request_headers,
-            response_headers,
-            error_pages,
-            rate_limit,
-        })
+        vec![
+            key!(host, host).words(
+                "compared without case, port and final dot; \"*.example.org\" is every name below \
+                 it; international names and addresses in any spelling",
+            ),
+            key!(path_prefix, path_prefix).words(
+                "ends at a border: \"/v1\" is /v1 and /v1/x, not /v10; \"/v1/\" is /v1/x, not /v1. \
+                 Paths are compared, with case, in their normal form (RFC 3986, 6.2.2): \
+                 /%6cogin, /./login and /x/../login are /login; servers get them as they came. A \
+                 server may still see /login in what is another path here: //login, /login;x, \
+                 /x%2F..%2Flogin, /x\\..\\login, /LOGIN, other reserved characters escaped (%2B), \
+                 or a path escaped twice: see strict_paths",
+            ),
+            key!(backend, Named).words("whose servers answer"),
+            key!(redirect, table::<RedirectTable>()).words(
+                "instead of a backend: what changes of the address; the query stays. A request \
+                 that is there already does not match, so none goes in circles",
+            ),
+            key!(rate_limit, table::<RateTable>())
+                .words("per client and route; counted beside the frontend's own"),
+        ]
     }
-}
 
-fn listen_item(item: &Item<'_>) -> Option<ListenItem> {
-    if !item.is_table() {
-        let address = listen(item)?;
-        return Some(ListenItem {
-            address,
-            h2c: true,
-            proxy_protocol: false,
-        });
-    }
-    let s = item.section("{ address = \":80\" }")?;
-    let address = s.require("address", listen);
-    let h2c = s.get("h2c", Item::boolean).is_none_or(|at| at.value);
-    let proxy_protocol = s.get("proxy_protocol", Item::boolean);
-    if let Some(item) = s.item("tls")
-        && item.boolean() == Some(true)
-    {
-        item.fail::<()>(Fault::new(
-            "this version cannot do `tls` on a listener yet",
-            "put a TLS terminator in front",
-        ));
-    }
-    s.finish(&[]);
-    Some(ListenItem {
-        address: address?.value,
-        h2c,
-        proxy_protocol: proxy_protocol.is_some_and(|at| at.value),
-    })
-}
-
-impl RouteTable {
-    fn read(item: &Item<'_>) -> Option<Self> {
-        let s = item.section("{ backend = \"api\" }")?;
-        let host = s.get("host", |i| i.parse(location::host));
-        let path_prefix = s.get("path_prefix", |i| i.parse(location::path_prefix));
-        let backend = s.get("backend", Item::name);
-        let redirect = s.get("redirect", |i| answers::redirect(i, path_prefix.is_some()));
-        let rate_limit = s.get("rate_limit", answers::rate_limit);
-        let is_target = |key: &str| matches!(key, "backend" | "redirect");
-        let targets = s.entries().filter(|(key, _)| is_target(key)).count();
-        s.finish(&[]);
-        if targets != 1 {
-            return item.fail(Fault::new(
+    fn verify(&mut self, section: &Section<'_>) -> bool {
+        let has = |key: &str| section.entries().any(|(k, _)| k == key);
+        let prefix = self.redirect.as_ref().map(|at| &at.value.path_prefix);
+        if let Some(at) = prefix
+            .and_then(Option::as_ref)
+            .filter(|_| !has("path_prefix"))
+        {
+            section.report_at(
+                &at.place,
+                Fault::new(
+                    "this route has no path_prefix that could be replaced",
+                    "give the route a path_prefix, or the redirect a path",
+                ),
+            );
+        }
+        if has("backend") == has("redirect") {
+            section.fail(Fault::new(
                 "a route needs either a backend or a redirect",
                 "add backend = \"…\" or redirect = { scheme = \"https\" }",
             ));
+            return false;
         }
-        let backend = backend.map(TargetItem::Backend);
-        Some(Self {
-            host: host.map(|at| at.value),
-            path_prefix: path_prefix.map(|at| at.value),
-            target: backend.or(redirect.map(|at| TargetItem::Redirect(at.value)))?,
-            rate_limit: rate_limit.map(|at| at.value),
-        })
+        self.backend.is_some() || self.redirect.is_some()
+    }
+}
+
+/// `fields`: what is set on requests only when asked for.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(crate) struct MarksTable {
+    pub(crate) forwarded: Maybe<bool>,
+    pub(crate) real_ip: Maybe<bool>,
+    pub(crate) request_id: Maybe<bool>,
+    pub(crate) traceparent: Maybe<bool>,
+}
+
+impl Table for MarksTable {
+    const EXAMPLE: &'static str = "{ request_id = true }";
+
+    fn keys() -> Vec<Key<Self>> {
+        vec![
+            key!(forwarded, Bool)
+                .default("false")
+                .words("Forwarded (RFC 7239), beside X-Forwarded-*"),
+            key!(real_ip, Bool).default("false").words("X-Real-IP"),
+            key!(request_id, Bool)
+                .default("false")
+                .words("X-Request-ID: a trusted proxy's, else a UUID; answers carry it too"),
+            key!(traceparent, Bool)
+                .default("false")
+                .words("begins a trace where none is; one that came is always passed on"),
+        ]
     }
 }

@@ -3,7 +3,11 @@
 use roundel_http1::{Known, is_valid_host};
 use roundel_proxy::{HeaderRule, HeaderRules, Place, Template};
 
+use serde_json::{Value, json};
+
 use super::policy::field_name;
+use crate::key::Style;
+use crate::kind::{Kind, List, Text, inline, list, pair, quote};
 use crate::reader::{Item, Section};
 use crate::value::{Fault, closest};
 
@@ -15,6 +19,50 @@ pub(crate) enum Head {
 }
 
 const EXAMPLE: &str = "{ set = { \"X-Env\" = \"prod\" }, remove = [\"X-Debug\"] }";
+
+/// The rules for one of both.
+pub(super) struct Headers(pub(super) Head);
+
+impl Kind for Headers {
+    type Value = HeaderRules;
+
+    fn read(&self, item: &Item<'_>) -> Option<HeaderRules> {
+        rules(item, self.0)
+    }
+
+    fn show(&self, rules: &HeaderRules, _: Style) -> String {
+        let removed = rules.iter().filter_map(|rule| match rule {
+            HeaderRule::Remove(name) => Some(quote(name)),
+            _ => None,
+        });
+        let set = rules.iter().filter_map(|rule| match rule {
+            HeaderRule::Set(name, value) => Some(pair(name, quote(value))),
+            _ => None,
+        });
+        let added = rules.iter().filter_map(|rule| match rule {
+            HeaderRule::Add(name, value) => Some(pair(name, quote(value))),
+            _ => None,
+        });
+        let tables = [
+            ("remove", list(removed)),
+            ("set", inline(set)),
+            ("add", inline(added)),
+        ];
+        let said = tables
+            .iter()
+            .filter(|(_, text)| !matches!(&text[..], "[]" | "{}"));
+        inline(said.map(|(key, text)| format!("{key} = {text}")))
+    }
+
+    fn schema(&self) -> Value {
+        let values = json!({ "type": "object", "additionalProperties": Text.schema() });
+        json!({
+            "type": "object",
+            "properties": { "remove": List(Text).schema(), "set": values, "add": values },
+            "additionalProperties": false,
+        })
+    }
+}
 
 /// Reads `{ remove = […], set = {…}, add = {…} }`, in the order in which it is carried out.
 pub(crate) fn rules(item: &Item<'_>, head: Head) -> Option<HeaderRules> {

@@ -2,71 +2,99 @@
 
 use std::time::Duration;
 
-use roundel_balance::OutlierSpec;
-use roundel_proxy::HashOn;
-
-use super::backend::cookie_name;
-use super::{Maybe, duration};
+use super::sticky::cookie_name;
+use crate::key::{Key, Maybe, Table, key};
+use crate::kind::{Notation, Ratio, Short, Time, Whole, quote, words_schema};
 use crate::reader::{Item, Section};
 use crate::value::Fault;
 
-/// How servers are picked, spared and put out.
-#[derive(Debug, Default)]
-pub(crate) struct PolicyTable {
-    pub(crate) hash_on: Maybe<HashOn>,
-    pub(crate) outlier: Maybe<OutlierSpec>,
-    pub(crate) slow_start: Maybe<Duration>,
-    pub(crate) maxconn: Maybe<u64>,
-    pub(crate) max_queue: Maybe<u64>,
-    pub(crate) retry_budget: Maybe<u8>,
+/// More than any server takes; keeps the numbers within their types.
+pub(super) const MANY: u64 = 1_000_000;
+
+/// The limit of connections or requests; 0 means none.
+pub(super) fn maxconn() -> Whole {
+    Whole(0..=MANY)
 }
 
-impl PolicyTable {
-    pub(crate) fn read(s: &Section<'_>) -> Self {
-        Self {
-            hash_on: s.get("hash_on", hash_on),
-            outlier: s.get("outlier", outlier),
-            slow_start: s.get("slow_start", duration),
-            maxconn: s.get("maxconn", maxconn),
-            max_queue: s.get("max_queue", |i| i.integer(0..=MANY)),
-            retry_budget: s.get("retry_budget", Item::ratio),
+/// `hash_on = …`: one word, one header or one cookie.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(crate) struct HashTable {
+    pub(crate) word: Option<HashWord>,
+    pub(crate) header: Maybe<String>,
+    pub(crate) cookie: Maybe<String>,
+}
+
+/// A part of a request that has no name of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum HashWord {
+    Source,
+    Path,
+}
+
+impl Table for HashTable {
+    const EXAMPLE: &'static str = "{ header = \"x-user\" }";
+
+    fn keys() -> Vec<Key<Self>> {
+        let header = Notation {
+            read: field_name,
+            show: String::clone,
+            pattern: TOKEN,
+        };
+        let cookie = Notation {
+            read: cookie_name,
+            show: String::clone,
+            pattern: TOKEN,
+        };
+        vec![key!(header, header), key!(cookie, cookie)]
+    }
+
+    fn verify(&mut self, section: &Section<'_>) -> bool {
+        if section.entries().count() != 1 {
+            section.fail(Fault::new(
+                "requests are picked by one header or one cookie",
+                "write { header = \"x-user\" } or { cookie = \"session\" }",
+            ));
+            return false;
+        }
+        self.header.is_some() || self.cookie.is_some()
+    }
+}
+
+impl HashTable {
+    pub(super) fn kind() -> Short<Self> {
+        Short {
+            is_short: |item| item.is_text(),
+            read: |item| {
+                let word = Some(item.parse(hash_word)?);
+                Some(Self {
+                    word,
+                    ..Self::default()
+                })
+            },
+            show: |table| {
+                table.word.map(|word| match word {
+                    HashWord::Source => quote("source"),
+                    HashWord::Path => quote("path"),
+                })
+            },
+            schema: || words_schema(["source", "path"]),
         }
     }
 }
 
-/// More than any server takes; keeps the numbers within their types.
-const MANY: u64 = 1_000_000;
-
-/// The limit of one server; 0 means none.
-pub(crate) fn maxconn(item: &Item<'_>) -> Option<u64> {
-    item.integer(0..=MANY)
+fn hash_word(text: &str) -> Result<HashWord, Fault> {
+    match text {
+        "source" => Ok(HashWord::Source),
+        "path" => Ok(HashWord::Path),
+        _ => Err(Fault::new(
+            format!("`{text}` is not a part of a request to pick by"),
+            "write \"source\", \"path\", { header = \"x-user\" } or { cookie = \"session\" }",
+        )),
+    }
 }
 
-fn hash_on(item: &Item<'_>) -> Option<HashOn> {
-    if item.is_text() {
-        return item.parse(|text| match text {
-            "source" => Ok(HashOn::Source),
-            "path" => Ok(HashOn::Path),
-            _ => Err(Fault::new(
-                format!("`{text}` is not a part of a request to pick by"),
-                "write \"source\", \"path\", { header = \"x-user\" } or { cookie = \"session\" }",
-            )),
-        });
-    }
-    let s = item.section("{ header = \"x-user\" }")?;
-    let header = s.get("header", |i| i.parse(field_name));
-    let cookie = s.get("cookie", |i| i.parse(cookie_name));
-    let asked = s.entries().count();
-    s.finish(&[]);
-    if asked != 1 {
-        return item.fail(Fault::new(
-            "requests are picked by one header or one cookie",
-            "write { header = \"x-user\" } or { cookie = \"session\" }",
-        ));
-    }
-    let header = header.map(|at| HashOn::Header(at.value));
-    header.or(cookie.map(|at| HashOn::Cookie(at.value)))
-}
+/// What names of headers and cookies look like.
+const TOKEN: &str = "^[A-Za-z0-9!#%&'*+.^_`|~-]+$";
 
 /// Checks the name of a field. Source: RFC 9110 5.6.2, a token.
 pub(crate) fn field_name(text: &str) -> Result<String, Fault> {
@@ -80,43 +108,60 @@ pub(crate) fn field_name(text: &str) -> Result<String, Fault> {
     Ok(text.to_owned())
 }
 
-fn outlier(item: &Item<'_>) -> Option<OutlierSpec> {
-    if item.is_text() {
-        return item.parse(|text| match text {
-            "off" => Ok(OutlierSpec::OFF),
-            _ => Err(Fault::new(
-                format!("`{text}` is not a rule for putting servers out"),
-                "write \"off\" or { consecutive = 5 }",
-            )),
-        });
+/// `outlier = { … }`.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(crate) struct OutlierTable {
+    pub(crate) consecutive: Maybe<u64>,
+    pub(crate) consecutive_5xx: Maybe<u64>,
+    pub(crate) error_ratio: Maybe<u8>,
+    pub(crate) min_requests: Maybe<u64>,
+    pub(crate) interval: Maybe<Duration>,
+    pub(crate) base_ejection: Maybe<Duration>,
+    pub(crate) max_ejected: Maybe<u8>,
+}
+
+impl Table for OutlierTable {
+    const EXAMPLE: &'static str = "{ consecutive = 5 }";
+
+    fn keys() -> Vec<Key<Self>> {
+        vec![
+            key!(consecutive, Whole(0..=MANY)).default("5").words(
+                "attempts in a row without an answer that put a server out; 0: never, nor is it \
+                 noticed that a server answers nothing at all",
+            ),
+            key!(consecutive_5xx, Whole(0..=MANY))
+                .default("0")
+                .words("answers in a row with 5xx; 0: never"),
+            key!(error_ratio, Ratio)
+                .default("0.0")
+                .words("share of failures and 5xx, if the others do better; 0: never"),
+            key!(min_requests, Whole(1..=MANY))
+                .default("20")
+                .words("before that share counts"),
+            key!(interval, Time(positive))
+                .default("\"10s\"")
+                .words("for which it is counted"),
+            key!(base_ejection, Time(positive))
+                .default("\"10s\"")
+                .words("the first time; longer with each, at most 300 s"),
+            key!(max_ejected, Ratio)
+                .default("0.5")
+                .words("of the servers; the last usable one always stays"),
+        ]
     }
-    let s = item.section("{ consecutive = 5 }")?;
-    let default = OutlierSpec::default();
-    let count = |i: &Item<'_>| i.integer(0..=MANY);
-    let positive = |i: &Item<'_>| {
-        let time = duration(i)?;
-        if time.is_zero() {
-            return i.fail(Fault::new("this time cannot be zero", "write \"10s\""));
-        }
-        Some(time)
-    };
-    let number = |key, default: u32| {
-        let at = s.get(key, count);
-        at.map_or(default, |at| u32::try_from(at.value).unwrap_or(u32::MAX))
-    };
-    let percent = |key, default| s.get(key, Item::ratio).map_or(default, |at| at.value);
-    let time = |key, default| s.get(key, positive).map_or(default, |at| at.value);
-    let spec = OutlierSpec {
-        consecutive: number("consecutive", default.consecutive),
-        consecutive_5xx: number("consecutive_5xx", default.consecutive_5xx),
-        error_percent: percent("error_ratio", default.error_percent),
-        min_requests: s
-            .get("min_requests", |i| i.integer(1..=MANY))
-            .map_or(default.min_requests, |at| at.value),
-        interval: time("interval", default.interval),
-        base_ejection: time("base_ejection", default.base_ejection),
-        max_ejected_percent: percent("max_ejected", default.max_ejected_percent),
-    };
-    s.finish(&[]);
-    Some(spec)
+}
+
+/// What is wrong with a string that is not `off`.
+pub(super) fn not_outlier(text: &str) -> Fault {
+    Fault::new(
+        format!("`{text}` is not a rule for putting servers out"),
+        "write \"off\" or { consecutive = 5 }",
+    )
+}
+
+fn positive(item: &Item<'_>, time: Duration) -> Option<Duration> {
+    if time.is_zero() {
+        return item.fail(Fault::new("this time cannot be zero", "write \"10s\""));
+    }
+    Some(time)
 }

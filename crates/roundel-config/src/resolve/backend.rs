@@ -2,110 +2,84 @@
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
-use roundel_balance::{CheckSpec, OutlierSpec, Policy, RetryBudget, StickyKey};
+use roundel_balance::{CheckKind, CheckSpec, OutlierSpec, Policy, RetryBudget, StickyKey};
 use roundel_model::{Name, Weight};
-use roundel_proxy::{HashOn, HeaderRules, ServerTimeouts, Sticky};
+use roundel_proxy::{HashOn, ServerTimeouts, Sticky};
 
-use super::Merge;
+use super::{Merge, all, known, small, told};
 use crate::file::{
-    BackendTable, CheckTable, DiscoverItem, File, ServerTable, ServerTimesTable, StickyTable,
+    BackendTable, CheckTable, DefaultsTable, DiscoverTable, File, HashTable, HashWord,
+    OutlierTable, RoleTable, ServerTable, ServerTimesTable, StickyTable,
 };
 use crate::flags::Choice;
+use crate::key::Table;
 use crate::reader::At;
 use crate::value::{self, Fault};
-use crate::{Backend, Discover, ErrorPages, Gossip, Source, StaticServer};
-
-/// The port of the classroom's apps.
-const SERVER_PORT: u16 = 3000;
-/// The cookie of HAProxy's manual.
-const COOKIE: &str = "SERVERID";
-const RETRIES: u64 = 3;
+use crate::{Backend, Discover, Dns, Gossip, Source, StaticServer};
 
 impl Merge<'_> {
-    pub(crate) fn backends(&mut self, file: &File, gossip: Option<&Gossip>) -> Vec<Backend> {
-        if file.backends.is_empty() {
-            return self.default_backend(file, gossip).into_iter().collect();
-        }
+    pub(crate) fn backends(&self, file: &mut File, gossip: Option<&Gossip>) -> Vec<Backend> {
+        let mut base = file.defaults.clone();
+        base.timeouts.server.spread();
+        let none = || At::default(vec![At::default(self.default_backend(gossip))]);
         let mut names = BTreeSet::new();
         let mut list = Vec::new();
-        for at in &file.backends {
-            let name = &at.value.name;
-            if !names.insert(&name.value) {
+        let tables = file.backend.take().filter(|at| !at.value.is_empty());
+        let mut tables = tables.unwrap_or_else(none);
+        for at in &mut tables.value {
+            let name = at.value.name.clone();
+            if let Some(name) = name.filter(|name| !names.insert(name.value.clone())) {
                 let fault = Fault::new(
                     format!("there are two backends named `{}`", name.value),
                     "give one of them another name",
                 );
-                self.reader.report(name.span.clone(), fault);
+                self.reader.report_at(&name.place, fault);
             }
-            list.extend(self.backend(at, file, gossip));
+            list.extend(self.backend(&mut at.value, &base, gossip));
         }
+        file.backend = Some(tables);
         list
     }
 
     /// The backend that exists without any in a file.
-    fn default_backend(&mut self, file: &File, gossip: Option<&Gossip>) -> Option<Backend> {
+    fn default_backend(&self, gossip: Option<&Gossip>) -> BackendTable {
         let flags = &self.flags.backend;
-        let name = Name::new("nodes").expect("a fixed name");
-        let path = |key: &str| format!("backend.nodes.{key}");
-        let server_port = flags.server_port.unwrap_or(SERVER_PORT);
-        let mut discover = Vec::new();
-        if !flags.static_servers.is_empty() {
-            discover.push(Discover::Static(self.flagged_servers(server_port)));
-        }
+        let mut table = BackendTable {
+            name: Some(At::default(Name::new("nodes").expect("a fixed name"))),
+            ..BackendTable::default()
+        };
+        self.flagged_servers(&mut table);
         if gossip.is_some() {
-            let role = "backend".to_owned();
-            discover.push(Discover::Gossip { role });
-        }
-        if discover.is_empty() {
+            table.discover = Some(At::default(vec![At::default(by_gossip())]));
+        } else if flags.static_servers.is_empty() {
             self.complain(Fault::new(
                 "no server can ever appear: the file has no [[backend]] and no [gossip]",
                 "add a [gossip] table, a [[backend]] with servers, or --static NAME=ADDR",
             ));
+            // Which is what would be said of it, too.
+            table.has_wrong_servers = true;
         }
-        for (key, id) in [
-            ("server_port", "server_port"),
-            ("server", "static_servers"),
-            ("balance", "balance"),
-            ("sticky", "sticky"),
-            ("check", "check"),
-        ] {
-            self.note_given(&path(key), id);
-        }
-        let cookie = match &flags.sticky {
-            None => Some(COOKIE.to_owned()),
-            Some(choice) => Choice::into_option(choice.clone()),
-        };
-        let mut check = CheckSpec::default();
-        if let Some(kind) = &flags.check {
-            check.kind = kind.clone();
-        }
-        Some(Backend {
-            balance: flags.balance.unwrap_or_default(),
-            hash_on: HashOn::Source,
-            outlier: OutlierSpec::default(),
-            slow_start: Duration::ZERO,
-            maxconn: 0,
-            max_queue: 0,
-            retry_budget: RetryBudget::default(),
-            discover,
-            server_port,
-            sticky: cookie.map(Sticky::new),
-            sticky_key: sticky_key(None, gossip),
-            check,
-            send_proxy: None,
-            retries: self.retries(file, &name, None),
-            abort_on_close: false,
-            request_headers: HeaderRules::new(),
-            response_headers: HeaderRules::new(),
-            error_pages: ErrorPages::new(),
-            timeouts: self.server_timeouts(file, &name, &ServerTimesTable::default()),
-            name,
-        })
+        let port = flags.server_port.map(u64::from);
+        self.overrule("server_port", port.as_ref(), &mut table.server_port);
+        self.overrule("balance", flags.balance.as_ref(), &mut table.balance);
+        let sticky = flags.sticky.clone().map(|choice| {
+            let cookie = Choice::into_option(choice)?;
+            Some(StickyTable {
+                cookie: Some(self.given("sticky", cookie)),
+                ..StickyTable::default()
+            })
+        });
+        self.overrule("sticky", sticky.as_ref(), &mut table.sticky);
+        let check = flags.check.as_ref().map(|kind| match kind {
+            CheckKind::Off => None,
+            kind => Some(CheckTable::of(self.given("check", kind.clone()))),
+        });
+        self.overrule("check", check.as_ref(), &mut table.check);
+        table
     }
 
-    fn flagged_servers(&self, server_port: u16) -> Vec<StaticServer> {
+    fn flagged_servers(&self, table: &mut BackendTable) {
         let mut names = BTreeSet::new();
         let mut list = Vec::new();
         for (name, address) in self.flags.backend.static_servers.iter().flatten() {
@@ -114,129 +88,105 @@ impl Merge<'_> {
                     format!("--static names `{name}` twice"),
                     "give each server a name of its own",
                 ));
+                continue;
             }
-            match value::server_address(address, server_port) {
-                Ok(address) => list.push(StaticServer {
-                    name: name.clone(),
-                    address,
-                    weight: Weight::ONE,
-                    backup: false,
-                    maxconn: None,
-                    send_proxy: None,
+            match value::server_address(address, 0) {
+                Ok(address) => list.push(ServerTable {
+                    name: Some(self.given("static_servers", name.clone())),
+                    address: Some(self.given("static_servers", address)),
+                    ..ServerTable::default()
                 }),
                 Err(fault) => self.complain(fault),
             }
         }
-        list
+        self.overrule_list("static_servers", &list, &mut table.server);
     }
 
     fn backend(
-        &mut self,
-        at: &At<BackendTable>,
-        file: &File,
+        &self,
+        table: &mut BackendTable,
+        base: &DefaultsTable,
         gossip: Option<&Gossip>,
     ) -> Option<Backend> {
-        let table = &at.value;
-        let name = table.name.value.clone();
-        let path = |key: &str| format!("backend.{name}.{key}");
-        let port = self.filed(
-            &path("server_port"),
-            table.server_port.as_ref(),
-            u64::from(SERVER_PORT),
-        );
-        if let Some(at) = &table.sticky {
-            self.note_file(&path("sticky"), &at.span);
+        self.hash_is_asked_for(table);
+        table.timeouts.spread();
+        table.timeouts.inherit(&base.timeouts.server);
+        table.retries = table.retries.take().or(base.retries.clone());
+        table.fill();
+        let balance = known(&table.balance);
+        let hash_on = hash_on(&known(&table.hash_on))?;
+        if !balance.needs_key() {
+            table.hash_on = None;
         }
-        if let Some(at) = &table.check {
-            self.note_file(&path("check"), &at.span);
-        }
-        let policy = &table.policy;
-        let balance = self.filed(&path("balance"), table.balance.as_ref(), Policy::default());
-        if let Some(on) = policy.hash_on.as_ref().filter(|_| !balance.needs_key()) {
+        let server_port = small(known(&table.server_port));
+        let sticky = known(&table.sticky);
+        let key = sticky.as_ref().and_then(|table| told(&table.key));
+        let error_pages = self.pages(&mut table.error_pages);
+        Some(Backend {
+            name: known(&table.name),
+            balance,
+            hash_on,
+            outlier: known(&table.outlier).map_or(OutlierSpec::OFF, |table| outlier(&table)),
+            slow_start: known(&table.slow_start),
+            maxconn: small(known(&table.maxconn)),
+            max_queue: small(known(&table.max_queue)),
+            retry_budget: RetryBudget {
+                percent: known(&table.retry_budget),
+                ..RetryBudget::default()
+            },
+            discover: self.discover(table, server_port, gossip)?,
+            server_port,
+            sticky: sticky.map(|table| cookie(&table)),
+            sticky_key: sticky_key(key.as_deref(), gossip),
+            check: check(known(&table.check).as_ref()),
+            send_proxy: known(&table.send_proxy),
+            retries: small(known(&table.retries)),
+            abort_on_close: known(&table.abort_on_close),
+            request_headers: told(&table.request_headers).unwrap_or_default(),
+            response_headers: told(&table.response_headers).unwrap_or_default(),
+            error_pages,
+            timeouts: server_timeouts(&table.timeouts),
+        })
+    }
+
+    fn hash_is_asked_for(&self, table: &BackendTable) {
+        let balance: Policy = told(&table.balance).unwrap_or_default();
+        if let Some(on) = table.hash_on.as_ref().filter(|_| !balance.needs_key()) {
             let fault = Fault::new(
                 format!("balance = \"{balance}\" does not pick by a key, so hash_on does nothing"),
                 "set balance to \"hash\" or \"maglev\", or leave hash_on out",
             );
-            self.reader.report(on.span.clone(), fault);
+            self.reader.report_at(&on.place, fault);
         }
-        let own = table.sticky.as_ref().map(|at| at.value.as_ref());
-        let key = own.flatten().and_then(|table| table.key.as_deref());
-        Some(Backend {
-            balance,
-            hash_on: self.filed(&path("hash_on"), policy.hash_on.as_ref(), HashOn::Source),
-            outlier: self.filed(
-                &path("outlier"),
-                policy.outlier.as_ref(),
-                OutlierSpec::default(),
-            ),
-            slow_start: self.filed(
-                &path("slow_start"),
-                policy.slow_start.as_ref(),
-                Duration::ZERO,
-            ),
-            maxconn: small(self.filed(&path("maxconn"), policy.maxconn.as_ref(), 0)),
-            max_queue: small(self.filed(&path("max_queue"), policy.max_queue.as_ref(), 0)),
-            retry_budget: RetryBudget {
-                percent: self.filed(
-                    &path("retry_budget"),
-                    policy.retry_budget.as_ref(),
-                    RetryBudget::default().percent,
-                ),
-                ..RetryBudget::default()
-            },
-            discover: self.discover(table, gossip)?,
-            server_port: u16::try_from(port).expect("the reader allows 1 to 65535"),
-            sticky: match own {
-                None => Some(Sticky::new(COOKIE)),
-                Some(table) => table.map(sticky),
-            },
-            sticky_key: sticky_key(key, gossip),
-            check: table
-                .check
-                .as_ref()
-                .map_or_else(CheckSpec::default, |at| check(&at.value)),
-            send_proxy: self.filed(&path("send_proxy"), table.send_proxy.as_ref(), None),
-            retries: self.retries(file, &name, table.retries.as_ref()),
-            abort_on_close: self.filed(
-                &path("abort_on_close"),
-                table.abort_on_close.as_ref(),
-                false,
-            ),
-            request_headers: self.headers(&path("request_headers"), &table.request_headers),
-            response_headers: self.headers(&path("response_headers"), &table.response_headers),
-            error_pages: self.pages(&path("error_pages"), &table.error_pages),
-            timeouts: self.server_timeouts(file, &name, &table.timeouts),
-            name,
-        })
     }
 
     /// The sources in order: static servers first, then those of `discover`.
-    fn discover(&mut self, table: &BackendTable, gossip: Option<&Gossip>) -> Option<Vec<Discover>> {
-        let name = &table.name.value;
+    fn discover(
+        &self,
+        table: &mut BackendTable,
+        server_port: u16,
+        gossip: Option<&Gossip>,
+    ) -> Option<Vec<Discover>> {
         let mut list = Vec::new();
-        if !table.servers.is_empty() {
-            list.push(Discover::Static(self.static_servers(&table.servers)));
+        if let Some(at) = table.server.as_ref().filter(|at| !at.value.is_empty()) {
+            let servers = self.static_servers(&at.value, server_port);
+            list.push(Discover::Static(servers));
         }
-        match &table.discover {
-            Some(at) => {
-                self.note_file(&format!("backend.{name}.discover"), &at.span);
-                for item in &at.value {
-                    list.push(self.source_of(item, gossip)?);
-                }
-            }
-            None if list.is_empty() && gossip.is_some() => list.push(Discover::Gossip {
-                role: "backend".to_owned(),
-            }),
-            None => {}
+        if list.is_empty() && table.discover.is_none() && gossip.is_some() {
+            table.discover = Some(At::default(vec![At::default(by_gossip())]));
+        }
+        for item in table.discover.iter_mut().flat_map(|at| &mut at.value) {
+            list.push(self.source_of(item, gossip)?);
         }
         if list.is_empty() && table.has_wrong_servers {
             return None;
         }
         if list.is_empty() {
+            let name = table.name.as_ref()?;
             return self.at(
-                Some(table.name.span.clone()),
+                &name.place,
                 Fault::new(
-                    format!("no server can ever appear in `{name}`"),
+                    format!("no server can ever appear in `{}`", name.value),
                     "add `server`, `discover`, or a [gossip] table",
                 ),
             );
@@ -244,25 +194,33 @@ impl Merge<'_> {
         Some(list)
     }
 
-    fn source_of(&self, item: &At<DiscoverItem>, gossip: Option<&Gossip>) -> Option<Discover> {
-        match &item.value {
-            DiscoverItem::Gossip { role } => {
-                if gossip.is_none() {
-                    return self.at(
-                        Some(item.span.clone()),
-                        Fault::new(
-                            "this backend asks the gossip, but gossip is off",
-                            "add a [gossip] table (it may be empty)",
-                        ),
-                    );
-                }
-                Some(Discover::Gossip { role: role.clone() })
+    fn source_of(&self, item: &mut At<DiscoverTable>, gossip: Option<&Gossip>) -> Option<Discover> {
+        let table = &mut item.value;
+        if let Some(role) = &table.gossip {
+            if gossip.is_none() {
+                return self.at(
+                    &item.place,
+                    Fault::new(
+                        "this backend asks the gossip, but gossip is off",
+                        "add a [gossip] table (it may be empty)",
+                    ),
+                );
             }
-            DiscoverItem::Dns(dns) => Some(Discover::Dns(dns.clone())),
-            DiscoverItem::File { path } => Some(Discover::File {
-                path: self.relative(path),
-            }),
+            let role = known(&role.value.role);
+            return Some(Discover::Gossip { role });
         }
+        if let Some(dns) = &table.dns {
+            return Some(Discover::Dns(Dns {
+                name: known(&dns.value.name),
+                hold: known(&dns.value.hold),
+                nameservers: all(&dns.value.nameservers),
+            }));
+        }
+        let path = table.file.as_mut()?.value.path.as_mut()?;
+        path.value = self.relative(&path.value);
+        Some(Discover::File {
+            path: path.value.clone(),
+        })
     }
 
     /// Paths in a file are relative to its folder.
@@ -273,71 +231,43 @@ impl Merge<'_> {
         }
     }
 
-    fn static_servers(&self, tables: &[At<ServerTable>]) -> Vec<StaticServer> {
+    fn static_servers(&self, tables: &[At<ServerTable>], port: u16) -> Vec<StaticServer> {
         let mut names = BTreeSet::new();
-        for at in tables {
-            if !names.insert(&at.value.name.value) {
-                let name = &at.value.name;
+        let mut list = Vec::new();
+        for At { value: table, .. } in tables {
+            let name = known(&table.name);
+            let twice = table.name.as_ref().filter(|_| !names.insert(name.clone()));
+            if let Some(twice) = twice {
                 let fault = Fault::new(
-                    format!(
-                        "there are two servers named `{}` in this backend",
-                        name.value
-                    ),
+                    format!("there are two servers named `{name}` in this backend"),
                     "give each server a name of its own",
                 );
-                self.reader.report(name.span.clone(), fault);
+                self.reader.report_at(&twice.place, fault);
             }
+            let mut address = known(&table.address);
+            if address.port() == 0 {
+                address.set_port(port);
+            }
+            list.push(StaticServer {
+                name,
+                address,
+                weight: Weight::new(known(&table.weight)).expect("the reader allows only weights"),
+                backup: known(&table.backup),
+                maxconn: told(&table.maxconn).map(small),
+                send_proxy: told(&table.send_proxy),
+            });
         }
-        let server = |at: &At<ServerTable>| StaticServer {
-            name: at.value.name.value.clone(),
-            address: at.value.address,
-            weight: at.value.weight,
-            backup: at.value.backup,
-            maxconn: at.value.maxconn.map(small),
-            send_proxy: at.value.send_proxy,
-        };
-        tables.iter().map(server).collect()
+        list
     }
+}
 
-    fn retries(&mut self, file: &File, name: &Name, own: Option<&At<u64>>) -> u32 {
-        let at = own.or(file.defaults.retries.as_ref());
-        let retries = self.filed(&format!("backend.{name}.retries"), at, RETRIES);
-        u32::try_from(retries).expect("the reader allows at most 100")
-    }
-
-    fn server_timeouts(
-        &mut self,
-        file: &File,
-        name: &Name,
-        own: &ServerTimesTable,
-    ) -> ServerTimeouts {
-        let base = &file.defaults.server;
-        let default = ServerTimeouts::default();
-        let mut of = |key: &str, own: &crate::file::Maybe<_>, base: &Option<_>, default| {
-            let path = format!("backend.{name}.timeouts.{key}");
-            self.filed(&path, own.as_ref().or(base.as_ref()), default)
-        };
-        // What is said closer to the backend wins, however general it is.
-        let first = |t: &ServerTimesTable| t.first_byte.clone().or(t.server.clone());
-        let idle = |t: &ServerTimesTable| t.response_idle.clone().or(t.server.clone());
-        ServerTimeouts {
-            connect: of("connect", &own.connect, &base.connect, default.connect),
-            first_byte: of("first_byte", &first(own), &first(base), default.first_byte),
-            response_idle: of(
-                "response_idle",
-                &idle(own),
-                &idle(base),
-                default.response_idle,
-            ),
-            total: of("total", &own.total, &base.total, default.total),
-            queue: of("queue", &own.queue, &base.queue, default.queue),
-            upstream_idle: of(
-                "upstream_idle",
-                &own.upstream_idle,
-                &base.upstream_idle,
-                default.upstream_idle,
-            ),
-        }
+/// The members that carry the role of servers.
+fn by_gossip() -> DiscoverTable {
+    let mut role = RoleTable::default();
+    role.fill();
+    DiscoverTable {
+        gossip: Some(At::default(role)),
+        ..DiscoverTable::default()
     }
 }
 
@@ -351,36 +281,73 @@ fn sticky_key(own: Option<&str>, gossip: Option<&Gossip>) -> StickyKey {
     }
 }
 
-fn small(n: u64) -> u32 {
-    u32::try_from(n).expect("the reader allows at most 1,000,000")
-}
-
-fn sticky(table: &StickyTable) -> Sticky {
-    let mut sticky = Sticky::new(&table.cookie);
-    sticky.secure = table.secure;
-    sticky.domain.clone_from(&table.domain);
-    sticky.max_age = table.max_age;
-    if let Some(site) = table.same_site {
-        site.clone_into(&mut sticky.same_site);
+fn server_timeouts(table: &ServerTimesTable) -> ServerTimeouts {
+    ServerTimeouts {
+        connect: known(&table.connect),
+        first_byte: known(&table.first_byte),
+        response_idle: known(&table.response_idle),
+        total: known(&table.total),
+        queue: known(&table.queue),
+        upstream_idle: known(&table.upstream_idle),
     }
-    sticky
 }
 
-/// A probe may take as long as the time between two, unless told otherwise.
-fn check(table: &CheckTable) -> CheckSpec {
-    let default = CheckSpec::default();
-    let every = table.every.unwrap_or(default.every);
-    let count = |n: Option<u64>, default: u32| {
-        n.map_or(default, |n| {
-            u32::try_from(n).expect("the reader allows at most 100")
-        })
+fn hash_on(table: &HashTable) -> Option<HashOn> {
+    let header = || told(&table.header).map(HashOn::Header);
+    match table.word {
+        Some(HashWord::Source) => Some(HashOn::Source),
+        Some(HashWord::Path) => Some(HashOn::Path),
+        None => header().or_else(|| told(&table.cookie).map(HashOn::Cookie)),
+    }
+}
+
+fn outlier(table: &OutlierTable) -> OutlierSpec {
+    OutlierSpec {
+        consecutive: small(known(&table.consecutive)),
+        consecutive_5xx: small(known(&table.consecutive_5xx)),
+        error_percent: known(&table.error_ratio),
+        min_requests: known(&table.min_requests),
+        interval: known(&table.interval),
+        base_ejection: known(&table.base_ejection),
+        max_ejected_percent: known(&table.max_ejected),
+    }
+}
+
+fn cookie(table: &StickyTable) -> Sticky {
+    Sticky {
+        cookie: known(&table.cookie),
+        secure: known(&table.secure),
+        domain: told(&table.domain),
+        max_age: told(&table.max_age),
+        same_site: known(&table.same_site).to_owned(),
+    }
+}
+
+fn check(table: Option<&CheckTable>) -> CheckSpec {
+    let Some(table) = table else {
+        let kind = CheckKind::Off;
+        return CheckSpec {
+            kind,
+            ..CheckSpec::default()
+        };
     };
     CheckSpec {
-        kind: table.kind.clone().unwrap_or(default.kind),
-        every,
-        timeout: table.timeout.unwrap_or(every),
-        fast: table.fast.unwrap_or(every / 2),
-        rise: count(table.rise, default.rise),
-        fall: count(table.fall, default.fall),
+        kind: check_kind(table),
+        every: known(&table.every),
+        timeout: known(&table.timeout),
+        fast: known(&table.fast),
+        rise: small(known(&table.rise)),
+        fall: small(known(&table.fall)),
     }
+}
+
+fn check_kind(table: &CheckTable) -> CheckKind {
+    if table.is_tcp() {
+        return CheckKind::Tcp;
+    }
+    let mut kind = known(&table.http);
+    if let (CheckKind::Http { host, .. }, Some(own)) = (&mut kind, told(&table.host)) {
+        *host = Some(own);
+    }
+    kind
 }

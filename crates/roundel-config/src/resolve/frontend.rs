@@ -1,45 +1,49 @@
 //! Frontends.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
-use std::ops::Range;
 
 use roundel_model::Name;
-use roundel_proxy::{ClientTimeouts, HeaderRules, Limits, Listen, Marks, covers};
+use roundel_proxy::{ClientTimeouts, Limits, Listen, Marks, NewPath, RateLimit, Redirect, covers};
 
-use super::Merge;
+use super::{Merge, all, known, small, told};
 use crate::file::{
-    ClientTable, File, FrontendTable, LimitsTable, ListenItem, MarksTable, Maybe, RouteTable,
-    TargetItem,
+    ClientTimesTable, DefaultsTable, File, FrontendTable, LimitsTable, ListenTable, MarksTable,
+    RateTable, RedirectTable, RouteTable,
 };
-use crate::reader::At;
+use crate::key::Table;
+use crate::reader::{At, Place};
 use crate::value::{self, Fault, closest};
-use crate::{Backend, ErrorPages, Frontend, Gossip, Process, Route, Target};
+use crate::{Backend, Frontend, Gossip, Process, Route, Target};
 
 impl Merge<'_> {
-    pub(crate) fn frontends(&mut self, file: &File, backends: &[Backend]) -> Vec<Frontend> {
-        if file.frontends.is_empty() {
-            return self.default_frontend(file, backends).into_iter().collect();
-        }
-        self.listeners_are_unique(file);
-        let mut names = BTreeMap::new();
+    pub(crate) fn frontends(&self, file: &mut File, backends: &[Backend]) -> Vec<Frontend> {
+        let mut base = file.defaults.clone();
+        base.timeouts.client.spread();
+        let tables = file.frontend.take().filter(|at| !at.value.is_empty());
+        let Some(mut tables) = tables.or_else(|| self.default_frontends(backends)) else {
+            return Vec::new();
+        };
+        self.listeners_are_unique(&tables.value);
+        let mut names = BTreeSet::new();
         let mut list = Vec::new();
-        for at in &file.frontends {
-            let name = &at.value.name;
-            if names.insert(name.value.clone(), ()).is_some() {
+        for at in &mut tables.value {
+            let name = at.value.name.clone();
+            if let Some(name) = name.filter(|name| !names.insert(name.value.clone())) {
                 let fault = Fault::new(
                     format!("there are two frontends named `{}`", name.value),
                     "give one of them another name",
                 );
-                self.reader.report(name.span.clone(), fault);
+                self.reader.report_at(&name.place, fault);
             }
-            list.extend(self.frontend(at, file, backends));
+            list.extend(self.frontend(&mut at.value, &base, file, backends));
         }
+        file.frontend = Some(tables);
         list
     }
 
     /// The frontend that exists without any in a file.
-    fn default_frontend(&mut self, file: &File, backends: &[Backend]) -> Option<Frontend> {
+    fn default_frontends(&self, backends: &[Backend]) -> Option<At<Vec<At<FrontendTable>>>> {
         if backends.len() > 1 {
             self.complain(Fault::new(
                 "there are several backends but no frontend",
@@ -48,110 +52,108 @@ impl Merge<'_> {
             return None;
         }
         let name = Name::new("localnodes").expect("a fixed name");
-        let mut listen = self.flags.listen.clone();
-        if listen.is_empty() {
-            listen.push(value::listen(":80").expect("a fixed address"));
-        } else {
-            self.note_given("frontend.localnodes.listen", "listen");
-        }
-        Some(Frontend {
-            maxconn: 0,
-            timeouts: self.client_timeouts(file, &name, &ClientTable::default()),
-            limits: self.limits(file, &name, &LimitsTable::default()),
-            trusted_proxies: self.filed(
-                "frontend.localnodes.trusted_proxies",
-                file.defaults.trusted_proxies.as_ref(),
-                Vec::new(),
-            ),
-            name,
-            listen: listen.into_iter().map(Listen::new).collect(),
-            default_backend: backends.first()?.name.clone(),
-            routes: Vec::new(),
-            strict_paths: false,
-            marks: Marks::default(),
-            request_headers: HeaderRules::new(),
-            response_headers: HeaderRules::new(),
-            error_pages: ErrorPages::new(),
-            rate_limit: None,
-        })
+        let backend = backends.first()?.name.clone();
+        let every = value::listen(":80").expect("a fixed address");
+        let mut table = FrontendTable {
+            name: Some(At::default(name)),
+            listen: Some(At::default(vec![At::default(ListenTable::on(every))])),
+            default_backend: Some(At::default(backend)),
+            ..FrontendTable::default()
+        };
+        let listen: Vec<_> = self
+            .flags
+            .listen
+            .iter()
+            .copied()
+            .map(ListenTable::on)
+            .collect();
+        self.overrule_list("listen", &listen, &mut table.listen);
+        Some(At::default(vec![At::default(table)]))
     }
 
     fn frontend(
-        &mut self,
-        at: &At<FrontendTable>,
+        &self,
+        table: &mut FrontendTable,
+        base: &DefaultsTable,
         file: &File,
         backends: &[Backend],
     ) -> Option<Frontend> {
-        let table = &at.value;
-        let name = table.name.value.clone();
-        let path = |key: &str| format!("frontend.{name}.{key}");
+        table.timeouts.spread();
+        table.timeouts.inherit(&base.timeouts.client);
+        table.limits.inherit(&base.limits);
+        let trusted = table.trusted_proxies.take();
+        table.trusted_proxies = trusted.or(base.trusted_proxies.clone());
+        table.fill();
         let default_backend = match &table.default_backend {
             Some(at) => self.known_backend(at, file, backends),
-            None => self.only_backend(&table.name.span, file, backends),
+            None => self.only_backend(table, file, backends),
         };
-        let mut listen = Vec::new();
-        for item in &table.listen {
-            self.note_file(&path("listen"), &item.span);
-            listen.push(Listen {
-                address: item.value.address,
-                h2c: item.value.h2c,
-                proxy_protocol: item.value.proxy_protocol,
-            });
+        if table.default_backend.is_none() {
+            table.default_backend = default_backend.clone().map(At::default);
         }
-        let route = |at: &At<RouteTable>| {
-            Some(Route {
-                host: at.value.host.clone(),
-                path_prefix: at.value.path_prefix.clone(),
-                target: match &at.value.target {
-                    TargetItem::Backend(at) => {
-                        Target::Backend(self.known_backend(at, file, backends)?)
-                    }
-                    TargetItem::Redirect(redirect) => Target::Redirect(redirect.clone()),
-                },
-                rate_limit: at.value.rate_limit,
-            })
-        };
-        let routes = table.routes.iter().filter_map(route).collect();
-        let trusted = table
-            .trusted_proxies
-            .as_ref()
-            .or(file.defaults.trusted_proxies.as_ref());
-        if trusted.is_none_or(|at| at.value.is_empty()) {
-            self.nobody_may_speak(&table.listen);
+        let route = |at: &At<RouteTable>| self.route(&at.value, file, backends);
+        let routes = table.route.iter().flat_map(|at| &at.value);
+        let routes = routes.filter_map(route).collect();
+        let trusted_proxies = all(&table.trusted_proxies);
+        if trusted_proxies.is_empty() {
+            self.nobody_may_speak(table);
         }
+        let error_pages = self.pages(&mut table.error_pages);
         Some(Frontend {
-            listen,
+            name: known(&table.name),
+            listen: listeners(table)
+                .iter()
+                .map(|at| listen(&at.value))
+                .collect(),
             default_backend: default_backend?,
             routes,
-            strict_paths: self.filed(&path("strict_paths"), table.strict_paths.as_ref(), false),
-            maxconn: self.filed(&path("maxconn"), table.maxconn.as_ref(), 0),
-            timeouts: self.client_timeouts(file, &name, &table.timeouts),
-            limits: self.limits(file, &name, &table.limits),
-            trusted_proxies: self.filed(&path("trusted_proxies"), trusted, Vec::new()),
-            marks: self.marks(&name, &table.marks),
-            request_headers: self.headers(&path("request_headers"), &table.request_headers),
-            response_headers: self.headers(&path("response_headers"), &table.response_headers),
-            error_pages: self.pages(&path("error_pages"), &table.error_pages),
-            rate_limit: self.pick(&path("rate_limit"), ("", None), table.rate_limit.as_ref()),
-            name,
+            strict_paths: known(&table.strict_paths),
+            maxconn: known(&table.maxconn),
+            timeouts: client_timeouts(&table.timeouts),
+            limits: limits(&table.limits),
+            trusted_proxies,
+            marks: marks(&table.fields),
+            request_headers: told(&table.request_headers).unwrap_or_default(),
+            response_headers: told(&table.response_headers).unwrap_or_default(),
+            error_pages,
+            rate_limit: told(&table.rate_limit).map(|table| rate_limit(&table)),
+        })
+    }
+
+    fn route(&self, table: &RouteTable, file: &File, backends: &[Backend]) -> Option<Route> {
+        let target = match (&table.backend, &table.redirect) {
+            (Some(at), _) => Target::Backend(self.known_backend(at, file, backends)?),
+            (None, at) => Target::Redirect(redirect(&at.as_ref()?.value)),
+        };
+        Some(Route {
+            host: told(&table.host),
+            path_prefix: told(&table.path_prefix),
+            target,
+            rate_limit: told(&table.rate_limit).map(|table| rate_limit(&table)),
         })
     }
 
     /// Complains of listeners that would close every connection.
-    fn nobody_may_speak(&self, listen: &[At<ListenItem>]) {
-        for item in listen.iter().filter(|item| item.value.proxy_protocol) {
+    fn nobody_may_speak(&self, table: &FrontendTable) {
+        let speaks = |at: &&At<ListenTable>| known(&at.value.proxy_protocol);
+        for item in listeners(table).iter().filter(speaks) {
             let fault = Fault::new(
                 "nobody is trusted to send the PROXY protocol here",
                 "add trusted_proxies = [\"10.0.0.0/8\"] with the networks of the proxies in front",
             );
-            self.reader.report(item.span.clone(), fault);
+            self.reader.report_at(&item.place, fault);
         }
     }
 
     fn known_backend(&self, at: &At<Name>, file: &File, backends: &[Backend]) -> Option<Name> {
         // A backend with mistakes of its own still exists.
+        let tables = || {
+            file.backends()
+                .iter()
+                .filter_map(|at| at.value.name.as_ref())
+        };
         let names = || {
-            let tables = file.backends.iter().map(|b| b.value.name.value.as_str());
+            let tables = tables().map(|name| name.value.as_str());
             tables.chain(backends.iter().map(|b| b.name.as_str()))
         };
         if names().any(|name| at.value == *name) {
@@ -162,16 +164,21 @@ impl Merge<'_> {
             None => format!("add a [[backend]] with name = \"{}\"", at.value),
         };
         let message = format!("there is no backend named `{}`", at.value);
-        self.at(Some(at.span.clone()), Fault::new(message, hint))
+        self.at(&at.place, Fault::new(message, hint))
     }
 
-    fn only_backend(&self, span: &Range<usize>, file: &File, backends: &[Backend]) -> Option<Name> {
-        match (backends, file.backends.len()) {
+    fn only_backend(
+        &self,
+        table: &FrontendTable,
+        file: &File,
+        backends: &[Backend],
+    ) -> Option<Name> {
+        match (backends, file.backends().len()) {
             ([one], 0 | 1) => Some(one.name.clone()),
             // Its own mistakes were reported.
             ([], 1) => None,
             _ => self.at(
-                Some(span.clone()),
+                &table.name.as_ref()?.place,
                 Fault::new(
                     "this frontend does not say which backend answers",
                     "add default_backend = \"…\"",
@@ -180,18 +187,22 @@ impl Merge<'_> {
         }
     }
 
-    fn listeners_are_unique(&self, file: &File) {
-        let mut seen: BTreeMap<SocketAddr, &Name> = BTreeMap::new();
-        for frontend in &file.frontends {
-            let table = &frontend.value;
-            for item in table.listen.iter().filter(|i| i.value.address.port() != 0) {
-                if let Some(other) = seen.insert(item.value.address, &table.name.value) {
-                    let shown = value::show_listen(item.value.address);
+    fn listeners_are_unique(&self, frontends: &[At<FrontendTable>]) {
+        let mut seen: BTreeMap<SocketAddr, Name> = BTreeMap::new();
+        for At { value: table, .. } in frontends {
+            for item in listeners(table) {
+                let address = known(&item.value.address);
+                let is_from_file = matches!(item.place, Place::File(_));
+                if address.port() == 0 || !is_from_file {
+                    continue;
+                }
+                if let Some(other) = seen.insert(address, known(&table.name)) {
+                    let shown = value::show_listen(address);
                     let fault = Fault::new(
                         format!("{shown} is already taken by the frontend `{other}`"),
                         "choose another port, or join both frontends by `route`",
                     );
-                    self.reader.report(item.span.clone(), fault);
+                    self.reader.report_at(&item.place, fault);
                 }
             }
         }
@@ -229,95 +240,76 @@ impl Merge<'_> {
             }
             taken.push((address, name));
         }
-        for item in file.frontends.iter().flat_map(|f| &f.value.listen) {
-            if let Some(by) = find(&taken, item.value.address) {
-                self.reader
-                    .report(item.span.clone(), fault(item.value.address, "", by));
+        for item in file.frontends().iter().flat_map(|at| listeners(&at.value)) {
+            let address = known(&item.value.address);
+            let of = match item.place {
+                Place::File(_) => "",
+                Place::Said(_) => " of --listen",
+                // Which fails when it is bound, if at all.
+                Place::Default => continue,
+            };
+            if let Some(by) = find(&taken, address) {
+                self.reader.report_at(&item.place, fault(address, of, by));
             }
         }
-        if file.frontends.is_empty() {
-            let flags = self.flags.listen.iter();
-            for address in flags {
-                if let Some(by) = find(&taken, *address) {
-                    self.complain(fault(*address, " of --listen", by));
-                }
-            }
-        }
     }
+}
 
-    fn client_timeouts(&mut self, file: &File, name: &Name, own: &ClientTable) -> ClientTimeouts {
-        let base = &file.defaults.client;
-        let default = ClientTimeouts::default();
-        let mut of = |key: &str, own: &Maybe<_>, base: &Option<_>, default| {
-            let path = format!("frontend.{name}.timeouts.{key}");
-            self.filed(&path, own.as_ref().or(base.as_ref()), default)
-        };
-        // What is said closer to the frontend wins, however general it is.
-        let body = |t: &ClientTable| t.request_body.clone().or(t.client.clone());
-        ClientTimeouts {
-            http_request: of(
-                "http_request",
-                &own.http_request,
-                &base.http_request,
-                default.http_request,
-            ),
-            http_keep_alive: of(
-                "http_keep_alive",
-                &own.http_keep_alive,
-                &base.http_keep_alive,
-                default.http_keep_alive,
-            ),
-            client: of("client", &own.client, &base.client, default.client),
-            request_body: of(
-                "request_body",
-                &body(own),
-                &body(base),
-                default.request_body,
-            ),
-            tunnel: of("tunnel", &own.tunnel, &base.tunnel, default.tunnel),
-        }
+fn listeners(table: &FrontendTable) -> &[At<ListenTable>] {
+    table.listen.as_ref().map_or(&[], |at| &at.value)
+}
+
+fn listen(table: &ListenTable) -> Listen {
+    Listen {
+        address: known(&table.address),
+        h2c: known(&table.h2c),
+        proxy_protocol: known(&table.proxy_protocol),
     }
+}
 
-    pub(crate) fn headers(&mut self, path: &str, at: &Maybe<HeaderRules>) -> HeaderRules {
-        self.filed(path, at.as_ref(), HeaderRules::new())
+fn client_timeouts(table: &ClientTimesTable) -> ClientTimeouts {
+    ClientTimeouts {
+        http_request: known(&table.http_request),
+        http_keep_alive: known(&table.http_keep_alive),
+        client: known(&table.client),
+        request_body: known(&table.request_body),
+        tunnel: known(&table.tunnel),
     }
+}
 
-    fn marks(&mut self, name: &Name, own: &MarksTable) -> Marks {
-        let mut of = |key: &str, at: &Maybe<bool>| {
-            self.filed(&format!("frontend.{name}.fields.{key}"), at.as_ref(), false)
-        };
-        Marks {
-            forwarded: of("forwarded", &own.forwarded),
-            real_ip: of("real_ip", &own.real_ip),
-            request_id: of("request_id", &own.request_id),
-            traceparent: of("traceparent", &own.traceparent),
-        }
+fn limits(table: &LimitsTable) -> Limits {
+    Limits {
+        header_bytes: small(known(&table.header_bytes)),
+        headers: small(known(&table.headers)),
+        uri_bytes: small(known(&table.uri_bytes)),
+        max_body: known(&table.max_body),
     }
+}
 
-    fn limits(&mut self, file: &File, name: &Name, own: &LimitsTable) -> Limits {
-        let base = &file.defaults.limits;
-        let default = Limits::default();
-        let max_body = own.max_body.as_ref().or(base.max_body.as_ref());
-        let max_body = self.filed(&format!("frontend.{name}.limits.max_body"), max_body, 0);
-        let mut of = |key: &str, own: &Maybe<u64>, base: &Option<_>, default| {
-            let path = format!("frontend.{name}.limits.{key}");
-            self.filed(&path, own.as_ref().or(base.as_ref()), default as u64) as usize
-        };
-        Limits {
-            header_bytes: of(
-                "header_bytes",
-                &own.header_bytes,
-                &base.header_bytes,
-                default.header_bytes,
-            ),
-            headers: of("headers", &own.headers, &base.headers, default.headers),
-            uri_bytes: of(
-                "uri_bytes",
-                &own.uri_bytes,
-                &base.uri_bytes,
-                default.uri_bytes,
-            ),
-            max_body,
-        }
+fn marks(table: &MarksTable) -> Marks {
+    Marks {
+        forwarded: known(&table.forwarded),
+        real_ip: known(&table.real_ip),
+        request_id: known(&table.request_id),
+        traceparent: known(&table.traceparent),
+    }
+}
+
+fn rate_limit(table: &RateTable) -> RateLimit {
+    RateLimit {
+        requests: small(known(&table.requests)),
+        per: known(&table.per),
+        burst: small(known(&table.burst)),
+    }
+}
+
+fn redirect(table: &RedirectTable) -> Redirect {
+    let whole = told(&table.path).map(NewPath::Whole);
+    Redirect {
+        scheme: told(&table.scheme),
+        host: told(&table.host),
+        port: told(&table.port).map(small),
+        path: whole.or(told(&table.path_prefix).map(NewPath::Prefix)),
+        status: small(known(&table.status)),
     }
 }

@@ -5,18 +5,17 @@ use std::collections::BTreeMap;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
-use super::Merge;
+use super::{Merge, all, known, told};
 use crate::Gossip;
 use crate::file::{File, GossipTable};
+use crate::key::Table;
+use crate::reader::{At, Place};
 use crate::state;
-use crate::value::{self, Fault};
-
-/// memberlist's port, which Serf uses too.
-const PORT: &str = ":7946";
+use crate::value::Fault;
 
 impl Merge<'_> {
     /// The gossip node: on without a file, by its table, or by any of its flags.
-    pub(crate) fn gossip(&mut self, file: &File) -> Option<Gossip> {
+    pub(crate) fn gossip(&self, file: &mut File) -> Option<Gossip> {
         let flags = [
             "gossip_listen",
             "advertise",
@@ -33,89 +32,73 @@ impl Merge<'_> {
         if self.source.is_some() && file.gossip.is_none() && !flagged {
             return None;
         }
-        let none = GossipTable::default();
-        let table = file.gossip.as_ref().map_or(&none, |at| &at.value);
-        let args = &self.flags.gossip;
-        let join = Some(args.join.clone()).filter(|list| !list.is_empty());
-        let mut tags = self.tags(table);
-        tags.entry("role".to_owned())
-            .or_insert_with(|| "balancer".to_owned());
+        let none = || At::default(GossipTable::default());
+        let table = &mut file.gossip.get_or_insert_with(none).value;
+        self.overrule_gossip(table);
         let keys = self.keys(table);
-        let handlers = Some(args.event_handlers.clone()).filter(|list| !list.is_empty());
-        let listen = self.choose(
-            "gossip.listen",
-            ("gossip_listen", args.gossip_listen.as_ref()),
-            table.listen.as_ref(),
-            value::listen(PORT).expect("a fixed address"),
-        );
-        let snapshot = self.pick(
-            "gossip.snapshot",
-            ("gossip_snapshot", args.gossip_snapshot.as_ref()),
-            table.snapshot.as_ref(),
-        );
+        table.fill();
+        let found = || At::default(crate::host::node_name());
+        let name = table.node_name.get_or_insert_with(found);
+        let node_name = name.value.to_string();
+        let listen = known(&table.listen);
+        if table.snapshot.is_none() {
+            let found = state::snapshot(self.flags.state_dir.as_deref(), listen);
+            table.snapshot = found.map(At::default);
+        }
+        let tags = known(&table.tags).into_iter();
         Some(Gossip {
             listen,
-            advertise: self.pick(
-                "gossip.advertise",
-                ("advertise", args.advertise.as_ref()),
-                table.advertise.as_ref(),
-            ),
-            join: self.choose(
-                "gossip.join",
-                ("join", join.as_ref()),
-                table.join.as_ref(),
-                Vec::new(),
-            ),
-            node_name: self
-                .pick(
-                    "gossip.node_name",
-                    ("node_name", args.node_name.as_ref()),
-                    table.node_name.as_ref(),
-                )
-                .unwrap_or_else(crate::host::node_name)
-                .to_string(),
-            tags,
+            advertise: told(&table.advertise),
+            join: all(&table.join),
+            node_name,
+            tags: tags.map(|(key, at)| (key, at.value)).collect(),
             keys,
-            keyring: self.pick(
-                "gossip.keyring_file",
-                ("gossip_keyring_file", args.gossip_keyring_file.as_ref()),
-                table.keyring_file.as_ref(),
-            ),
-            snapshot: snapshot.or_else(|| state::snapshot(self.flags.state_dir.as_deref(), listen)),
-            handlers: self.choose(
-                "gossip.event_handlers",
-                ("event_handlers", handlers.as_ref()),
-                table.event_handlers.as_ref(),
-                Vec::new(),
-            ),
+            keyring: told(&table.keyring_file),
+            snapshot: told(&table.snapshot),
+            handlers: all(&table.event_handlers),
         })
     }
 
-    /// Tags of the file with those of flags over them.
-    fn tags(&mut self, table: &GossipTable) -> BTreeMap<String, String> {
-        let mut tags = BTreeMap::new();
-        for (key, at) in &table.tags {
-            self.note_file(&format!("gossip.tags.{key}"), &at.span);
-            tags.insert(key.clone(), at.value.clone());
-        }
-        for (key, value) in self.flags.gossip.tags.iter().flatten() {
-            self.note_given(&format!("gossip.tags.{key}"), "tags");
-            tags.insert(key.clone(), value.clone());
-        }
-        tags
+    fn overrule_gossip(&self, table: &mut GossipTable) {
+        let flags = &self.flags.gossip;
+        let listen = flags.gossip_listen.as_ref();
+        self.overrule("gossip_listen", listen, &mut table.listen);
+        let advertise = flags.advertise.as_ref();
+        self.overrule("advertise", advertise, &mut table.advertise);
+        self.overrule_list("join", &flags.join, &mut table.join);
+        let node_name = flags.node_name.as_ref();
+        self.overrule("node_name", node_name, &mut table.node_name);
+        let key_file = flags.gossip_key_file.as_ref();
+        self.overrule("gossip_key_file", key_file, &mut table.key_file);
+        let keyring = flags.gossip_keyring_file.as_ref();
+        self.overrule("gossip_keyring_file", keyring, &mut table.keyring_file);
+        let snapshot = flags.gossip_snapshot.as_ref();
+        self.overrule("gossip_snapshot", snapshot, &mut table.snapshot);
+        let handlers = &flags.event_handlers;
+        self.overrule_list("event_handlers", handlers, &mut table.event_handlers);
+        self.tags(table);
     }
 
-    fn keys(&mut self, table: &GossipTable) -> Vec<Vec<u8>> {
-        let args = &self.flags.gossip;
-        let (text, span) = if let Some(key) = &args.gossip_key {
-            self.note_given("gossip.key_file", "gossip_key");
-            (Some(key.clone()), None)
-        } else if let Some(path) = &args.gossip_key_file {
-            self.note_given("gossip.key_file", "gossip_key_file");
-            (self.secret(path, None), None)
+    /// Tags of the file with those of flags over them.
+    fn tags(&self, table: &mut GossipTable) {
+        let none = || At::default(BTreeMap::new());
+        let tags = table.tags.get_or_insert_with(none);
+        for (key, value) in self.flags.gossip.tags.iter().flatten() {
+            let at = self.given("tags", value.clone());
+            tags.place = at.place.clone();
+            tags.value.insert(key.clone(), at);
+        }
+        let role = tags.value.entry("role".to_owned());
+        role.or_insert_with(|| At::default("balancer".to_owned()));
+    }
+
+    fn keys(&self, table: &mut GossipTable) -> Vec<Vec<u8>> {
+        let (text, place) = if let Some(key) = &self.flags.gossip.gossip_key {
+            // Which is not in a file.
+            table.key_file = None;
+            (Some(key.clone()), Place::Default)
         } else if let Some(at) = &table.key_file {
-            self.note_file("gossip.key_file", &at.span);
-            (self.secret(&at.value, Some(at)), Some(at.span.clone()))
+            (self.secret(&at.value, &at.place), at.place.clone())
         } else {
             return Vec::new();
         };
@@ -124,7 +107,7 @@ impl Merge<'_> {
         };
         match read_key(&text) {
             Ok(key) => vec![key],
-            Err(fault) => self.at(span, fault).into_iter().collect(),
+            Err(fault) => self.at(&place, fault).into_iter().collect(),
         }
     }
 }

@@ -7,24 +7,24 @@ use roundel_proxy::Page;
 
 use super::Merge;
 use crate::ErrorPages;
-use crate::file::{Maybe, PageFiles};
+use crate::file::PageFiles;
+use crate::key::Maybe;
 use crate::value::{Fault, show_size};
 
 /// More than any page that is to arrive when everything else is slow.
 const LARGEST: u64 = 256 * 1024;
 
 impl Merge<'_> {
-    pub(crate) fn pages(&mut self, path: &str, at: &Maybe<PageFiles>) -> ErrorPages {
+    pub(crate) fn pages(&self, at: &mut Maybe<PageFiles>) -> ErrorPages {
         let mut pages = ErrorPages::new();
         let Some(at) = at else { return pages };
-        self.note_file(path, &at.span);
-        for (status, file) in &at.value {
-            let path = self.relative(&file.value);
-            match read(&path) {
+        for (status, file) in &mut at.value {
+            file.value = self.relative(&file.value);
+            match read(&file.value) {
                 Ok(page) => {
-                    pages.insert(*status, (path, page));
+                    pages.insert(*status, (file.value.clone(), page));
                 }
-                Err(fault) => self.reader.report(file.span.clone(), fault),
+                Err(fault) => self.reader.report_at(&file.place, fault),
             }
         }
         pages

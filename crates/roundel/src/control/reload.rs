@@ -118,23 +118,23 @@ fn keep_running(old: &Settings, mut fresh: Settings) -> Settings {
         ..old.process.clone()
     };
     fresh.gossip.clone_from(&old.gossip);
+    fresh.effective.keep(&old.effective);
     fresh
 }
 
-/// The settings that differ and that only a restart takes over.
-fn needs_restart(old: &Settings, new: &Settings) -> Vec<&'static str> {
-    let (a, b) = (&old.process, &new.process);
-    let checks = [
-        ("global.threads", a.threads != b.threads),
-        ("stats.listen", a.stats_listen != b.stats_listen),
-        ("stats.admin", a.acts != b.acts),
-        ("cli.listen", a.cli_listen != b.cli_listen),
-        ("cli.socket", a.cli_socket != b.cli_socket),
-        ("access_log.format", a.access_log != b.access_log),
-        ("gossip", old.gossip != new.gossip),
-    ];
-    let differs = checks.into_iter().filter(|(_, differs)| *differs);
-    differs.map(|(key, _)| key).collect()
+/// The keys that differ and that only a restart takes over.
+fn needs_restart(old: &Settings, new: &Settings) -> Vec<String> {
+    let mut keys = old.effective.restarts(&new.effective);
+    let mut also = |key: &str, differs: bool| {
+        if differs && !keys.iter().any(|known| known.starts_with(key)) {
+            keys.push(key.to_owned());
+        }
+    };
+    // The same file may hold another secret.
+    let gossip_keys = |s: &Settings| s.gossip.as_ref().map(|g| g.keys.clone());
+    also("gossip.key_file", gossip_keys(old) != gossip_keys(new));
+    also("stats.admin", old.process.acts != new.process.acts);
+    keys
 }
 
 /// How many frontends and backends are new, gone or different, and other settings.
