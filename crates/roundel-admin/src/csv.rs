@@ -16,6 +16,7 @@ use crate::moment::Moment;
 
 pub(crate) use cell::Cell;
 pub(crate) use columns::{COLUMNS, Column};
+use row::is_usable;
 pub(crate) use row::{Row, each as each_row};
 pub(crate) use status::server_status;
 
@@ -28,7 +29,7 @@ pub(crate) struct Filter {
     pub(crate) kinds: i64,
     /// Only this server; all when negative.
     pub(crate) sid: i64,
-    /// Only what is up.
+    /// No server that is down.
     pub(crate) up: bool,
     /// Nothing in maintenance.
     pub(crate) no_maint: bool,
@@ -69,7 +70,7 @@ impl Filter {
         let id_fits = self.iid < 0 || self.iid == i64::from(row.iid());
         let sid_fits = self.sid < 0 || kind != 4 || self.sid == i64::from(row.sid());
         let kind_fits = self.kinds < 0 || self.kinds & kind != 0;
-        let up_fits = !self.up || row.is_up();
+        let up_fits = !self.up || kind != 4 || row.is_up();
         let in_scope = row.proxy().contains(&self.scope);
         in_scope
             && id_fits
@@ -77,6 +78,19 @@ impl Filter {
             && kind_fits
             && up_fits
             && !(self.no_maint && row.is_maint())
+    }
+
+    /// Writes the value of a column. As in HAProxy, the status of a backend some of whose servers may
+    /// be left out says how many are up.
+    fn write(&self, column: &Column, row: &Row<'_>, cell: &mut Cell<'_>) {
+        match row {
+            Row::Backend(backend, _) if column.name == "status" && (self.up || self.no_maint) => {
+                let up = backend.here().filter(|s| s.state.takes_sticky()).count();
+                let word = if is_usable(backend) { "UP" } else { "DOWN" };
+                cell.text(&format!("{word} ({up}/{})", backend.here().count()));
+            }
+            _ => (column.write)(row, cell),
+        }
     }
 }
 
@@ -87,7 +101,7 @@ pub(crate) fn render(moment: &Moment, filter: &Filter) -> String {
         Form::Csv => return table(moment, filter),
         Form::Typed => row::each(moment, |row| {
             if filter.shows(row) {
-                typed::typed(row, &mut out);
+                typed::typed(filter, row, &mut out);
                 out.push('\n');
             }
         }),
@@ -98,7 +112,7 @@ pub(crate) fn render(moment: &Moment, filter: &Filter) -> String {
                     if out.len() > 1 {
                         out.push(',');
                     }
-                    typed::json(row, &mut out);
+                    typed::json(filter, row, &mut out);
                 }
             });
             out.push_str("]\n");
@@ -118,7 +132,7 @@ fn table(moment: &Moment, filter: &Filter) -> String {
     row::each(moment, |row| {
         if filter.shows(row) {
             for column in COLUMNS {
-                (column.write)(row, &mut Cell::csv(&mut out));
+                filter.write(column, row, &mut Cell::csv(&mut out));
                 out.push(',');
             }
             out.push('\n');

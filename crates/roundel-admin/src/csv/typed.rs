@@ -4,7 +4,7 @@
 
 use std::fmt::Write;
 
-use super::{COLUMNS, Cell, Column, Row};
+use super::{COLUMNS, Cell, Filter, Row};
 
 /// What a value means: where it comes from, what it is, for whom it holds, and its type.
 struct Meaning(&'static str, &'static str, &'static str, &'static str);
@@ -58,12 +58,13 @@ fn meaning(column: &str) -> Meaning {
 }
 
 /// Calls `f` with the position, the name, the meaning and the text of each value of a line.
-fn each(row: &Row<'_>, mut f: impl FnMut(usize, &str, &Meaning, &str)) {
+fn each(filter: &Filter, row: &Row<'_>, mut f: impl FnMut(usize, &str, &Meaning, &str)) {
     let mut text = String::new();
-    for (at, Column { name, write }) in COLUMNS.iter().enumerate() {
+    for (at, column) in COLUMNS.iter().enumerate() {
+        let name = column.name;
         text.clear();
-        write(row, &mut Cell::plain(&mut text));
-        if !text.is_empty() && *name != "-" {
+        filter.write(column, row, &mut Cell::plain(&mut text));
+        if !text.is_empty() && name != "-" {
             f(at, name, &meaning(name), &text);
         }
     }
@@ -78,9 +79,9 @@ fn object(row: &Row<'_>) -> &'static str {
 }
 
 /// Appends one line per value: `F.2.0.0.pxname.1:KNS:str:web`.
-pub(super) fn typed(row: &Row<'_>, out: &mut String) {
+pub(super) fn typed(filter: &Filter, row: &Row<'_>, out: &mut String) {
     let (object, iid, sid) = (&object(row)[..1], row.iid(), row.sid());
-    each(row, |at, name, meaning, text| {
+    each(filter, row, |at, name, meaning, text| {
         let Meaning(origin, nature, scope, kind) = meaning;
         let tags = [origin, nature, scope].map(|word| &word[..1]).concat();
         // A String takes every write.
@@ -92,10 +93,10 @@ pub(super) fn typed(row: &Row<'_>, out: &mut String) {
 }
 
 /// Appends one array of objects, one for each value.
-pub(super) fn json(row: &Row<'_>, out: &mut String) {
+pub(super) fn json(filter: &Filter, row: &Row<'_>, out: &mut String) {
     let (object, iid, sid) = (object(row), row.iid(), row.sid());
     out.push('[');
-    each(row, |at, name, meaning, text| {
+    each(filter, row, |at, name, meaning, text| {
         let Meaning(origin, nature, scope, kind) = meaning;
         let value = match *kind {
             "str" => serde_json::Value::from(text).to_string(),

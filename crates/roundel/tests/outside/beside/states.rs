@@ -1,10 +1,11 @@
 //! The CSV row for row, for servers in every state.
 
 use std::net::SocketAddr;
+use std::path::Path;
 
 use roundel_testkit::{get, poll};
 
-use super::all_states::{self, AllStates, Rows};
+use super::all_states::{self, AllStates, Rows, say};
 use crate::balancer::SOON;
 use crate::turns::beside_others;
 
@@ -53,5 +54,42 @@ fn servers_in_every_state_have_haproxys_rows() {
             assert_eq!(Some(row), ours.get(name), "HAProxy's, ours: {name:?}");
         }
         panic!("more rows than HAProxy's: {ours:#?}");
+    }
+}
+
+/// The status of each row of the backends, without HAProxy's count of checks on the way to it.
+fn statuses(socket: &Path, line: &str) -> Vec<(String, String)> {
+    let table = say(socket, line);
+    let rows = table
+        .lines()
+        .map(|line| line.split(',').collect::<Vec<_>>());
+    let ours = rows.filter(|row| ["b", "dead", "full"].contains(&row[0]));
+    let status = |row: Vec<&str>| {
+        let words = if row[1] == "BACKEND" { 2 } else { 1 };
+        let status: Vec<&str> = row[17].split(' ').take(words).collect();
+        (format!("{}/{}", row[0], row[1]), status.join(" "))
+    };
+    ours.map(status).collect()
+}
+
+#[test]
+fn narrowed_tables_leave_the_same_rows_out_and_count_the_same() {
+    let _turn = beside_others();
+    let Some(all) = AllStates::start() else {
+        return;
+    };
+    for line in [
+        "show stat up",
+        "show stat no-maint",
+        "show stat up no-maint",
+    ] {
+        let (mut ours, mut theirs) = Default::default();
+        let same = poll(SOON, || {
+            [theirs, ours] = all.sockets().map(|socket| statuses(&socket, line));
+            (ours == theirs).then_some(())
+        });
+        assert!(same.is_some(), "{line}\n{theirs:?}\n{ours:?}");
+        let backend = &ours.iter().find(|(name, _)| name == "b/BACKEND").unwrap().1;
+        assert_eq!(backend, "UP (4/7)", "{line}");
     }
 }
