@@ -61,8 +61,7 @@ pub(crate) async fn run(mut connection: Box<Connection>, lent: Rc<Store<Lent>>) 
             Next::Linger => {
                 let Connection { peer, stream, .. } = *connection;
                 peer.bonds.clear();
-                let (lingering, now) = (&worker.shared.lingering, worker.clock().now());
-                return Box::pin(linger(lingering, now, stream, &deadline)).await;
+                return Box::pin(linger(&worker, stream, &deadline)).await;
             }
             Next::Tunnel(switched) => {
                 return Box::pin(switched::run(*connection, &deadline, *switched)).await;

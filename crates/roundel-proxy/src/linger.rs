@@ -8,17 +8,20 @@ use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::task::Poll;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::deadline::Deadline;
 use crate::transport::Io;
+use crate::worker::Worker;
 
 /// How long a client may go on sending. Source: nginx, `lingering_time`.
 const TOTAL: Duration = Duration::from_secs(30);
 /// How long it may be silent meanwhile. Source: nginx, `lingering_timeout`.
 const SILENCE: Duration = Duration::from_secs(5);
+/// The same once the process is to end.
+const HURRIED: Duration = Duration::from_secs(1);
 /// Connections of the whole process that are closed like this at a time; those beyond are closed
 /// at once.
 const MOST: u32 = 1024;
@@ -48,16 +51,11 @@ impl Drop for Place<'_> {
 }
 
 /// Closes a connection whose last answer is sent, once the client has ended its side too.
-pub(crate) async fn linger(
-    lingering: &Lingering,
-    now: Instant,
-    mut stream: Io,
-    deadline: &Deadline,
-) {
-    let Some(_place) = lingering.enter() else {
+pub(crate) async fn linger(worker: &Worker, mut stream: Io, deadline: &Deadline) {
+    let Some(_place) = worker.shared.lingering.enter() else {
         return;
     };
-    deadline.end_at(now.checked_add(TOTAL));
+    deadline.end_at(worker.clock().now().checked_add(TOTAL));
     deadline.set(SILENCE);
     let ended = poll_fn(|cx| match Pin::new(&mut stream).poll_shutdown(cx) {
         Poll::Ready(ended) => Poll::Ready(ended.is_ok()),
@@ -67,9 +65,12 @@ pub(crate) async fn linger(
     if !ended.await {
         return;
     }
+    let mut silence = SILENCE;
     poll_fn(|cx| {
         let mut room = [0; 16 * 1024];
-        let mut came = false;
+        // A drain wakes this task.
+        let hurries = worker.is_draining() && silence != HURRIED;
+        let mut came = hurries;
         loop {
             let mut room = ReadBuf::new(&mut room);
             match Pin::new(&mut stream).poll_read(cx, &mut room) {
@@ -78,8 +79,11 @@ pub(crate) async fn linger(
                 Poll::Pending => break,
             }
         }
+        if hurries {
+            silence = HURRIED;
+        }
         if came {
-            deadline.start(SILENCE);
+            deadline.start(silence);
         }
         match deadline.poll_due(cx) {
             true => Poll::Ready(()),

@@ -86,8 +86,7 @@ pub(crate) async fn run(connection: Connection, deadline: Deadline, head: Box<Re
     }
     if let Some(stream) = rest.take() {
         // What the client still sends would reset the connection, and take the last frame from it.
-        let (worker, lingering) = (&peer.worker, &peer.worker.shared.lingering);
-        lingering_close(lingering, worker.clock().now(), stream, &deadline).await;
+        lingering_close(&peer.worker, stream, &deadline).await;
     }
 }
 

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use roundel_proxy::{Limiter, RateLimit};
 use roundel_testkit::wait_for;
 
+use crate::lifecycle::block_on;
 use crate::stage::*;
 
 static PIECE: [u8; 64 * 1024] = [b'x'; 64 * 1024];
@@ -132,4 +133,34 @@ fn a_client_that_ends_is_let_go_at_once() {
         (stage.proxy.connections() == 0).then_some(())
     });
     assert_eq!(stage.proxy.lingering(), 0);
+}
+
+/// Its answer says that the connection ends, but it keeps its side open.
+#[test]
+fn a_drain_waits_for_a_client_that_stays_a_second_at_most() {
+    let server = Server::always(HELLO);
+    let stage = Stage::new(&[server.address]);
+    let begins = |client: &mut Client| client.send("POST / HTTP/1.1\r\nHost: a\r\n");
+    let [mut before, mut within] = [(); 2].map(|()| stage.client());
+    // One lingers when the drain begins, the other one from its last answer on.
+    before.send("GET / HTTP/1.1\r\nHost: a\r\nContent-Length: x\r\n\r\n");
+    before.read_head();
+    wait_for("a close", PATIENCE, || {
+        (stage.proxy.lingering() == 1).then_some(())
+    });
+    begins(&mut within);
+    let left = std::thread::scope(|scope| {
+        scope.spawn(|| {
+            wait_for("the drain", PATIENCE, || {
+                std::net::TcpStream::connect(stage.address)
+                    .is_err()
+                    .then_some(())
+            });
+            within.send("Content-Length: 0\r\n\r\n");
+            let (head, _) = within.read_answer();
+            assert_eq!(field(&head, "connection"), Some("close"));
+        });
+        block_on(stage.proxy.drain(Instant::now() + Duration::from_secs(4)))
+    });
+    assert_eq!(left, 0);
 }
