@@ -17,8 +17,10 @@ use crate::scene::Scene;
 pub(crate) struct Story {
     /// The first byte of the request.
     pub(crate) started: Instant,
-    /// The head was whole.
+    /// The head was whole, or given up.
     pub(crate) head_at: Instant,
+    /// There is no head that could be used.
+    pub(crate) headless: bool,
     /// Spent in the queue of a full backend.
     pub(crate) queue: Duration,
     /// Its places in the queues of the server and of the backend, from 1; 0 without a wait.
@@ -56,6 +58,7 @@ impl Story {
         Self {
             started,
             head_at,
+            headless: false,
             queue: Duration::ZERO,
             queue_place: (0, 0),
             connect: None,
@@ -285,7 +288,7 @@ fn write_line(
         request_bytes: story.request_bytes,
         response_bytes: story.response_bytes,
         total,
-        wait: Some(story.head_at.saturating_duration_since(story.started)),
+        wait: (!story.headless).then(|| story.head_at.saturating_duration_since(story.started)),
         queue: story.queued(),
         queue_place: story.queue_place,
         connect: story.connect,

@@ -251,6 +251,7 @@ async fn refuse(
     story.status = status;
     story.intercepted = status != 0;
     story.phase = Phase::Request;
+    story.headless = true;
     let mut writer = Writer::new(scene.worker.blocks.take());
     if status != 0 {
         exchange::refuse(scene, status, story, &mut writer.out);

@@ -72,6 +72,7 @@ pub(crate) async fn decline<D: Downstream>(
     counters.request_error(RequestError::of(status));
     story.end(Term::BadRequest);
     story.phase = Phase::Request;
+    story.headless = true;
     let reply = Reply::new(status, answer::sentence(status));
     let _: Outcome = self::answer(scene, client, deadline, story, None, &reply).await;
     conclude(scene, None, None, client.head(), story);

@@ -98,6 +98,7 @@ enum Value<'a> {
     /// Bytes from outside.
     Foreign(&'a [u8]),
     Number(u64),
+    Status(u16),
     Seconds(Option<Duration>),
     Flag(bool),
     Time(Duration),
@@ -105,7 +106,8 @@ enum Value<'a> {
     Ip(IpAddr),
 }
 
-/// Feeds the fields of the structured formats in their order; unreached times are left out.
+/// Feeds the fields of the structured formats in their order; times that were not reached are left
+/// out, and so is the status of a request that got no answer.
 fn fields(r: &Record<'_>, mut put: impl FnMut(&'static str, Value<'_>)) {
     let (path, query) = split_target(r.target);
     let data = r.total.saturating_sub(
@@ -130,7 +132,7 @@ fn fields(r: &Record<'_>, mut put: impl FnMut(&'static str, Value<'_>)) {
     put("path", Value::Foreign(path));
     put("query", Value::Foreign(query));
     put("proto", Value::Plain(r.proto));
-    put("status", Value::Number(u64::from(r.status)));
+    put("status", Value::Status(r.status));
     put("req_bytes", Value::Number(r.request_bytes));
     put("resp_bytes", Value::Number(r.response_bytes));
     put("t_total", Value::Seconds(Some(r.total)));
@@ -159,7 +161,7 @@ fn fields(r: &Record<'_>, mut put: impl FnMut(&'static str, Value<'_>)) {
 fn json(record: &Record<'_>, out: &mut Vec<u8>) {
     let mut before = b'{';
     fields(record, |key, value| {
-        if matches!(value, Value::Seconds(None)) {
+        if matches!(value, Value::Seconds(None) | Value::Status(0)) {
             return;
         }
         out.push(before);
@@ -171,6 +173,7 @@ fn json(record: &Record<'_>, out: &mut Vec<u8>) {
             Value::Plain(text) => quoted(text.as_bytes(), out),
             Value::Foreign(bytes) => quoted(bytes, out),
             Value::Number(n) => number(n, out),
+            Value::Status(status) => number(u64::from(status), out),
             Value::Seconds(t) => seconds(t.unwrap_or_default(), out),
             Value::Flag(flag) => out.extend_from_slice(if flag { b"true" } else { b"false" }),
             Value::Time(at) => {
@@ -188,7 +191,7 @@ fn json(record: &Record<'_>, out: &mut Vec<u8>) {
 fn logfmt(record: &Record<'_>, out: &mut Vec<u8>) {
     let mut first = true;
     fields(record, |key, value| {
-        if matches!(value, Value::Seconds(None)) {
+        if matches!(value, Value::Seconds(None) | Value::Status(0)) {
             return;
         }
         if !std::mem::take(&mut first) {
@@ -201,6 +204,7 @@ fn logfmt(record: &Record<'_>, out: &mut Vec<u8>) {
             Value::Plain(text) => out.extend_from_slice(text.as_bytes()),
             Value::Foreign(bytes) => quoted(bytes, out),
             Value::Number(n) => number(n, out),
+            Value::Status(status) => number(u64::from(status), out),
             Value::Seconds(t) => seconds(t.unwrap_or_default(), out),
             Value::Flag(flag) => out.extend_from_slice(if flag { b"true" } else { b"false" }),
             Value::Time(at) => rfc3339(at, out),
@@ -501,6 +505,18 @@ mod tests {
                 assert!(text.contains(&format!("HTTP/1.1\" {status} 0")), "{text}");
             }
         }
+    }
+
+    #[test]
+    fn the_structured_formats_have_no_status_where_there_was_none() {
+        let aborted = Record {
+            status: 0,
+            ..sample()
+        };
+        let json = line(LogFormat::Json, &aborted);
+        assert!(json.contains("\"HTTP/1.1\",\"req_bytes\":"), "{json}");
+        let logfmt = line(LogFormat::Logfmt, &aborted);
+        assert!(logfmt.contains("=HTTP/1.1 req_bytes="), "{logfmt}");
     }
 
     #[test]

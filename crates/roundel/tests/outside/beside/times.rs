@@ -1,12 +1,14 @@
 //! The times of the access log, and what halog makes of them.
 
-use std::net::SocketAddr;
+use std::io::{Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::thread;
 use std::time::Duration;
 
-use roundel_testkit::{Origin, Process, Reply, external, free_address, get};
+use roundel_testkit::{Origin, Process, Reply, external, free_address, get, wait_for};
 
 use super::{Pair, output, wait_lines};
+use crate::balancer::SOON;
 use crate::turns::beside_others;
 
 /// What the server takes for an answer; far above what a busy machine adds.
@@ -101,6 +103,38 @@ fn times_come_one_after_the_other_as_haproxys_do() {
         assert_eq!(words[0], words[1], "{path}");
     }
 
+    // Of heads that cannot be used, no time but the whole was reached.
+    for head in [
+        "GET / HTTP/1.1\r\nbad\r\n\r\n",
+        "GET / HTTP/1.1\r\nHost: a\r\n",
+    ] {
+        let words = [
+            (pair.front, &pair.theirs),
+            (pair.ours.front, &pair.ours.process),
+        ]
+        .map(|(front, process)| {
+            let before = bad_lines(process).len();
+            let mut client = TcpStream::connect(front).unwrap();
+            client.write_all(head.as_bytes()).unwrap();
+            let whole = head.ends_with("\r\n\r\n");
+            if !whole {
+                client.shutdown(Shutdown::Write).unwrap();
+            }
+            let mut answer = Vec::new();
+            client.read_to_end(&mut answer).unwrap();
+            let line = wait_for("a line", SOON, || {
+                bad_lines(process).into_iter().nth(before)
+            });
+            let words: Vec<&str> = line.split(' ').collect();
+            let times = words[4].rsplit_once('/').unwrap().0;
+            // HAProxy answers 400 to half a head, `HAPROXY.md`.
+            let status = if whole { words[5] } else { "" };
+            [times, status, words[9]].map(str::to_owned)
+        });
+        assert_eq!(words[0], words[1], "{head}");
+        assert_eq!(words[1][0], "-1/-1/-1/-1");
+    }
+
     let csv = pair.ours.page("/;csv");
     let mut lines = csv.lines().map(|line| line.split(',').collect::<Vec<_>>());
     let header = lines.next().unwrap();
@@ -114,6 +148,12 @@ fn times_come_one_after_the_other_as_haproxys_do() {
         "{queue} {connect} {first} {all}"
     );
     assert!(queue > 0 && first > 0);
+}
+
+fn bad_lines(process: &Process) -> Vec<String> {
+    let text = process.stdout();
+    let bad = text.lines().filter(|line| line.contains("<BADREQ>"));
+    bad.map(str::to_owned).collect()
 }
 
 /// halog finds the same requests queued, and the same counts per server.

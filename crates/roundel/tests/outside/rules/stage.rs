@@ -123,11 +123,14 @@ impl Setting {
         self.seen.lock().unwrap().pop()
     }
 
-    /// Waits for a line of the access log with this reason word and status. Lines of two
+    /// Waits for a line of the access log with this reason word and status, 0 for none. Lines of two
     /// connections come in any order: each worker writes its own.
     pub(super) fn log(&self, word: &str, status: u16) -> Value {
         let process = &self.balancer.process;
-        let wanted = |line: &Value| line["term"] == word && line["status"] == status;
+        let wanted = |line: &Value| {
+            let logged = line["status"].as_u64().unwrap_or_default();
+            line["term"] == word && logged == u64::from(status)
+        };
         poll(SOON, || {
             let text = process.stdout();
             let lines = text
