@@ -1,7 +1,7 @@
 //! What an active check is and what it found.
 
-use std::borrow::Cow;
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// How the servers of a backend are probed, how often, and how many results decide.
@@ -159,5 +159,5 @@ pub struct CheckReport {
     /// How long the probe took.
     pub duration: Duration,
     /// A few words for people, such as `Connection refused`; at most one line.
-    pub description: Cow<'static, str>,
+    pub description: Arc<str>,
 }

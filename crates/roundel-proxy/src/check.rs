@@ -279,7 +279,7 @@ mod tests {
         for kind in [CheckKind::Tcp, head()] {
             let report = probe(address, &spec(kind), None).await;
             assert_eq!(report.status, CheckStatus::L4Con);
-            assert_eq!(report.description, "Connection refused");
+            assert_eq!(&*report.description, "Connection refused");
         }
     }
 

@@ -104,7 +104,9 @@ impl Collector {
         let now = Instant::now();
         let anew = std::mem::replace(&mut self.shown, self.second) != self.second;
         self.seq += 1;
-        proc::refresh(&mut self.process);
+        if anew {
+            proc::refresh(&mut self.process);
+        }
         self.process.max_connections = sight.proxy.maxconn();
         self.process.worker_restarts_total = sight.proxy.worker_ends().borrow().replaced;
         self.process.lingering = sight.proxy.lingering();

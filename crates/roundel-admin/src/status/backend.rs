@@ -326,7 +326,7 @@ pub struct Check {
     /// How long the last probe took, in milliseconds.
     pub duration_ms: Option<u64>,
     /// What the last probe said, such as `Connection refused`.
-    pub text: Cow<'static, str>,
+    pub text: Arc<str>,
     /// Whether a probe runs at this moment.
     pub running: bool,
     /// Passed probes that make it UP.

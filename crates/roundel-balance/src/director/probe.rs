@@ -1,6 +1,5 @@
 //! When the probes of one server start.
 
-use std::borrow::Cow;
 use std::time::{Duration, Instant};
 
 use crate::{CheckReport, CheckSpec, CheckStatus};
@@ -133,6 +132,6 @@ fn initial() -> CheckReport {
         status: CheckStatus::Ini,
         http_code: None,
         duration: Duration::ZERO,
-        description: Cow::Borrowed("no result yet"),
+        description: "no result yet".into(),
     }
 }

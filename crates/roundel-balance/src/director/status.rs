@@ -1,6 +1,5 @@
 //! What a director tells about a server.
 
-use std::borrow::Cow;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -68,7 +67,7 @@ pub struct CheckState {
     /// How long the last probe took.
     pub duration: Duration,
     /// The words of the last result.
-    pub description: Cow<'static, str>,
+    pub description: Arc<str>,
     /// 0 to `rise + fall − 1`; below `rise` the check says down.
     pub health: u32,
     /// Passes in a row that bring it back.

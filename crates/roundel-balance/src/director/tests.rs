@@ -11,7 +11,6 @@ mod publishing;
 mod relief;
 mod silence;
 
-use std::borrow::Cow;
 use std::time::{Duration, Instant};
 
 use roundel_model::{AdminState, BackendSet, Generation, Name, Presence, Server, ServerState};
@@ -245,7 +244,7 @@ fn report(status: CheckStatus) -> CheckReport {
         status,
         http_code: (status == CheckStatus::L7Ok).then_some(200),
         duration: MS,
-        description: Cow::Borrowed(match status {
+        description: Arc::from(match status {
             CheckStatus::L4Con => "Connection refused",
             _ => "",
         }),

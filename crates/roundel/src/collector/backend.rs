@@ -75,6 +75,7 @@ impl Shown {
     fn row_of(
         &self,
         status: &ServerStatus,
+        is_sticky: bool,
         queue_length: u64,
         tally: &Tally,
     ) -> Option<Arc<Server>> {
@@ -83,7 +84,7 @@ impl Shown {
         let check = server.check.as_ref();
         let probes = check.map(|c| (c.passed_total, c.failed_total));
         let holds = of == status
-            && Arc::ptr_eq(&server.cookie, &self.cookie)
+            && server.cookie.is_empty() != is_sticky
             && server.requests_total == requests(live)
             && server.in_flight == u64::from(live.in_flight())
             && server.in_flight_limit == limit(live)
@@ -162,12 +163,15 @@ pub(super) fn collect(
     let tally = &managed.tally;
     let balancer = managed.director().balancer();
     let unix_now = unix_now() as u64;
+    let is_sticky = settings.sticky.is_some();
     let row = |(status, shown): (ServerStatus, &mut Shown)| {
-        shown.update(&status, settings.sticky.is_some());
         let queue_length = u64::from(balancer.queued_for(status.live.id));
-        match shown.row_of(&status, queue_length, tally) {
+        match shown.row_of(&status, is_sticky, queue_length, tally) {
             Some(row) if !anew => row,
-            _ => shown.renew((now, unix_now), status, queue_length, tally),
+            _ => {
+                shown.update(&status, is_sticky);
+                shown.renew((now, unix_now), status, queue_length, tally)
+            }
         }
     };
     let rows = statuses.into_iter().zip(&mut retired.shown).map(row);
@@ -491,19 +495,37 @@ mod tests {
         );
         let status = |nodes: &Managed| nodes.director().servers(now).remove(0);
         let mut shown = Shown::new(&status(&nodes));
-        assert!(shown.row_of(&status(&nodes), 0, &nodes.tally).is_none());
+        assert!(
+            shown
+                .row_of(&status(&nodes), false, 0, &nodes.tally)
+                .is_none()
+        );
         let row = shown.renew((now, 0), status(&nodes), 0, &nodes.tally);
-        let same = shown.row_of(&status(&nodes), 0, &nodes.tally);
+        let same = shown.row_of(&status(&nodes), false, 0, &nodes.tally);
         assert!(same.is_some_and(|same| Arc::ptr_eq(&same, &row)));
-        assert!(shown.row_of(&status(&nodes), 1, &nodes.tally).is_none());
+        assert!(
+            shown
+                .row_of(&status(&nodes), false, 1, &nodes.tally)
+                .is_none()
+        );
+        let sticky = shown.row_of(&status(&nodes), true, 0, &nodes.tally);
+        assert!(sticky.is_none());
         let weight = WeightOrder::Percent(0);
         nodes
             .set_weight(now, &Name::new("a").unwrap(), weight)
             .unwrap();
-        assert!(shown.row_of(&status(&nodes), 0, &nodes.tally).is_none());
+        assert!(
+            shown
+                .row_of(&status(&nodes), false, 0, &nodes.tally)
+                .is_none()
+        );
         shown.renew((now, 0), status(&nodes), 0, &nodes.tally);
         status(&nodes).live.workers[0].requests.add(1);
-        assert!(shown.row_of(&status(&nodes), 0, &nodes.tally).is_none());
+        assert!(
+            shown
+                .row_of(&status(&nodes), false, 0, &nodes.tally)
+                .is_none()
+        );
     }
 
     #[test]
