@@ -116,3 +116,35 @@ impl Membership {
         }
     }
 }
+
+#[cfg(all(test, debug_assertions))]
+mod tests {
+    use super::*;
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn a_driver_that_panics_for_the_third_time_is_followed_by_another() {
+        let ip = roundel_testkit::loopback();
+        let config = Config {
+            name: "app".to_owned(),
+            listen: (ip, roundel_testkit::free_port(ip)).into(),
+            ..Config::default()
+        };
+        let told = watch::Sender::new(None);
+        let mut nodes = told.subscribe();
+        let mut member = Membership::start(config, told).await.unwrap();
+        let first: Handle = nodes.borrow_and_update().clone().unwrap();
+        let other = async {
+            for _ in 0..3 {
+                first.panic().await;
+            }
+            nodes.changed().await.unwrap();
+        };
+        tokio::select! {
+            never = member.keep() => match never {},
+            () = other => {}
+        }
+        assert_eq!(&*member.handle().name(), "app");
+        assert_eq!(member.handle().stats().restarts, 0, "another one");
+        assert!(member.ip().is_some());
+    }
+}

@@ -15,7 +15,8 @@ use roundel_gossip::{
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
 /// Steers a running node. Cheap to clone; the node ends with [`Handle::shutdown`] or when all
-/// handles are gone.
+/// handles are gone. It outlives two panics of its driver within a minute: then it begins anew as the
+/// same member, knows the others as before and says so by [`Event::Restarted`].
 #[derive(Debug, Clone)]
 pub struct Handle {
     pub(crate) shared: Arc<Shared>,
@@ -55,6 +56,8 @@ pub(crate) enum Command {
     Listen(String, oneshot::Sender<mpsc::Receiver<Question>>),
     Pause(oneshot::Sender<Option<Estate>>),
     Resume,
+    #[cfg(debug_assertions)]
+    Panic,
     Shutdown(oneshot::Sender<()>),
 }
 
@@ -223,6 +226,12 @@ impl Handle {
     /// Goes on after [`Handle::pause`].
     pub async fn resume(&self) {
         self.send(Command::Resume).await;
+    }
+
+    /// Has the driver panic, for the tests of what follows that. Debug builds only.
+    #[cfg(debug_assertions)]
+    pub async fn panic(&self) {
+        self.send(Command::Panic).await;
     }
 
     /// Ends the node and closes its sockets, without leaving: peers will see a failure unless

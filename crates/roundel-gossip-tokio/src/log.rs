@@ -40,6 +40,9 @@ pub(crate) fn event(event: &Event) {
         Event::Query(question) => {
             tracing::debug!(query = ?question.name, from = question.from, "query");
         }
+        Event::Restarted => {
+            tracing::error!("the gossip's driver panicked: it goes on with its members");
+        }
         Event::Answer(_) | Event::QueryEnded { .. } => {}
         Event::KeysChanged { act, by, installed } => {
             tracing::info!(act, by, installed, "the gossip keys were changed");

@@ -2,6 +2,7 @@
 
 mod address;
 mod naming;
+mod restart;
 mod seeding;
 mod unanswered;
 
@@ -19,7 +20,7 @@ use tokio::task::JoinHandle;
 use crate::advertise::OwnAddress;
 use crate::answers::Desk;
 use crate::estate::Estate;
-use crate::guard::guarded;
+use crate::guard::{Panics, caught, guarded};
 use crate::handle::Command;
 use crate::joins::Joins;
 use crate::places::Places;
@@ -151,8 +152,37 @@ impl Task {
         }
     }
 
-    /// Runs until it is told to stop, or nobody is left to tell it anything.
+    /// Runs until it is told to stop, or nobody is left to tell it anything; or until it has
+    /// panicked too often.
     pub(crate) async fn run(mut self) {
+        let mut panics = Panics::default();
+        loop {
+            match caught(self.live()).await {
+                Some(Some(reply)) => return self.end(reply).await,
+                Some(None) => return,
+                None if panics.note(Instant::now()) => {
+                    tracing::error!("the gossip's driver panics again and again: it ends");
+                    return;
+                }
+                None if self.restart() => {}
+                None => return,
+            }
+        }
+    }
+
+    /// Closes the sockets, waits for the last lines of the snapshot and says so.
+    async fn end(mut self, reply: oneshot::Sender<()>) {
+        // The sockets are closed before the answer, so the port is free by then.
+        let keeper = self.files.keeper.take();
+        drop(self);
+        if let Some(keeper) = keeper {
+            let _ = tokio::time::timeout(LAST_LINES, keeper).await;
+        }
+        let _ = reply.send(());
+    }
+
+    /// Gives whom to tell of the end, if somebody asked for it.
+    async fn live(&mut self) -> Option<oneshot::Sender<()>> {
         let mut buffer = Datagrams::new(DATAGRAM);
         loop {
             let wake = self.wait().await;
@@ -162,18 +192,9 @@ impl Task {
                 Wake::Accepted(result) => self.take_stream(now, result),
                 Wake::Stream(id, moved) => self.stream_moved(now, id, moved),
                 Wake::Resolved(resolved) => self.join_resolved(now, resolved),
-                Wake::Command(Some(Command::Shutdown(reply))) => {
-                    // The sockets are closed before the answer, so the port is free by then.
-                    let keeper = self.files.keeper.take();
-                    drop(self);
-                    if let Some(keeper) = keeper {
-                        let _ = tokio::time::timeout(LAST_LINES, keeper).await;
-                    }
-                    let _ = reply.send(());
-                    return;
-                }
+                Wake::Command(Some(Command::Shutdown(reply))) => return Some(reply),
                 Wake::Command(Some(command)) => self.obey(now, command),
-                Wake::Command(None) => return,
+                Wake::Command(None) => return None,
                 Wake::Seeds => self.try_seeds(),
                 Wake::Interfaces => {
                     self.look_at_interfaces(now);
@@ -321,6 +342,8 @@ impl Task {
                 let _ = reply.send(estate);
             }
             Command::Resume => self.paused = false,
+            #[cfg(debug_assertions)]
+            Command::Panic => panic!("a panic that was asked for"),
             Command::Shutdown(_) => {}
         }
     }

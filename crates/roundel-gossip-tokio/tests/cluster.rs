@@ -239,3 +239,53 @@ async fn a_seed_that_was_replaced_is_joined_again() {
     })
     .await;
 }
+
+/// Debug builds only: others take no such order.
+#[cfg(debug_assertions)]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_driver_that_panics_goes_on_with_its_members_until_the_third_time() {
+    let a = node("a", None).await;
+    let b = node("b", Some(&a)).await;
+    let joined = |m: &[_]| alive(m) == 2;
+    until(&a, "a sees b", SOON, joined).await;
+    let mut questions = a.questions("load").await;
+    let mut events = a.events();
+    let mut members = a.members();
+    for n in 1..=2 {
+        a.panic().await;
+        while *events.recv().await.unwrap() != Event::Restarted {}
+        let counted = async {
+            while a.stats().restarts < n {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        tokio::time::timeout(SOON, counted).await.unwrap();
+        assert!(joined(&members.borrow_and_update()));
+        // It hears, answers and is heard.
+        let mut answers = b.query(load()).await.unwrap();
+        let question = questions.recv().await.unwrap();
+        a.respond(question.id, b"light".to_vec()).await.unwrap();
+        assert_eq!(answers.next().await.unwrap().from, "a");
+        let name = format!("c{n}");
+        let c = node(&name, Some(&a)).await;
+        until(&b, "b sees c", SOON, |m| {
+            status(m, &name) == Some(Status::Alive)
+        })
+        .await;
+        c.leave().await;
+        c.shutdown().await;
+    }
+    a.panic().await;
+    let ended = async { while events.recv().await.is_ok() {} };
+    tokio::time::timeout(SOON, ended).await.unwrap();
+    assert!(members.has_changed().is_err(), "nobody tells any more");
+    assert!(a.query(load()).await.is_err());
+}
+
+#[cfg(debug_assertions)]
+fn load() -> roundel_gossip_tokio::QueryParams {
+    roundel_gossip_tokio::QueryParams {
+        name: "load".to_owned(),
+        ..Default::default()
+    }
+}

@@ -136,6 +136,9 @@ pub enum Event {
         /// Ours from here on.
         to: String,
     },
+    /// We begin anew after an error of our own, and know the others as before:
+    /// [`Node::restart`](crate::Node::restart).
+    Restarted,
     /// We are at another address from here on, and say so to all.
     Moved {
         /// Where we were.

@@ -3,6 +3,7 @@
 mod accusers;
 mod acquaintance;
 mod address;
+mod anew;
 mod answering;
 mod asking;
 mod awareness;
@@ -21,7 +22,6 @@ mod queue;
 mod recent;
 mod record;
 mod relay;
-mod rename;
 mod ring;
 mod roster;
 mod rotation;

@@ -45,6 +45,8 @@ pub struct Stats {
     pub refutations: u64,
     /// Pings sent for watched members.
     pub watch_pings: u64,
+    /// Times this node began anew after an error of our own.
+    pub restarts: u64,
     /// Messages refused, by reason.
     pub dropped: BTreeMap<DropReason, u64>,
 }

@@ -81,3 +81,39 @@ fn what_no_node_could_have_known_is_left_out() {
     assert_eq!(heir.node.members().count(), 2);
     assert_eq!(heir.node.member("me"), Some(&own));
 }
+
+#[test]
+fn a_node_that_begins_anew_is_the_same_member_among_the_same() {
+    let mut bench = Bench::with(&["a", "b"]);
+    bench.hear(&Message::Dead(accuse("b", 1, "a")));
+    bench.node.watch(bench.now, "a", true);
+    let tags = BTreeMap::from([("role".to_owned(), "other".to_owned())]);
+    bench.node.set_tags(bench.now, tags.clone()).unwrap();
+    bench.drain();
+    let before = bench.node.member("me").unwrap().incarnation;
+    let heard = bench.node.stats().datagrams_in;
+    bench.node.restart(bench.now).unwrap();
+    let out = bench.drain();
+    assert!(matches!(&out.events[..], [Event::Restarted]));
+    let own = bench.node.member("me").unwrap();
+    assert_eq!((own.incarnation > before, &own.tags), (true, &tags));
+    assert_eq!(bench.status("a"), Some(Status::Alive));
+    assert_eq!(bench.status("b"), Some(Status::Failed));
+    let stats = bench.node.stats();
+    assert_eq!((stats.restarts, stats.datagrams_in), (1, heard));
+    let out = bench.pass(Duration::from_secs(5));
+    let silent = |event: &Event| matches!(event, Event::Silent { name } if name == "a");
+    assert!(out.events.iter().any(silent), "it is still watched");
+    assert!(out.to(2).iter().any(|m| matches!(m, Message::Alive(_))));
+}
+
+#[test]
+fn a_node_that_begins_anew_while_it_leaves_leaves() {
+    let mut bench = Bench::with(&["a"]);
+    bench.node.leave(bench.now);
+    bench.drain();
+    bench.node.restart(bench.now).unwrap();
+    let out = bench.pass(Duration::from_secs(5));
+    assert!(out.events.contains(&Event::Departed));
+    assert_eq!(bench.status("me"), Some(Status::Left));
+}

@@ -1,4 +1,4 @@
-//! Going on under another name, when ours belongs to somebody else.
+//! Beginning anew: under another name, or after an error of our own.
 
 use std::time::Instant;
 
@@ -16,6 +16,40 @@ impl Node {
     ///
     /// Errors: a name that is not allowed; nothing is changed.
     pub fn rename(&mut self, now: Instant, name: &str) -> Result<(), ConfigError> {
+        let from = self.name.to_string();
+        self.begin_anew(now, name, "this node takes another name")?;
+        self.event(Event::Renamed {
+            from,
+            to: name.to_owned(),
+        });
+        self.finish(now);
+        Ok(())
+    }
+
+    /// Begins anew as the same member, which knows the others as before, after an error of our
+    /// own left parts of this node that may disagree; [`Event::Restarted`] follows. Streams and
+    /// queries under way end, a leave under way begins again.
+    ///
+    /// Errors: what this node is cannot be made; nothing is changed.
+    /// Panics: if what the error left is worse than that.
+    pub fn restart(&mut self, now: Instant) -> Result<(), ConfigError> {
+        let acquaintances = self.acquaintances();
+        let (name, leaves) = (self.name.to_string(), self.leave.is_some());
+        self.begin_anew(now, &name, "this node begins anew")?;
+        self.stats.restarts += 1;
+        self.event(Event::Restarted);
+        self.remember(now, acquaintances);
+        if leaves {
+            self.leave_begin(now);
+        } else {
+            // What was still to be said of us may be lost.
+            self.announce_ourselves();
+        }
+        self.finish(now);
+        Ok(())
+    }
+
+    fn begin_anew(&mut self, now: Instant, name: &str, why: &str) -> Result<(), ConfigError> {
         let own = self.own().member.clone();
         let config = Config {
             name: name.to_owned(),
@@ -30,7 +64,7 @@ impl Node {
         self.abandon_probe();
         let streams: Vec<StreamId> = self.streams.keys().copied().collect();
         for id in streams {
-            self.stream_failed(id, "this node takes another name");
+            self.stream_failed(id, why);
         }
         let queries: Vec<QueryId> = self.asking.application().collect();
         for id in queries {
@@ -54,11 +88,6 @@ impl Node {
             fresh.timers.set(now, Timer::Watch);
         }
         *self = fresh;
-        self.event(Event::Renamed {
-            from: own.name,
-            to: name.to_owned(),
-        });
-        self.finish(now);
         Ok(())
     }
 }
