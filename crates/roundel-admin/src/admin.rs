@@ -73,18 +73,33 @@ pub(crate) struct Shared {
 }
 
 impl Admin {
-    /// Starts the task that keeps history; it ends when the snapshot's sender is dropped.
+    /// As [`Self::new`], with the keeper of history as a task of the current runtime.
+    ///
+    /// Panics: outside a tokio runtime; when the system has no random numbers.
+    pub fn start(
+        config: Config,
+        snapshots: watch::Receiver<Arc<Snapshot>>,
+        commands: CommandSender,
+        events: broadcast::Sender<Arc<Event>>,
+    ) -> Self {
+        let (admin, keeper) = Self::new(config, snapshots, commands, events);
+        tokio::spawn(keeper);
+        admin
+    }
+
+    /// Makes the plane, and the keeper of its history: without it what is shown stands still. The
+    /// keeper ends when the snapshot's sender is dropped.
     ///
     /// `events` carries timeline events at the moment they happen, so that the page shows
     /// them at once; whoever makes events sends on a clone of it (and may ignore that nobody
     /// listens).
-    /// Panics: outside a tokio runtime; when the system has no random numbers.
-    pub fn start(
+    /// Panics: when the system has no random numbers.
+    pub fn new(
         config: Config,
         mut snapshots: watch::Receiver<Arc<Snapshot>>,
         commands: CommandSender,
         events: broadcast::Sender<Arc<Event>>,
-    ) -> Self {
+    ) -> (Self, impl Future<Output = ()> + Send + use<>) {
         let history = Arc::new(RwLock::new(History::new()));
         let first = moment(&history, snapshots.borrow_and_update().clone());
         let (sender, moments) = watch::channel(first);
@@ -101,15 +116,14 @@ impl Admin {
             rendering: tokio::sync::Mutex::default(),
             acts: Mutex::default(),
         };
-        tokio::spawn(async move {
+        let keeper = async move {
             while snapshots.changed().await.is_ok() {
                 let snapshot = snapshots.borrow_and_update().clone();
                 sender.send_replace(moment(&history, snapshot));
             }
-        });
-        Self {
-            shared: Arc::new(shared),
-        }
+        };
+        let shared = Arc::new(shared);
+        (Self { shared }, keeper)
     }
 
     /// A plane that has seen `snapshots`, with the settings of `like`.

@@ -1,13 +1,13 @@
 //! Runs the sources of one backend and their aggregator as tasks.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Instant;
 
 use roundel_gossip_tokio::Member;
 use roundel_model::{BackendSet, Name, Server, SourceKind};
 use tokio::sync::{mpsc, watch};
-use tokio::task::JoinSet;
+use tokio::task::{Id, JoinSet};
 
 use crate::source::Heard;
 use crate::{Aggregator, SourceConfig, SourceState, SourceUpdate, dns, file, gossip};
@@ -28,14 +28,42 @@ pub struct Config {
 /// The running sources of one backend; dropping it stops them.
 #[derive(Debug)]
 pub struct Discovery {
-    _tasks: JoinSet<()>,
+    tasks: JoinSet<()>,
+    names: HashMap<Id, String>,
     heard: Vec<Heard>,
+    #[cfg(debug_assertions)]
+    drill: Arc<tokio::sync::Notify>,
 }
 
 impl Discovery {
     /// What was heard of the sources that are asked, in their order.
     pub fn states(&self) -> Vec<SourceState> {
         self.heard.iter().map(Heard::state).collect()
+    }
+
+    /// What has panicked, if a part has: its servers stay as they are, for ever.
+    ///
+    /// A source that has said all that it will ends by itself.
+    pub fn broken(&mut self) -> Option<String> {
+        while let Some(ended) = self.tasks.try_join_next_with_id() {
+            if let Err(error) = ended
+                && error.is_panic()
+            {
+                return self.names.remove(&error.id());
+            }
+        }
+        None
+    }
+
+    /// Has the aggregator panic, for the tests of what follows that. Debug builds only.
+    #[cfg(debug_assertions)]
+    pub fn panic(&self) {
+        self.drill.notify_one();
+    }
+
+    fn spawn(&mut self, name: String, task: impl Future<Output = ()> + Send + 'static) {
+        let task = self.tasks.spawn(task);
+        self.names.insert(task.id(), name);
     }
 }
 
@@ -49,8 +77,13 @@ pub fn start(
     sets: mpsc::Sender<BackendSet>,
 ) -> Discovery {
     let (updates, inbox) = mpsc::channel(16);
-    let mut tasks = JoinSet::new();
-    let mut all_heard = Vec::new();
+    let mut discovery = Discovery {
+        tasks: JoinSet::new(),
+        names: HashMap::new(),
+        heard: Vec::new(),
+        #[cfg(debug_assertions)]
+        drill: Arc::default(),
+    };
     let kinds = config.sources.iter().map(SourceConfig::kind);
     let inherited = config.inherited.iter().flat_map(|set| &set.servers);
     let bridged = inherited.filter(|s| s.source == SourceKind::Dns).count() > 0;
@@ -62,33 +95,40 @@ pub fn start(
             updates: updates.clone(),
         };
         let port = config.default_port;
+        let name = format!("source {} of backend {}", source.kind(), config.backend);
         match source {
-            SourceConfig::Static(servers) => {
-                tasks.spawn(async move {
-                    outlet.say(servers).await;
-                });
-            }
-            SourceConfig::File(path) => {
-                tasks.spawn(file::follow(path, port, outlet));
-            }
+            SourceConfig::Static(servers) => discovery.spawn(name, async move {
+                outlet.say(servers).await;
+            }),
+            SourceConfig::File(path) => discovery.spawn(name, file::follow(path, port, outlet)),
             SourceConfig::Dns(config) => {
                 let heard = Heard::new(SourceKind::Dns, config.name.clone());
-                all_heard.push(heard.clone());
-                tasks.spawn(dns::follow(config, port, bridged, heard, outlet));
+                discovery.heard.push(heard.clone());
+                discovery.spawn(name, dns::follow(config, port, bridged, heard, outlet));
             }
             SourceConfig::Gossip(config) => match members {
                 Some(members) => {
-                    tasks.spawn(gossip::follow(config, port, members.clone(), outlet));
+                    let follow = gossip::follow(config, port, members.clone(), outlet);
+                    discovery.spawn(name, follow);
                 }
                 None => tracing::warn!("a gossip source is configured, and gossip is off"),
             },
         }
     }
-    tasks.spawn(aggregate(aggregator, inbox, sets));
-    Discovery {
-        _tasks: tasks,
-        heard: all_heard,
-    }
+    let name = format!("the aggregator of backend {}", config.backend);
+    let aggregate = aggregate(aggregator, inbox, sets);
+    #[cfg(debug_assertions)]
+    let aggregate = {
+        let drill = Arc::clone(&discovery.drill);
+        async move {
+            tokio::select! {
+                () = aggregate => {}
+                () = drill.notified() => panic!("a panic that was asked for"),
+            }
+        }
+    };
+    discovery.spawn(name, aggregate);
+    discovery
 }
 
 /// Where a source says its sets.

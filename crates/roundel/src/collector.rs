@@ -76,6 +76,12 @@ impl Collector {
         }
     }
 
+    /// Panics, for the tests of what follows that.
+    #[cfg(debug_assertions)]
+    pub(crate) fn panic(&self) {
+        panic!("a panic that was asked for");
+    }
+
     /// The next snapshot begins another second.
     pub(crate) fn begin_second(&mut self) {
         self.second += 1;

@@ -97,6 +97,8 @@ pub(crate) struct Parts {
     pub(crate) collector: Collector,
     pub(crate) log: EventLog,
     pub(crate) snapshots: watch::Sender<Arc<Snapshot>>,
+    /// Where a part is named that this process cannot do without and that has ended.
+    pub(crate) broken: watch::Sender<String>,
 }
 
 /// Owns every director. Start with [`Control::new`], then [`Control::run`].
@@ -247,7 +249,8 @@ impl Control {
                 _ = second.tick() => {
                     self.watch_silent_servers().await;
                     #[cfg(debug_assertions)]
-                    crate::drill::panic_if_told(&self.parts.proxy);
+                    crate::drill::panic_if_told(&self.parts).await;
+                    self.watch_sources();
                     self.watch_workers();
                     self.watch_log();
                     self.parts.collector.begin_second();
@@ -391,6 +394,13 @@ impl Control {
         let seq = snapshot.seq;
         self.parts.snapshots.send_replace(snapshot);
         self.acts.published(seq);
+    }
+
+    /// Tells whoever watches this process when what finds servers has panicked.
+    fn watch_sources(&mut self) {
+        if let Some(part) = self.parts.sources.broken() {
+            self.parts.broken.send_replace(part);
+        }
     }
 
     /// Tells once when a frontend is full, and once when a tenth of its room is free again.

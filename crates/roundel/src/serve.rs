@@ -82,17 +82,18 @@ impl Pages {
         runtime.handle().clone()
     }
 
-    /// The admin plane, whose history is kept there too.
+    /// The admin plane, whose history is kept by the task that comes with it.
     fn admin(
         &self,
         config: roundel_admin::Config,
         newest: watch::Receiver<Arc<Snapshot>>,
         orders: roundel_admin::command::CommandSender,
         events: broadcast::Sender<Arc<roundel_admin::status::Event>>,
+        tasks: &mut Tasks,
     ) -> Admin {
-        let handle = self.handle();
-        let _entered = handle.enter();
-        Admin::start(config, newest, orders, events)
+        let (admin, keeper) = Admin::new(config, newest, orders, events);
+        tasks.spawn_on("the task that keeps the history", keeper, &self.handle());
+        admin
     }
 }
 
@@ -138,6 +139,8 @@ pub(crate) struct Serving {
     /// Removed at the end.
     socket: Option<PathBuf>,
     tasks: Tasks,
+    /// Names what the control task found broken; empty before.
+    broken_parts: watch::Receiver<String>,
     newest: watch::Receiver<Arc<Snapshot>>,
     /// The tasks that accept on the admin side, and their sockets for a process that follows.
     doors: Tasks,
@@ -188,6 +191,7 @@ impl Serving {
         let (sets_sender, sets) = mpsc::channel(64);
         let (orders_sender, orders) = mpsc::channel(64);
         let (asks_sender, asks) = mpsc::channel(16);
+        let (broken_sender, broken_parts) = watch::channel(String::new());
         let (snapshots, newest) = watch::channel(Default::default());
         let events = gossip.as_ref().map(Handle::events);
         let questions = match &gossip {
@@ -211,6 +215,7 @@ impl Serving {
             collector: Collector::new(started, proxy.workers(), access_log.clone()),
             log: log.clone(),
             snapshots,
+            broken: broken_sender,
             settings,
             loader: loader.clone(),
         };
@@ -222,10 +227,17 @@ impl Serving {
         first.changed().await.context("the control task ended")?;
         let config = admin_config(&process.acts);
         let pages = Pages::new()?;
+        let admin = pages.admin(
+            config,
+            newest.clone(),
+            orders_sender,
+            log.live(),
+            &mut tasks,
+        );
         let serving = Self {
             proxy,
             gossip,
-            admin: pages.admin(config, newest.clone(), orders_sender, log.live()),
+            admin,
             asks: asks_sender,
             access_log,
             log,
@@ -233,6 +245,7 @@ impl Serving {
             stats: bound.stats.local_addr()?,
             socket: process.cli_socket,
             tasks,
+            broken_parts,
             newest,
             doors: Tasks::default(),
             pages,
@@ -414,7 +427,8 @@ impl Serving {
         tokio::select! {
             part = self.tasks.broken() => part.to_owned(),
             part = self.doors.broken() => part.to_owned(),
-            () = gossip => "the gossip's driver".to_owned(),
+            () = gossip => "the gossip's driver, for the third time within a minute,".to_owned(),
+            Ok(part) = self.broken_parts.wait_for(|part| !part.is_empty()) => part.clone(),
             lost = workers.wait_for(|ends| ends.is_lost) => match lost {
                 Ok(ends) => format!("worker {}, as others within a minute,", ends.last),
                 Err(_) => std::future::pending().await,

@@ -49,6 +49,17 @@ impl Sources {
         self.running.insert(backend.name.clone(), running);
     }
 
+    /// What has panicked of what finds servers, if a part has.
+    pub(crate) fn broken(&mut self) -> Option<String> {
+        self.running.values_mut().find_map(Discovery::broken)
+    }
+
+    /// Has every aggregator panic, for the tests of what follows that.
+    #[cfg(debug_assertions)]
+    pub(crate) fn panic(&self) {
+        self.running.values().for_each(Discovery::panic);
+    }
+
     /// Stops the sources of a backend.
     pub(crate) fn stop(&mut self, backend: &Name) {
         self.running.remove(backend);

@@ -66,6 +66,11 @@ fn counts(gossip: &Gossip, out: &mut Families) {
         "Suspicions refuted.",
         |f| f.count(&[], gossip.refutations_total),
     );
+    out.counter(
+        "roundel_gossip_restarts_total",
+        "Times the gossip's driver ended by a panic and was started again.",
+        |f| f.count(&[], gossip.restarts_total),
+    );
     out.gauge(
         "roundel_gossip_health_score",
         "Lifeguard's health score; 0 is healthy.",

@@ -103,6 +103,8 @@ pub struct Gossip {
     pub suspicions_total: u64,
     /// Suspicions refuted.
     pub refutations_total: u64,
+    /// Times the driver ended by a panic and was started again with its members.
+    pub restarts_total: u64,
     /// Messages by direction (`in`, `out`) and kind.
     pub messages_total: Vec<(String, String, u64)>,
     /// Bytes by direction (`in`, `out`) and transport (`udp`, `tcp`).

@@ -123,6 +123,7 @@ impl GossipView {
             ]),
             suspicions_total: stats.suspicions,
             refutations_total: stats.refutations,
+            restarts_total: stats.restarts,
             messages_total: vec![
                 flow("in", "datagram", stats.datagrams_in),
                 flow("out", "datagram", stats.datagrams_out),

@@ -157,6 +157,12 @@ pub(crate) fn tell(log: &EventLog, event: &Event, is_server: impl Fn(&Member) ->
             let text = format!("address {from} → {to}: {by}");
             log.add(EventKind::Other, "gossip", text, None);
         }
+        Event::Restarted => log.add(
+            EventKind::Other,
+            "gossip",
+            "its driver ended by a panic and was started again with its members".to_owned(),
+            None,
+        ),
         Event::Renamed { from, to } => log.add(
             EventKind::Other,
             "gossip",

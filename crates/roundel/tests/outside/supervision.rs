@@ -5,6 +5,7 @@ use std::fs;
 use roundel_testkit::{Origin, get, wait_for};
 
 use crate::balancer::{Balancer, SOON};
+use crate::servers::Agent;
 
 /// A balancer with two workers that panic when the file says so.
 struct Drill {
@@ -95,4 +96,67 @@ fn without_its_control_task_it_drains_and_fails() {
     let last = last.lines().last().unwrap_or_default().to_owned();
     assert!(last.contains("the control task"), "{last}");
     assert!(get(drill.balancer.front, "/").is_err());
+}
+
+/// Says that the process ends with a line that names the part.
+fn ends_for(mut drill: Drill, part: &str) {
+    drill.told(&format!("{part} ended by a panic"));
+    let status = drill.balancer.process.wait_exit(SOON);
+    assert_eq!(status.code(), Some(1), "{}", drill.balancer.process);
+    let last = drill.balancer.process.stderr();
+    let last = last.lines().last().unwrap_or_default().to_owned();
+    assert!(last.contains(part), "{last}");
+    assert!(get(drill.balancer.front, "/").is_err());
+}
+
+#[test]
+fn the_collector_ends_with_the_control_task_and_the_process_with_both() {
+    let drill = Drill::start();
+    drill.order("collector");
+    ends_for(drill, "the control task");
+}
+
+#[test]
+fn without_an_aggregator_it_drains_and_fails() {
+    let drill = Drill::start();
+    drill.order("aggregator");
+    ends_for(drill, "the aggregator of backend nodes");
+}
+
+#[test]
+fn the_gossip_is_started_again_with_its_members() {
+    let drill = Drill::start();
+    let seed = drill.balancer.gossip;
+    let first = Agent::start("a1", seed);
+    drill.balancer.wait_up(2, SOON);
+    for n in 1..=2 {
+        drill.order("gossip");
+        wait_for("the metric", SOON, || {
+            drill.all_answered(4);
+            let page = drill.balancer.page("/metrics");
+            page.contains(&format!("roundel_gossip_restarts_total {n}\n"))
+                .then_some(())
+        });
+        drill.balancer.wait_member("a1", "alive", SOON);
+        drill.balancer.wait_up(2, SOON);
+        let events = drill.balancer.page("/api/v1/events");
+        let told = events.matches("was started again with its members");
+        assert_eq!(told.count(), n, "{events}");
+    }
+    let told = drill.balancer.process.stderr();
+    for word in ["down: ", "failed a1", "leave announced", "no longer in"] {
+        assert!(!told.contains(word), "{word}: {told}");
+    }
+    // Who joins and who leaves is heard of as before.
+    let second = Agent::start("a2", seed);
+    drill.balancer.wait_up(3, SOON);
+    first.stop();
+    drill.balancer.wait_up(2, SOON);
+    drop(second);
+
+    drill.order("gossip");
+    ends_for(
+        drill,
+        "the gossip's driver, for the third time within a minute,",
+    );
 }
