@@ -1,8 +1,9 @@
 //! The system log on standard error.
 //!
 //! A thread of its own writes it: a reader that has stopped must not stop a worker, the checks or
-//! the gossip. What it cannot take is lost and counted.
+//! the gossip. What it cannot take is lost and counted. Panics are told of in the same way.
 
+use std::backtrace::{Backtrace, BacktraceStatus};
 use std::io::{self, IsTerminal, Write};
 use std::sync::OnceLock;
 use std::time::Duration;
@@ -31,6 +32,16 @@ static WRITER: OnceLock<LineWriter> = OnceLock::new();
 /// Lines of the log that were lost, since nobody took them.
 pub(crate) fn dropped() -> u64 {
     WRITER.get().map_or(0, LineWriter::dropped)
+}
+
+/// Writes the last line of the program, which is no event of the log. Without a log it goes out at
+/// once; nobody else waits for it then.
+pub(crate) fn last_words(line: &str) {
+    match WRITER.get() {
+        Some(writer) => writer.send(format!("{line}\n").into_bytes(), 1),
+        None => eprintln!("{line}"),
+    }
+    flush();
 }
 
 /// Waits for a moment until what was logged is written.
@@ -79,6 +90,7 @@ pub(crate) fn start(args: &LogArgs, default: &str) -> anyhow::Result<()> {
         Some(writer) => writer.clone(),
         None => {
             let writer = LineWriter::new("log", WAITING, io::stderr())?;
+            tell_of_panics(writer.clone());
             WRITER.get_or_init(|| writer).clone()
         }
     };
@@ -92,6 +104,25 @@ pub(crate) fn start(args: &LogArgs, default: &str) -> anyhow::Result<()> {
         tracing::warn!("the variable RUST_LOG is passed over: {fault}");
     }
     Ok(())
+}
+
+/// Has panics written by the thread that writes the log, in the words of the standard library, which
+/// would write them at once and wait for the reader: a worker that panics has to be replaced.
+fn tell_of_panics(writer: LineWriter) {
+    std::panic::set_hook(Box::new(move |panic| {
+        let thread = std::thread::current();
+        let name = thread.name().unwrap_or("<unnamed>");
+        let mut text = format!("\nthread '{name}' {panic}\n");
+        let backtrace = Backtrace::capture();
+        if backtrace.status() == BacktraceStatus::Captured {
+            text += &format!("stack backtrace:\n{backtrace}");
+        }
+        writer.send(text.into_bytes(), 1);
+        if name == "main" {
+            // The process may end with it.
+            writer.flush(FLUSH);
+        }
+    }));
 }
 
 /// Gives each event to the writer's thread.

@@ -58,7 +58,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Ok(code) => ExitCode::from(code),
         Err(error) if out::is_reader_gone(&error) => ExitCode::from(FINE),
         Err(error) => {
-            eprintln!("roundel: {}", chain(&error));
+            logging::last_words(&format!("roundel: {}", chain(&error)));
             ExitCode::from(FAILURE)
         }
     }

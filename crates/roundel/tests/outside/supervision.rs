@@ -57,6 +57,8 @@ fn a_worker_that_panics_is_replaced_and_told_of() {
     let drill = Drill::start();
     drill.all_answered(20);
     drill.order("worker 0");
+    drill.told("thread 'worker-0' panicked at ");
+    drill.told("\na panic that was asked for\n");
     drill.told("worker 0 ended by a panic and was replaced");
     drill.all_answered(40);
     wait_for("the metric", SOON, || {

@@ -115,7 +115,7 @@ struct Unread {
     child: Child,
     front: SocketAddr,
     stats: SocketAddr,
-    _folder: tempfile::TempDir,
+    folder: tempfile::TempDir,
 }
 
 impl Drop for Unread {
@@ -138,16 +138,23 @@ impl Unread {
         let words = ["serve", "--log-level", level, "-c", path.to_str().unwrap()];
         let mut command: Command = roundel(&words);
         command.stdin(Stdio::null()).stdout(stdout).stderr(stderr);
+        command.env("ROUNDEL_PANIC_FILE", folder.path().join("order"));
         let unread = Self {
             child: command.spawn().unwrap(),
             front: at[0],
             stats: at[1],
-            _folder: folder,
+            folder,
         };
         wait_for("an answer", SOON, || {
             (get(unread.front, "/").ok()?.status == 200).then_some(())
         });
         unread
+    }
+
+    fn order_panic(&self, of: &str) {
+        let draft = self.folder.path().join("draft");
+        fs::write(&draft, of).unwrap();
+        fs::rename(draft, self.folder.path().join("order")).unwrap();
     }
 
     /// The value of a metric without labels.
@@ -202,7 +209,17 @@ fn a_reader_of_a_log_that_has_stopped_stops_nothing() {
     for _ in 0..10 {
         assert_eq!(get(unread.front, "/").unwrap().status, 200);
     }
-    unread.end(1);
+    // So they do when a worker panics, which is told of on the same output.
+    unread.order_panic("worker 0");
+    wait_for("another worker", SOON, || {
+        (unread.metric("roundel_worker_restarts_total") == 1.0).then_some(())
+    });
+    for _ in 0..10 {
+        assert_eq!(get(unread.front, "/").unwrap().status, 200);
+    }
+    // And the end comes that says why.
+    unread.order_panic("control");
+    unread.end(0);
 }
 
 #[test]
