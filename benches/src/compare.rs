@@ -23,7 +23,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 
 use self::outcome::{Outcome, RowResult};
-use self::peer::{NGINX, ORIGINS, OURS, Peer, Started};
+use self::peer::{NGINX, ORIGINS, OURS, Peer, RELAY, Started};
 use self::rounds::{Cell, interleave};
 use self::row::Row;
 use self::schedule::Schedule;
@@ -109,7 +109,9 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     let mut outcome = Outcome::new(machine, &setting);
     if wanted(idle::KEY) {
         eprintln!("idle connections");
-        let measured = peers.iter().map(|peer| idle::measure(peer, &setting));
+        // The relay has a connection to a server for each: no idle one.
+        let measured = peers.iter().filter(|peer| peer.name != RELAY);
+        let measured = measured.map(|peer| idle::measure(peer, &setting));
         outcome.idle = measured.collect::<Result<_>>()?;
     }
     let started = peers
@@ -184,18 +186,22 @@ fn measure(
     }
     let time = setting.sample * row.stretch;
     let rounds = interleave(peers.len(), setting.rounds, |index| take(index, time))?;
-    let nginx = peers.iter().position(|peer| peer.name == NGINX);
-    let nginx = nginx.context("nginx always takes part")?;
+    let place = |name: &str| {
+        let place = peers.iter().position(|peer| peer.name == name);
+        place.with_context(|| format!("{name} always takes part"))
+    };
+    let others = (place(NGINX)?, place(RELAY)?);
     let cells = (0..).zip(peers);
     Ok(RowResult {
         key: row.key,
         title: row.title,
         open_loop: row.work.rate.is_some(),
         cells: cells
-            .map(|(index, peer)| Cell::of(&peer.name, &rounds, index, nginx))
+            .map(|(index, peer)| Cell::of(&peer.name, &rounds, index, others))
             .collect(),
         bound: row.bound,
         nginx_goal: row.nginx_goal,
+        relay_bound: row.relay_bound,
     })
 }
 

@@ -14,6 +14,7 @@ mod machine;
 mod origin;
 mod paper;
 mod process;
+mod relay;
 mod stat;
 mod svg;
 mod swapper;
@@ -39,6 +40,9 @@ enum Command {
     Churn(grow::ChurnOptions),
     /// Sends requests to one address, checks every answer and prints a report as JSON.
     Load(load::Options),
+    /// Passes bytes to servers and looks at none; a peer of `compare`.
+    #[command(hide = true)]
+    Relay(relay::Options),
     /// Serves prebuilt answers: /128, /10k, /1m, /16m, and any POST.
     Origin(origin::Options),
 }
@@ -52,6 +56,7 @@ fn main() -> Result<()> {
         Command::Churn(options) => grow::play(&options),
         Command::Load(options) => load::run(&options),
         Command::Paper(options) => paper::run(&options),
+        Command::Relay(options) => relay::run(&options),
         Command::Origin(options) => origin::run(&options),
     }
 }

@@ -7,7 +7,7 @@ use super::own::{self, OwnResult};
 use super::peer::{OURS, Peer};
 use super::rounds::Cell;
 use super::row::Bound;
-use super::{NGINX, Setting};
+use super::{NGINX, RELAY, Setting};
 use crate::machine::Machine;
 use crate::stat::Spread;
 
@@ -33,6 +33,7 @@ pub(super) struct RowResult {
     pub(super) cells: Vec<Cell>,
     pub(super) bound: Option<Bound>,
     pub(super) nginx_goal: Option<f64>,
+    pub(super) relay_bound: Option<Bound>,
 }
 
 /// How Roundel stands in one row.
@@ -127,7 +128,13 @@ impl RowResult {
             let bound = Bound { must: None, goal };
             verdict(NGINX, bound, ours.ratio_to_nginx)
         });
-        to_reference.into_iter().chain(to_nginx).collect()
+        let to_relay = self
+            .relay_bound
+            .map(|bound| verdict(RELAY, bound, ours.ratio_to_relay));
+        [to_reference, to_nginx, to_relay]
+            .into_iter()
+            .flatten()
+            .collect()
     }
 }
 

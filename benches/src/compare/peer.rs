@@ -4,6 +4,7 @@ mod envoy;
 mod haproxy;
 mod nginx;
 mod pingora;
+mod relay;
 mod roundel;
 mod traefik;
 
@@ -22,6 +23,7 @@ pub(crate) use self::roundel::{Variant, log, socket};
 /// The names of the two that every comparison has besides Roundel.
 pub(super) const REFERENCE: &str = "haproxy";
 pub(super) const NGINX: &str = "nginx";
+pub(super) const RELAY: &str = "relay";
 pub(crate) const OURS: &str = "roundel";
 
 /// Where requests end up.
@@ -150,6 +152,7 @@ pub(super) fn all(roundel: &Path, named: &Named, scratch: &Path) -> Result<Vec<P
         haproxy::peer(REFERENCE, &debian, &place())?,
         self::roundel::peer(OURS, roundel, &place(), Variant::default())?,
         nginx::peer(&find("nginx").context("nginx is gone")?, &place())?,
+        relay::peer(&std::env::current_exe()?, &place()),
     ];
     for binary in &named.haproxy {
         let name = format!("haproxy {}", version(binary, &["-v"]));

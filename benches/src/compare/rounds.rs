@@ -24,6 +24,8 @@ pub(crate) struct Cell {
     pub(crate) ratio: Spread,
     /// CPU time to nginx's of the same round.
     pub(crate) ratio_to_nginx: Spread,
+    /// CPU time to the relay's of the same round.
+    pub(crate) ratio_to_relay: Spread,
     pub(crate) requests_per_second: Spread,
     /// Latencies in microseconds: in an open loop from the moment when a request was due.
     pub(crate) p50_us: Spread,
@@ -73,12 +75,18 @@ impl Round {
 }
 
 impl Cell {
-    /// What the rounds say of the peer at `index`; `nginx` is nginx's.
-    pub(crate) fn of(peer: &str, rounds: &[Round], index: usize, nginx: usize) -> Self {
+    /// What the rounds say of the peer at `index`; nginx and the relay are at the others.
+    pub(crate) fn of(
+        peer: &str,
+        rounds: &[Round],
+        index: usize,
+        (nginx, relay): (usize, usize),
+    ) -> Self {
         let of = |field: &dyn Fn(&Sample) -> f64| {
             Spread::of(rounds.iter().map(|round| field(&round.samples[index])))
         };
         let cpu = |round: &Round, index: usize| round.samples[index].cpu_us_per_request;
+        let to = |other| Spread::of(rounds.iter().map(|r| cpu(r, index) / cpu(r, other)));
         let all = || rounds.iter().map(|round| &round.samples[index]);
         let mut failures = BTreeMap::new();
         for (why, count) in all().flat_map(|sample| &sample.failures) {
@@ -88,7 +96,8 @@ impl Cell {
             peer: peer.to_owned(),
             cpu_us: of(&|s| s.cpu_us_per_request),
             ratio: Spread::of(rounds.iter().map(|round| round.ratio(index))),
-            ratio_to_nginx: Spread::of(rounds.iter().map(|r| cpu(r, index) / cpu(r, nginx))),
+            ratio_to_nginx: to(nginx),
+            ratio_to_relay: to(relay),
             requests_per_second: of(&|s| s.requests_per_second),
             p50_us: of(&|s| s.latency_us.p50),
             p99_us: of(&|s| s.latency_us.p99),
@@ -148,11 +157,11 @@ mod tests {
         });
         let rounds = rounds.unwrap();
         assert_eq!(order, [0, 1, 2, 0, 0, 2, 1, 0]);
-        let cell = Cell::of("b", &rounds, 1, 2);
+        let cell = Cell::of("b", &rounds, 1, (2, 2));
         // 2·2 to the mean of 1 and 4; 2·7 to the mean of 5 and 8.
         assert_eq!(cell.ratio.median, (1.6 + 14.0 / 6.5) / 2.0);
         assert_eq!((cell.failed, cell.failures["reset"]), (2, 2));
-        assert_eq!(Cell::of("a", &rounds, 0, 2).ratio.median, 1.0);
+        assert_eq!(Cell::of("a", &rounds, 0, (2, 2)).ratio.median, 1.0);
     }
 
     #[test]

@@ -19,6 +19,8 @@ pub(crate) struct Row {
     pub(crate) bound: Option<Bound>,
     /// Of the ratio to nginx.
     pub(crate) nginx_goal: Option<f64>,
+    /// Of the ratio to a relay that looks at no byte.
+    pub(crate) relay_bound: Option<Bound>,
     /// How many times longer than the others a sample takes.
     pub(crate) stretch: u32,
 }
@@ -62,6 +64,7 @@ const fn row(key: &'static str, title: &'static str, work: Work) -> Row {
         work,
         bound: None,
         nginx_goal: None,
+        relay_bound: None,
         stretch: 1,
     }
 }
@@ -82,16 +85,27 @@ impl Row {
         }
     }
 
+    const fn relay(self, must: f64, goal: f64) -> Self {
+        let must = Some(must);
+        Self {
+            relay_bound: Some(Bound { must, goal }),
+            ..self
+        }
+    }
+
     const fn stretched(self, stretch: u32) -> Self {
         Self { stretch, ..self }
     }
 }
 
 /// Every row, in the order of the table.
-pub(crate) const ALL: [Row; 9] = [
+pub(crate) const ALL: [Row; 11] = [
     row("get", "128 B keep-alive", Work::SMALL)
         .bound(0.90, 0.80)
-        .nginx(0.75),
+        .nginx(0.75)
+        .relay(1.12, 1.08),
+    row("get-8", "128 B keep-alive, 8 connections", with(8)).relay(1.10, 1.08),
+    row("get-256", "128 B keep-alive, 256 connections", with(256)).relay(1.20, 1.12),
     row(
         "browser",
         "browser headers and sticky cookie",
@@ -158,6 +172,13 @@ pub(crate) const ALL: [Row; 9] = [
     row("5k", "5,000 requests/s, open loop", at(5_000)),
     row("20k", "20,000 requests/s, open loop", at(20_000)).stretched(2),
 ];
+
+const fn with(connections: u32) -> Work {
+    Work {
+        connections,
+        ..Work::SMALL
+    }
+}
 
 const fn at(rate: u32) -> Work {
     Work {

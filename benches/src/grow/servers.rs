@@ -63,7 +63,7 @@ pub(super) fn cost(setting: &Setting<'_>, _: &Options, table: &mut Table) -> Res
     })?;
     let idle = started.iter().map(idle_share).collect::<Result<Vec<_>>>()?;
     for (index, n) in SIZES.iter().enumerate() {
-        let cell = Cell::of(&grouped(*n), &rounds, index, 0);
+        let cell = Cell::of(&grouped(*n), &rounds, index, (0, 0));
         table.row(
             &format!("CPU per request, round robin over {} servers", grouped(*n)),
             if index == 0 { "" } else { "O(1) pick" },

@@ -23,8 +23,7 @@ const SECONDS: u32 = 20;
 const FLAGS: &str = "--cfg fuzzing -Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 \
                      -Cllvm-args=-sanitizer-coverage-inline-8bit-counters \
                      -Cllvm-args=-sanitizer-coverage-pc-table \
-                     -Cllvm-args=-sanitizer-coverage-trace-compares -Cdebug-assertions \
-                     -Ccodegen-units=1";
+                     -Cllvm-args=-sanitizer-coverage-trace-compares -Cdebug-assertions";
 
 /// Builds and runs every target. Errors: a build fails, or a target finds an input.
 pub(crate) fn run_all() -> Result<()> {
@@ -38,6 +37,8 @@ pub(crate) fn run_all() -> Result<()> {
         build
             .current_dir(&folder)
             .env("RUSTFLAGS", FLAGS)
+            // The build would take longer than the runs.
+            .env("CARGO_PROFILE_RELEASE_OPT_LEVEL", "1")
             .env("CARGO_TARGET_DIR", &target);
         run(&mut build)?;
         for case in targets(&folder)? {
