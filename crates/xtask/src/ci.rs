@@ -5,6 +5,7 @@ use std::fs;
 use anyhow::{Context, Result};
 
 use crate::step::{command, root, run, target_directory};
+use crate::{chaos, soak};
 
 /// Runs everything.
 pub(crate) fn all() -> Result<()> {
@@ -54,6 +55,15 @@ pub(crate) fn loom() -> Result<()> {
     run(command("cargo", &words(model))
         .env("RUSTFLAGS", "--cfg loom")
         .env("CARGO_TARGET_DIR", target))
+}
+
+/// What takes too long for each change: hundreds of random sequences of orders, servers that die
+/// under load for ten minutes, memory after a million requests.
+pub(crate) fn long() -> Result<()> {
+    let sequences = "test -p roundel --test outside --locked -- sequences";
+    run(command("cargo", &words(sequences)).env("ROUNDEL_SEQUENCES", "200"))?;
+    chaos::run(&["--minutes", "10", "--peer", "haproxy"])?;
+    soak::run(&[])
 }
 
 fn words(line: &str) -> Vec<&str> {

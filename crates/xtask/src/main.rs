@@ -15,6 +15,8 @@
 //! `cargo xtask loom` goes through every order of events at the queue of a full backend; `cargo xtask fuzz`
 //! runs each fuzz target for a few seconds; `cargo xtask deny` looks at licences, sources and banned crates.
 //!
+//! `cargo xtask long` runs what takes too long for the gate: many random sequences, chaos, soak.
+//!
 //! `cargo xtask instructions` counts what one exchange costs and fails when one got dearer.
 
 mod chaos;
@@ -42,6 +44,7 @@ fn main() -> Result<()> {
         ["deny"] => ci::deny(),
         ["loom"] => ci::loom(),
         ["fuzz"] => fuzz::run_all(),
+        ["long"] => ci::long(),
         ["containers"] => containers::run(),
         ["overlay", image] => swarm::run_on_overlay(image),
         ["peers"] => peers::run(),
@@ -52,7 +55,7 @@ fn main() -> Result<()> {
         ["instructions", "write"] => instructions::write(),
         ["instructions", "of", binary] => instructions::show(binary),
         _ => bail!(
-            "usage: cargo xtask ci|lint|docs|deny|loom|fuzz|containers|overlay IMAGE|peers|chaos|soak|instructions \
+            "usage: cargo xtask ci|lint|docs|deny|loom|fuzz|long|containers|overlay IMAGE|peers|chaos|soak|instructions \
              [write | of BINARY]"
         ),
     }
