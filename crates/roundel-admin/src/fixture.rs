@@ -256,7 +256,6 @@ fn server(i: u64, second: u64) -> Server {
             passed_total: second / 2,
             ..Check::default()
         }),
-        idle_connections: 2,
         ..Server::default()
     }
 }

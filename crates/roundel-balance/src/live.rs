@@ -418,6 +418,8 @@ pub struct BackendCounters {
     pub client_aborts: Counter,
     /// Sticky cookies by verdict, in the order of [`crate::StickyVerdict::LABELS`].
     pub sticky: [Counter; 7],
+    /// Sticky cookies set, by the verdict on the one that came.
+    pub cookies_set: [Counter; 7],
     /// When the last request came, in Unix seconds; 0 for never.
     pub last_request: Counter,
     /// From the first byte of a request to the last byte of its answer.
@@ -434,7 +436,7 @@ counted!(
     BackendCounters,
     sums: [
         requests, bytes_in, bytes_out, responses, no_server, queue_timeouts, queue_refusals,
-        retries_exhausted, denied, client_aborts, sticky, total, queue, response, connect,
+        retries_exhausted, denied, client_aborts, sticky, cookies_set, total, queue, response, connect,
     ],
     most: [last_request]
 );

@@ -182,6 +182,9 @@ fn count_backend(
     counters.bytes_out.add(story.response_bytes);
     counters.responses[class(story.status)].add(1);
     counters.sticky[story.sticky].add(1);
+    if story.cookie_set {
+        counters.cookies_set[story.sticky].add(1);
+    }
     counters.total.record_us(total_us);
     if let Some(first_us) = first_us {
         counters.response.record_us(first_us);

@@ -111,11 +111,11 @@ pub(super) fn servers_conn(moment: &Moment, only: Option<&str>) -> String {
             let rates = rates.and_then(|r| r.servers.get(&server.name));
             let most = rates.map_or(server.in_flight, |r| r.in_flight_max);
             let (address, port) = address(server);
-            let (used, idle) = (server.in_flight, server.idle_connections);
-            // Which thread holds an idle connection is not counted.
+            let used = server.in_flight;
+            // Idle connections are not counted.
             let threads = vec!["0"; threads].join(" ");
             text += &format!(
-                "{}/{} {}/{} {address} {port} - 5000 {used} {most} {most} 0 0 -1 {idle} {threads}\n",
+                "{}/{} {}/{} {address} {port} - 5000 {used} {most} {most} 0 0 -1 0 {threads}\n",
                 word(&backend.name),
                 word(&server.name),
                 backend.id,

@@ -68,7 +68,7 @@ pub(crate) const COLUMNS: &[Column] = &[
     c("slim", |r, o| match r {
         Row::Frontend(f, _) => o.maybe(f.connections_limit),
         Row::Server(_, s, _) => o.maybe(s.in_flight_limit),
-        Row::Backend(b, _) => o.maybe(b.in_flight_limit),
+        Row::Backend(..) => {}
     }),
     c("stot", |r, o| match r {
         Row::Frontend(f, _) => o.num(f.accepted()),
@@ -299,7 +299,8 @@ pub(crate) const COLUMNS: &[Column] = &[
     c("cache_lookups", zero_fb),
     c("cache_hits", zero_fb),
     c("srv_icur", |r, o| {
-        o.maybe(r.server().map(|s| s.idle_connections))
+        // Not counted.
+        o.maybe(r.server().map(|_| 0))
     }),
     c("src_ilim", none),
     c("qtime_max", |r, o| {
@@ -316,10 +317,11 @@ pub(crate) const COLUMNS: &[Column] = &[
     }),
     c("eint", |r, o| match r {
         Row::Frontend(f, _) => o.num(f.internal_errors_total),
-        _ => o.maybe(r.traffic().map(|t| t.internal_errors_total)),
+        // Counted by the frontend.
+        _ => o.maybe(r.traffic().map(|_| 0)),
     }),
     c("idle_conn_cur", |r, o| {
-        o.maybe(r.server().map(|s| s.idle_connections));
+        o.maybe(r.server().map(|_| 0));
     }),
     c("safe_conn_cur", |r, o| o.maybe(r.server().map(|_| 0))),
     c("used_conn_cur", |r, o| {

@@ -168,7 +168,7 @@ pub(super) fn write(all: &[Backend], out: &mut Families) {
     );
     out.counter(
         "roundel_sticky_cookies_set_total",
-        "Sticky cookies set.",
+        "Sticky cookies set, by what the request's was.",
         |f| {
             by_word(f, all, "reason", |b| &b.sticky_cookies_set_total);
         },
@@ -284,14 +284,6 @@ pub(super) fn write_servers(all: &[Backend], out: &mut Families) {
 }
 
 fn connections(all: &[Backend], out: &mut Families) {
-    out.gauge("roundel_server_connections", "Connections to it.", |f| {
-        for (b, s) in servers(all) {
-            f.count(
-                &[("backend", b), ("server", &s.name), ("state", "idle")],
-                s.idle_connections,
-            );
-        }
-    });
     out.counter(
         "roundel_server_connection_attempts_total",
         "Connections tried, by result.",

@@ -264,7 +264,7 @@ fn facts(backend: &Backend, server: &Server) -> [(&'static str, String); 7] {
     let (all, lb) = (count(server.requests_total), count(t.lb_total));
     let (bytes_in, bytes_out) = (bytes(t.bytes_in_total), bytes(t.bytes_out_total));
     let (made, reused) = (count(t.connects_total), count(t.reuses_total));
-    let (idle, balance) = (server.idle_connections, &backend.balance);
+    let balance = &backend.balance;
     let (connect, response) = (t.connect_errors_total, t.response_errors_total);
     let (retried, redispatched) = (t.retries_total, t.redispatches_total);
     let (clients, own) = (t.client_aborts_total, t.server_aborts_total);
@@ -273,10 +273,7 @@ fn facts(backend: &Backend, server: &Server) -> [(&'static str, String); 7] {
         ("Known by", server.source.to_string()),
         ("Requests", format!("{all} ({lb} by {balance})")),
         ("Bytes", format!("{bytes_in} in, {bytes_out} out")),
-        (
-            "Connections",
-            format!("{made} made, {reused} reused, {idle} idle"),
-        ),
+        ("Connections", format!("{made} made, {reused} reused")),
         (
             "Failures",
             format!(

@@ -67,8 +67,6 @@ pub struct Backend {
     pub errors_total: u64,
     /// Requests in flight.
     pub in_flight: u64,
-    /// The most requests in flight allowed; `None` without a limit.
-    pub in_flight_limit: Option<u64>,
     /// Requests that wait for a server.
     pub queue_length: u64,
     /// The most that ever waited at once.
@@ -91,7 +89,7 @@ pub struct Backend {
     pub set_changes_total: BTreeMap<String, u64>,
     /// Requests by what their sticky cookie was: `none`, `valid`, `draining`, `down`, `invalid`, ….
     pub sticky_requests_total: BTreeMap<String, u64>,
-    /// Sticky cookies set, by reason: `new`, `redispatch`, `renewed`, ….
+    /// Sticky cookies set, by what the request's was: `none`, `down`, `invalid`, ….
     pub sticky_cookies_set_total: BTreeMap<String, u64>,
     /// From the request's head to the end of the answer.
     #[serde(with = "coding::histogram")]
@@ -213,8 +211,6 @@ pub struct Server {
     pub state_changes_total: BTreeMap<Cow<'static, str>, u64>,
     /// Its active check; `None` when checks are off.
     pub check: Option<Check>,
-    /// Idle connections kept to it.
-    pub idle_connections: u64,
 }
 
 impl Default for Server {
@@ -248,7 +244,6 @@ impl Default for Server {
             ejections_by_reason_total: Arc::default(),
             state_changes_total: BTreeMap::new(),
             check: None,
-            idle_connections: 0,
         }
     }
 }
@@ -281,8 +276,6 @@ pub struct Traffic {
     pub connects_total: u64,
     /// Requests sent on a connection used before.
     pub reuses_total: u64,
-    /// Requests that failed through a fault of Roundel's own.
-    pub internal_errors_total: u64,
     /// Requests denied by a rule.
     pub denied_requests_total: u64,
     /// Whole seconds since the last request; `None` when there was none.

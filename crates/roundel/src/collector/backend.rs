@@ -197,7 +197,6 @@ pub(super) fn collect(
         requests_total: dispatched + retired.requests,
         errors_total: errors,
         in_flight: servers.iter().map(|s| s.in_flight).sum(),
-        in_flight_limit: None,
         queue_length: u64::from(balancer.queued()),
         queue_length_max: u64::from(balancer.queued_max()),
         queue_timeouts_total: sum(|c| c.queue_timeouts.get()),
@@ -208,8 +207,8 @@ pub(super) fn collect(
         downtime_seconds: tally.downtime(now).as_secs(),
         down_transitions_total: tally.downs,
         set_changes_total: tally.set_changes.iter().map(word).collect(),
-        sticky_requests_total: sticky(counters),
-        sticky_cookies_set_total: BTreeMap::new(),
+        sticky_requests_total: by_verdict(counters, |c| &c.sticky),
+        sticky_cookies_set_total: by_verdict(counters, |c| &c.cookies_set),
         request_duration: merged(counters, |c| &c.total),
         time_to_first_byte: merged(counters, |c| &c.response),
         connect_duration: merged(counters, |c| &c.connect),
@@ -295,7 +294,6 @@ fn server(
             .map(|(state, n)| (state.as_str().into(), *n))
             .collect(),
         check,
-        idle_connections: 0,
     }
 }
 
@@ -348,7 +346,6 @@ fn traffic(live: &ServerLive, unix_now: u64) -> Traffic {
         server_aborts_total: sum(|c| &c.server_aborts),
         connects_total: sum(|c| &c.connects),
         reuses_total: sum(|c| &c.reuses),
-        internal_errors_total: 0,
         denied_requests_total: 0,
         last_request_seconds: ago(unix_now, Some(max(|c| &c.last_request))),
         times: Times {
@@ -399,9 +396,12 @@ fn ago(unix_now: u64, then: Option<u64>) -> Option<u64> {
     Some(unix_now.saturating_sub(then))
 }
 
-fn sticky(counters: &PerWorker<BackendCounters>) -> BTreeMap<String, u64> {
+fn by_verdict(
+    counters: &PerWorker<BackendCounters>,
+    of: fn(&BackendCounters) -> &[Counter; 7],
+) -> BTreeMap<String, u64> {
     let count = |(i, word): (usize, &&str)| {
-        let n = counters.sum(|c| c.sticky[i].get());
+        let n = counters.sum(|c| of(c)[i].get());
         ((*word).to_owned(), n)
     };
     StickyVerdict::LABELS

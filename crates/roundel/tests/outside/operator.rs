@@ -73,6 +73,15 @@ fn a_drained_server_keeps_its_clients_and_takes_no_new_ones() {
         renewed.is_some_and(|new| new != cookie),
         "the cookie is renewed"
     );
+    // Each first answer had set one, too.
+    for (reason, count) in [("none", 5), ("down", 1), ("valid", 0)] {
+        let line = format!(
+            "roundel_sticky_cookies_set_total{{backend=\"nodes\",reason=\"{reason}\"}} {count}\n"
+        );
+        wait_for(&line, SOON, || {
+            demo.page("/metrics").contains(&line).then_some(())
+        });
+    }
     act(&demo, &["ready", &format!("nodes/{first}")]);
     wait_state(&demo, &first, "up");
 }
