@@ -43,12 +43,12 @@ impl Effective {
     }
 
     /// Names the keys that are not the same in `other` and that only a restart takes over.
-    pub fn restarts(&self, other: &Self) -> Vec<String> {
+    pub(crate) fn restarts(&self, other: &Self) -> Vec<String> {
         key::restarts("", &self.file, &other.file)
     }
 
     /// Takes from `running` what needs a restart, so that it is found different again.
-    pub fn keep(&mut self, running: &Self) {
+    pub(crate) fn keep(&mut self, running: &Self) {
         key::keep(&mut self.file, &running.file);
     }
 

@@ -78,6 +78,9 @@ pub(crate) fn object(keys: &[Described]) -> Value {
         if let Some(default) = key.about.default.and_then(json_of) {
             schema["default"] = default;
         }
+        if let Some(example) = key.about.example.and_then(json_of) {
+            schema["examples"] = json!([example]);
+        }
         (key.about.name.to_owned(), schema)
     };
     let properties: Map<String, Value> = keys.iter().map(property).collect();

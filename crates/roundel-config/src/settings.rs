@@ -37,6 +37,34 @@ pub struct Settings {
     pub effective: Effective,
 }
 
+impl Settings {
+    /// The keys that are not as they run and that only a restart takes over.
+    pub fn needs_restart(&self, running: &Self) -> Vec<String> {
+        let mut keys = running.effective.restarts(&self.effective);
+        let mut also = |key: &str, differs: bool| {
+            if differs && !keys.iter().any(|known| known.starts_with(key)) {
+                keys.push(key.to_owned());
+            }
+        };
+        // The same file may hold another secret.
+        let secrets = |s: &Self| s.gossip.as_ref().map(|g| g.keys.clone());
+        also("gossip.key_file", secrets(self) != secrets(running));
+        also("stats.admin", self.process.acts != running.process.acts);
+        keys
+    }
+
+    /// Leaves what needs a restart as it runs, so that a later reload tells of it again.
+    pub fn keep_running(&mut self, running: &Self) {
+        self.process = Process {
+            drain_timeout: self.process.drain_timeout,
+            maxconn: self.process.maxconn,
+            ..running.process.clone()
+        };
+        self.gossip.clone_from(&running.gossip);
+        self.effective.keep(&running.effective);
+    }
+}
+
 impl fmt::Display for Settings {
     /// Writes a file that means the same; secrets are left out.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

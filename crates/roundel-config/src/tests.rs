@@ -12,7 +12,9 @@ use super::{Acts, Discover, LoadError, Settings, Source};
 use crate::Given;
 use crate::flags::Flags;
 
+mod keys;
 mod rules;
+mod validator;
 
 fn load(text: Option<&str>, flags: &[&str]) -> Result<Settings, LoadError> {
     let source = text.map(|text| Source::new("roundel.toml", text.to_owned()));

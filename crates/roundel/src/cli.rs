@@ -159,7 +159,7 @@ pub struct CheckArgs {
     #[arg(long)]
     pub print: bool,
     /// Show what a file may say, as JSON Schema for editors
-    #[arg(long, conflicts_with_all = ["print", "config"])]
+    #[arg(long, conflicts_with = "print")]
     pub schema: bool,
 }
 

@@ -38,11 +38,13 @@ impl Table for RedirectTable {
             pattern: "^/",
         };
         vec![
-            key!(scheme, word(&[("http", "http"), ("https", "https")])),
-            key!(host, host),
-            key!(port, Whole(1..=65_535)),
-            key!(path, path()),
-            key!(path_prefix, path()).words("instead of the route's"),
+            key!(scheme, word(&[("http", "http"), ("https", "https")])).example("\"https\""),
+            key!(host, host).example("\"www.example.org\""),
+            key!(port, Whole(1..=65_535)).example("8443"),
+            key!(path, path()).example("\"/new\""),
+            key!(path_prefix, path())
+                .example("\"/new\"")
+                .words("instead of the route's"),
             key!(status, Status)
                 .default("302")
                 .words("301 or 308 for good, 302, 303 or 307 for now"),
@@ -124,12 +126,14 @@ impl Table for RateTable {
         const MOST: u64 = 1_000_000;
         vec![
             key!(requests, Whole(1..=MOST))
+                .example("100")
                 .required()
                 .words("that a client may send in this time, again and again"),
             key!(per, Time(of_a_day))
                 .default("\"1s\"")
                 .words("the time"),
             key!(burst, Whole(1..=MOST))
+                .example("200")
                 .words("that it may send at once; as many as `requests` by default"),
         ]
     }

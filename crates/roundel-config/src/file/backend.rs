@@ -175,15 +175,20 @@ impl Table for ServerTable {
             pattern: "^[0-9A-Fa-f:.]+$|^\\[.*\\](:[0-9]+)?$|^localhost:[0-9]+$",
         };
         vec![
-            key!(name, Named).required(),
+            key!(name, Named).example("\"s1\"").required(),
             key!(address, address)
+                .example("\"10.0.0.1:3000\"")
                 .required()
                 .words("or without a port: server_port counts"),
             key!(weight, Whole(0..=u64::from(Weight::MAX)))
                 .default("1")
                 .words("its share; 0 takes no new clients"),
-            key!(maxconn, maxconn()).words("of this one; otherwise the backend's"),
-            key!(send_proxy, send_proxy()).words("of this one; otherwise the backend's"),
+            key!(maxconn, maxconn())
+                .example("100")
+                .words("of this one; otherwise the backend's"),
+            key!(send_proxy, send_proxy())
+                .example("\"v2\"")
+                .words("of this one; otherwise the backend's"),
             key!(backup, Bool)
                 .default("false")
                 .words("true: serves only while no other does"),

@@ -47,7 +47,9 @@ impl Table for CheckTable {
             key!(http, http)
                 .said("\"HEAD /\"")
                 .words("what is asked for, by default this; 2xx and 3xx pass"),
-            key!(tcp, Bool).words("true: a connection is enough"),
+            key!(tcp, Bool)
+                .example("true")
+                .words("true: a connection is enough"),
             key!(host, host)
                 .example("\"app.example.org\"")
                 .words("the Host header of what is asked for"),

@@ -84,7 +84,7 @@ impl Table for DnsTable {
             pattern: "^[0-9A-Fa-f:.]+$|^\\[.*\\](:[0-9]+)?$|^localhost:[0-9]+$",
         };
         vec![
-            key!(name, name).required(),
+            key!(name, name).example("\"webapp\"").required(),
             key!(hold, Time(any)).default("\"30s\"").words(
                 "records that are gone (NXDOMAIN, none) count until that was said for so long; an \
                  error or silence changes nothing. Checks decide",
@@ -108,6 +108,7 @@ impl Table for FileTable {
     fn keys() -> Vec<Key<Self>> {
         vec![
             key!(path, FilePath)
+                .example("\"nodes/\"")
                 .required()
                 .words("from the folder of this file"),
         ]

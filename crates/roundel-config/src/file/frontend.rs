@@ -141,6 +141,7 @@ impl Table for ListenTable {
     fn keys() -> Vec<Key<Self>> {
         vec![
             key!(address, Listen)
+                .example("\":80\"")
                 .required()
                 .words("\":80\", \"127.0.0.1:8080\", \"[::]:80\"; alone it needs no table"),
             key!(h2c, Bool)
@@ -226,11 +227,11 @@ impl Table for RouteTable {
             pattern: "^/",
         };
         vec![
-            key!(host, host).words(
+            key!(host, host).example("\"api.example.org\"").words(
                 "compared without case, port and final dot; \"*.example.org\" is every name below \
                  it; international names and addresses in any spelling",
             ),
-            key!(path_prefix, path_prefix).words(
+            key!(path_prefix, path_prefix).example("\"/v1\"").words(
                 "ends at a border: \"/v1\" is /v1 and /v1/x, not /v10; \"/v1/\" is /v1/x, not /v1. \
                  Paths are compared, with case, in their normal form (RFC 3986, 6.2.2): \
                  /%6cogin, /./login and /x/../login are /login; servers get them as they came. A \
@@ -238,7 +239,9 @@ impl Table for RouteTable {
                  /x%2F..%2Flogin, /x\\..\\login, /LOGIN, other reserved characters escaped (%2B), \
                  or a path escaped twice: see strict_paths",
             ),
-            key!(backend, Named).words("whose servers answer"),
+            key!(backend, Named)
+                .example("\"api\"")
+                .words("whose servers answer"),
             key!(redirect, table::<RedirectTable>()).words(
                 "instead of a backend: what changes of the address; the query stays. A request \
                  that is there already does not match, so none goes in circles",

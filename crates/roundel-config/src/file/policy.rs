@@ -45,7 +45,10 @@ impl Table for HashTable {
             show: String::clone,
             pattern: TOKEN,
         };
-        vec![key!(header, header), key!(cookie, cookie)]
+        vec![
+            key!(header, header).example("\"x-user\""),
+            key!(cookie, cookie).example("\"session\""),
+        ]
     }
 
     fn verify(&mut self, section: &Section<'_>) -> bool {

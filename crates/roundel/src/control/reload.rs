@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use roundel_config::{LoadError, Process, Settings};
+use roundel_config::{LoadError, Settings};
 use roundel_model::EventKind;
 
 use super::{Control, director_config};
@@ -49,7 +49,7 @@ impl Control {
         if fresh.gossip.is_some() != old.gossip.is_some() {
             return Err("gossip can be turned on or off only by a restart".to_owned());
         }
-        let restart = needs_restart(old, &fresh);
+        let restart = fresh.needs_restart(old);
         let changes = changes(old, &fresh);
         self.take_over(fresh)?;
         let mut text = match changes {
@@ -64,7 +64,7 @@ impl Control {
     }
 
     /// Listeners first, since they are what can fail; everything after cannot.
-    fn take_over(&mut self, fresh: Settings) -> Result<(), String> {
+    fn take_over(&mut self, mut fresh: Settings) -> Result<(), String> {
         let known: routes::Balancers = self
             .backends
             .iter()
@@ -77,7 +77,7 @@ impl Control {
             .reload(routes)
             .map_err(|error| error.to_string())?;
         let now = Instant::now();
-        let fresh = keep_running(&self.parts.settings, fresh);
+        fresh.keep_running(&self.parts.settings);
         let old = std::mem::replace(&mut self.parts.settings, fresh.clone());
         self.closed.clear();
         self.backends.retain(|name, managed| {
@@ -108,33 +108,6 @@ impl Control {
         }
         Ok(())
     }
-}
-
-/// What needs a restart stays as it runs, so that a later reload tells of it again.
-fn keep_running(old: &Settings, mut fresh: Settings) -> Settings {
-    fresh.process = Process {
-        drain_timeout: fresh.process.drain_timeout,
-        maxconn: fresh.process.maxconn,
-        ..old.process.clone()
-    };
-    fresh.gossip.clone_from(&old.gossip);
-    fresh.effective.keep(&old.effective);
-    fresh
-}
-
-/// The keys that differ and that only a restart takes over.
-fn needs_restart(old: &Settings, new: &Settings) -> Vec<String> {
-    let mut keys = old.effective.restarts(&new.effective);
-    let mut also = |key: &str, differs: bool| {
-        if differs && !keys.iter().any(|known| known.starts_with(key)) {
-            keys.push(key.to_owned());
-        }
-    };
-    // The same file may hold another secret.
-    let gossip_keys = |s: &Settings| s.gossip.as_ref().map(|g| g.keys.clone());
-    also("gossip.key_file", gossip_keys(old) != gossip_keys(new));
-    also("stats.admin", old.process.acts != new.process.acts);
-    keys
 }
 
 /// How many frontends and backends are new, gone or different, and other settings.

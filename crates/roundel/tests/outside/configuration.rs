@@ -103,6 +103,25 @@ fn a_flag_wins_over_a_variable_and_that_over_the_file() {
     assert!(warned.contains("did you mean ROUNDEL_JOIN?"), "{process}");
 }
 
+/// What editors use, whatever the surroundings say.
+#[test]
+fn the_schema_is_printed() {
+    let mut command = roundel(&["check", "--schema"]);
+    let mut process = Process::spawn(command.env("ROUNDEL_CONFIG", "/nowhere.toml"));
+    assert_eq!(process.wait_exit(SOON).code(), Some(0), "{process}");
+    let file = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../../config/roundel.schema.json"
+    );
+    let printed: serde_json::Value = serde_json::from_str(&process.stdout()).expect("JSON");
+    let file = fs::read_to_string(file).expect("the schema is checked in");
+    assert_eq!(
+        printed,
+        serde_json::from_str::<serde_json::Value>(&file).expect("JSON")
+    );
+    assert_eq!(process.stderr(), "", "{process}");
+}
+
 /// Files of earlier builds, by the commit that wrote them, are valid as they were.
 #[test]
 fn files_of_earlier_builds_stay_valid() {
