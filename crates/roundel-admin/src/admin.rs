@@ -8,6 +8,7 @@ use axum::Router;
 use tokio::sync::{broadcast, oneshot, watch};
 
 use crate::command::{Command, CommandError, CommandSender, Order, Outcome, Principal};
+use crate::csv::Cleared;
 use crate::history::History;
 use crate::metrics::OwnNumbers;
 use crate::moment::Moment;
@@ -70,6 +71,7 @@ pub(crate) struct Shared {
     draining: AtomicBool,
     rendering: tokio::sync::Mutex<()>,
     acts: Mutex<BTreeMap<(&'static str, &'static str), u64>>,
+    cleared: Mutex<Arc<Cleared>>,
 }
 
 impl Admin {
@@ -115,6 +117,7 @@ impl Admin {
             draining: AtomicBool::new(false),
             rendering: tokio::sync::Mutex::default(),
             acts: Mutex::default(),
+            cleared: Mutex::default(),
         };
         let keeper = async move {
             while snapshots.changed().await.is_ok() {
@@ -145,6 +148,7 @@ impl Admin {
             draining: AtomicBool::new(false),
             rendering: tokio::sync::Mutex::default(),
             acts: Mutex::default(),
+            cleared: Mutex::default(),
         };
         Self {
             shared: Arc::new(shared),
@@ -194,6 +198,19 @@ impl Admin {
         history
             .unwrap_or_else(PoisonError::into_inner)
             .clear_maxima();
+    }
+
+    /// Has HAProxy's table begin anew: the greatest values, with `all` the counters as well.
+    pub(crate) fn clear_counters(&self, all: bool) {
+        let cleared = self.shared.cleared.lock();
+        let mut cleared = cleared.unwrap_or_else(PoisonError::into_inner);
+        Arc::make_mut(&mut cleared).clear(&self.moment(), all);
+    }
+
+    /// What HAProxy's table leaves out.
+    pub(crate) fn cleared(&self) -> Arc<Cleared> {
+        let cleared = self.shared.cleared.lock();
+        cleared.unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// The admin plane's own numbers.

@@ -73,7 +73,10 @@ pub enum Command {
         change: FrontendChange,
     },
     /// Forgets the greatest values seen.
-    ClearCounters,
+    ClearCounters {
+        /// The counters, too, where HAProxy's readers see them.
+        all: bool,
+    },
     /// Removes a server added by hand, or the orders kept for one that is away.
     DelServer {
         /// The backend.
@@ -205,7 +208,7 @@ impl Command {
             Self::SetWeight { .. } => "weight",
             Self::Change { .. } => "change",
             Self::Frontend { .. } => "frontend",
-            Self::ClearCounters => "clear",
+            Self::ClearCounters { .. } => "clear",
             Self::AddServer { .. } => "add",
             Self::DelServer { .. } => "del",
             Self::Join { .. } => "join",

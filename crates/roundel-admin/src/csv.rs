@@ -7,6 +7,7 @@
 //! output of HAProxy 2.6.
 
 mod cell;
+mod cleared;
 mod columns;
 mod row;
 mod status;
@@ -15,7 +16,8 @@ mod typed;
 use crate::moment::Moment;
 
 pub(crate) use cell::Cell;
-pub(crate) use columns::{COLUMNS, Column};
+pub(crate) use cleared::Cleared;
+pub(crate) use columns::COLUMNS;
 use row::is_usable;
 pub(crate) use row::{Row, each as each_row};
 pub(crate) use status::server_status;
@@ -82,26 +84,30 @@ impl Filter {
 
     /// Writes the value of a column. As in HAProxy, the status of a backend some of whose servers may
     /// be left out says how many are up.
-    fn write(&self, column: &Column, row: &Row<'_>, cell: &mut Cell<'_>) {
+    fn write(&self, cleared: Option<&[u64]>, at: usize, row: &Row<'_>, cell: &mut Cell<'_>) {
+        let column = &COLUMNS[at];
         match row {
             Row::Backend(backend, _) if column.name == "status" && (self.up || self.no_maint) => {
                 let up = backend.here().filter(|s| s.state.takes_sticky()).count();
                 let word = if is_usable(backend) { "UP" } else { "DOWN" };
                 cell.text(&format!("{word} ({up}/{})", backend.here().count()));
             }
-            _ => (column.write)(row, cell),
+            _ => match cleared {
+                Some(cleared) => cleared::write(cleared, at, row, cell),
+                None => (column.write)(row, cell),
+            },
         }
     }
 }
 
 /// Writes the lines that `filter` shows, in its form.
-pub(crate) fn render(moment: &Moment, filter: &Filter) -> String {
+pub(crate) fn render(moment: &Moment, filter: &Filter, cleared: &Cleared) -> String {
     let mut out = String::new();
     match filter.form {
-        Form::Csv => return table(moment, filter),
+        Form::Csv => return table(moment, filter, cleared),
         Form::Typed => row::each(moment, |row| {
             if filter.shows(row) {
-                typed::typed(filter, row, &mut out);
+                typed::typed(filter, cleared.of(row), row, &mut out);
                 out.push('\n');
             }
         }),
@@ -112,7 +118,7 @@ pub(crate) fn render(moment: &Moment, filter: &Filter) -> String {
                     if out.len() > 1 {
                         out.push(',');
                     }
-                    typed::json(filter, row, &mut out);
+                    typed::json(filter, cleared.of(row), row, &mut out);
                 }
             });
             out.push_str("]\n");
@@ -122,7 +128,7 @@ pub(crate) fn render(moment: &Moment, filter: &Filter) -> String {
 }
 
 /// The header, then a line each.
-fn table(moment: &Moment, filter: &Filter) -> String {
+fn table(moment: &Moment, filter: &Filter, cleared: &Cleared) -> String {
     let mut out = String::from("# ");
     for column in COLUMNS {
         out.push_str(column.name);
@@ -131,8 +137,9 @@ fn table(moment: &Moment, filter: &Filter) -> String {
     out.push('\n');
     row::each(moment, |row| {
         if filter.shows(row) {
-            for column in COLUMNS {
-                filter.write(column, row, &mut Cell::csv(&mut out));
+            let cleared = cleared.of(row);
+            for at in 0..COLUMNS.len() {
+                filter.write(cleared, at, row, &mut Cell::csv(&mut out));
                 out.push(',');
             }
             out.push('\n');

@@ -100,8 +100,9 @@ async fn haproxy_forms(State(admin): State<Admin>, request: Request, next: Next)
         (header::CONTENT_TYPE, kind),
         (header::CACHE_CONTROL, "no-cache"),
     ];
-    let moment = admin.moment();
-    let text = admin.aside(move || csv::render(&moment, &filter)).await;
+    let (moment, cleared) = (admin.moment(), admin.cleared());
+    let render = move || csv::render(&moment, &filter, &cleared);
+    let text = admin.aside(render).await;
     (headers, text).into_response()
 }
 

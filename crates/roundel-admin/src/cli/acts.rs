@@ -90,7 +90,10 @@ pub(super) fn parse(words: &[&str], snapshot: &Snapshot) -> Option<Parsed> {
         ["shutdown", "sessions", "server", ref rest @ ..] => {
             shutdown_sessions(snapshot, first(rest))
         }
-        ["clear", "counters", ..] => Ok(Act::silent(Command::ClearCounters)),
+        ["clear", "counters", ref rest @ ..] => {
+            let all = first(rest) == "all";
+            Ok(Act::silent(Command::ClearCounters { all }))
+        }
         ["order", target, ref rest @ ..] => order(snapshot, target, rest),
         ["join", ref addresses @ ..] if !addresses.is_empty() => join(addresses),
         ["leave"] => Ok(Act::told(Command::Leave { member: None })),
@@ -112,7 +115,11 @@ pub(super) fn parse(words: &[&str], snapshot: &Snapshot) -> Option<Parsed> {
 
 /// Carries an act out and words the reply.
 pub(super) async fn carry_out(admin: &Admin, act: Act, who: &Principal) -> Reply {
-    if act.command == Command::ClearCounters {
+    let clears = match act.command {
+        Command::ClearCounters { all } => Some(all),
+        _ => None,
+    };
+    if clears.is_some() {
         admin.clear_maxima();
     }
     let outcome = match admin.order(act.command, who.clone()).await {
@@ -120,6 +127,10 @@ pub(super) async fn carry_out(admin: &Admin, act: Act, who: &Principal) -> Reply
         Err(error) if act.terse => return Reply::error(error.to_string()),
         Err(error) => return Reply::error(format!("{error}\n")),
     };
+    if let Some(all) = clears {
+        // As of the snapshot that was asked for.
+        admin.clear_counters(all);
+    }
     match act.said {
         Said::Nothing => Reply::plain(""),
         Said::Sentence(text) => Reply::info(text),

@@ -92,7 +92,7 @@ impl Session {
                 info::render(&moment, self.admin.is_draining(), rest)
             }
             ["show", "stat", ref rest @ ..] => match filter(snapshot, rest) {
-                Ok(filter) => csv::render(&moment, &filter),
+                Ok(filter) => csv::render(&moment, &filter, &self.admin.cleared()),
                 Err(text) => return Some(Reply::error(text)),
             },
             ["show", "servers", what @ ("state" | "conn"), ref rest @ ..] => {

@@ -8,7 +8,7 @@ const COMMANDS: [(&str, &str); 47] = [
     ),
     (
         "clear counters [all]",
-        "clear the greatest values; counters never go back",
+        "clear the greatest values in show stat, or everything",
     ),
     (
         "cluster <act> <json>",

@@ -495,6 +495,7 @@ async fn an_act_is_logged_in_words_that_do_the_same() {
         "enable frontend localnodes",
         "disable frontend localnodes",
         "clear counters",
+        "clear counters all",
         "del server nodes/webapp-1",
         "join a:1 b",
         "leave",

@@ -21,6 +21,11 @@ fn moment(snapshots: impl IntoIterator<Item = Snapshot>) -> Moment {
     latest
 }
 
+/// The table with nothing cleared.
+fn render(moment: &Moment, filter: &Filter) -> String {
+    super::render(moment, filter, &Cleared::default())
+}
+
 /// A strict reader: quotes, doubled quotes, one record per line.
 fn parse(line: &str) -> Vec<String> {
     let (mut cells, mut cell, mut quoted) = (Vec::new(), String::new(), false);
@@ -220,5 +225,80 @@ fn filters_select_rows() {
     assert!(
         !rows.is_empty() && rows.iter().all(|row| row[0].contains("local")),
         "{rows:?}"
+    );
+}
+
+/// The cells of every row by column.
+fn cells(text: &str) -> Vec<(&'static str, String)> {
+    let rows = text.lines().skip(1).map(parse);
+    let named = |row: Vec<String>| COLUMNS.iter().map(|c| c.name).zip(row).collect::<Vec<_>>();
+    rows.flat_map(named).collect()
+}
+
+#[test]
+fn cleared_counters_begin_anew_and_nothing_else_changes() {
+    let (before, after) = (
+        moment([fixture::calm(10, 2)]),
+        moment([fixture::calm(12, 2)]),
+    );
+    let mut cleared = Cleared::default();
+    cleared.clear(&before, false);
+    let plain = cells(&render(&before, &Filter::ALL));
+    let maxima = cells(&super::render(&before, &Filter::ALL, &cleared));
+    let greatest = ["qmax", "qtime_max", "ctime_max", "rtime_max", "ttime_max"];
+    for (was, is) in plain.iter().zip(&maxima) {
+        assert!(was == is || greatest.contains(&is.0), "{was:?} {is:?}");
+    }
+    assert!(
+        maxima
+            .iter()
+            .all(|(name, cell)| *name != "ttime_max" || ["", "0"].contains(&&**cell))
+    );
+
+    cleared.clear(&before, true);
+    let none = cells(&super::render(&before, &Filter::ALL, &cleared));
+    let mut counters = 0;
+    for (was, (name, cell)) in plain.iter().zip(&none) {
+        if typed::is_counter(name) && *name != "downtime" {
+            assert!(["", "0"].contains(&&**cell), "{name} {cell}");
+            counters += usize::from(was.1 != *cell);
+        } else if *name == "lastsess" {
+            assert!(["", "-1"].contains(&&**cell), "{cell}");
+        } else {
+            assert!(was.1 == *cell || greatest.contains(name), "{name} {cell}");
+        }
+    }
+    assert!(counters > 20, "{counters}");
+
+    // What was counted since then, in each form.
+    let now = cells(&render(&after, &Filter::ALL));
+    let since = cells(&super::render(&after, &Filter::ALL, &cleared));
+    let mut grown = 0;
+    for ((was, now), (name, since)) in plain.iter().zip(&now).zip(&since) {
+        let number = |text: &str| text.parse::<u64>().unwrap_or_default();
+        if typed::is_counter(name) && *name != "downtime" {
+            assert_eq!(number(since), number(&now.1) - number(&was.1), "{name}");
+            grown += number(since);
+        }
+    }
+    assert!(grown > 0);
+    let typed = Filter {
+        form: Form::Typed,
+        ..Filter::ALL
+    };
+    let total = |text: String| {
+        let line = text.lines().find(|line| line.contains(".stot.")).unwrap();
+        line.rsplit(':').next().unwrap().parse::<u64>().unwrap()
+    };
+    let total_since = total(super::render(&after, &typed, &cleared));
+    assert!(total_since < total(render(&after, &typed)));
+
+    // A server that is counted anew is not shown with less than it has.
+    let anew = super::render(&moment([fixture::calm(1, 2)]), &Filter::ALL, &cleared);
+    assert_eq!(
+        cells(&anew).iter().find(|(name, _)| *name == "stot"),
+        cells(&render(&moment([fixture::calm(1, 2)]), &Filter::ALL))
+            .iter()
+            .find(|(name, _)| *name == "stot"),
     );
 }

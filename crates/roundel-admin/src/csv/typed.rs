@@ -57,13 +57,23 @@ fn meaning(column: &str) -> Meaning {
     }
 }
 
+/// Whether a column holds a counter.
+pub(super) fn is_counter(column: &str) -> bool {
+    column != "-" && meaning(column).1 == "Counter"
+}
+
 /// Calls `f` with the position, the name, the meaning and the text of each value of a line.
-fn each(filter: &Filter, row: &Row<'_>, mut f: impl FnMut(usize, &str, &Meaning, &str)) {
+fn each(
+    filter: &Filter,
+    cleared: Option<&[u64]>,
+    row: &Row<'_>,
+    mut f: impl FnMut(usize, &str, &Meaning, &str),
+) {
     let mut text = String::new();
     for (at, column) in COLUMNS.iter().enumerate() {
         let name = column.name;
         text.clear();
-        filter.write(column, row, &mut Cell::plain(&mut text));
+        filter.write(cleared, at, row, &mut Cell::plain(&mut text));
         if !text.is_empty() && name != "-" {
             f(at, name, &meaning(name), &text);
         }
@@ -79,9 +89,9 @@ fn object(row: &Row<'_>) -> &'static str {
 }
 
 /// Appends one line per value: `F.2.0.0.pxname.1:KNS:str:web`.
-pub(super) fn typed(filter: &Filter, row: &Row<'_>, out: &mut String) {
+pub(super) fn typed(filter: &Filter, cleared: Option<&[u64]>, row: &Row<'_>, out: &mut String) {
     let (object, iid, sid) = (&object(row)[..1], row.iid(), row.sid());
-    each(filter, row, |at, name, meaning, text| {
+    each(filter, cleared, row, |at, name, meaning, text| {
         let Meaning(origin, nature, scope, kind) = meaning;
         let tags = [origin, nature, scope].map(|word| &word[..1]).concat();
         // A String takes every write.
@@ -93,10 +103,10 @@ pub(super) fn typed(filter: &Filter, row: &Row<'_>, out: &mut String) {
 }
 
 /// Appends one array of objects, one for each value.
-pub(super) fn json(filter: &Filter, row: &Row<'_>, out: &mut String) {
+pub(super) fn json(filter: &Filter, cleared: Option<&[u64]>, row: &Row<'_>, out: &mut String) {
     let (object, iid, sid) = (object(row), row.iid(), row.sid());
     out.push('[');
-    each(filter, row, |at, name, meaning, text| {
+    each(filter, cleared, row, |at, name, meaning, text| {
         let Meaning(origin, nature, scope, kind) = meaning;
         let value = match *kind {
             "str" => serde_json::Value::from(text).to_string(),

@@ -222,7 +222,7 @@ async fn a_thousand_servers_are_paged_the_worst_first() {
     assert!(first.starts_with("r-nodes-webapp-901"));
     assert!(took.as_millis() < 1_500, "{took:?}");
     let began = std::time::Instant::now();
-    let csv = crate::csv::render(&moment, &crate::csv::Filter::ALL);
+    let csv = crate::csv::render(&moment, &crate::csv::Filter::ALL, &Default::default());
     let metrics = crate::metrics::render(
         &moment,
         &rig.admin.own_numbers(),

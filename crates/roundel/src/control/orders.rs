@@ -54,7 +54,7 @@ impl Control {
             },
             Command::Reload => self.reload("an operator").map_err(CommandError::Failed),
             // The views keep the greatest values; the next snapshot shows them forgotten.
-            Command::ClearCounters => Ok(String::new()),
+            Command::ClearCounters { .. } => Ok(String::new()),
             command => self.order_server(command),
         };
         match result {
@@ -173,7 +173,7 @@ impl Control {
                 self.managed(&backend)?.remove_by_hand(now, &server)
             }
             Command::Frontend { frontend, change } => self.change_frontend(&frontend, change),
-            Command::ClearCounters
+            Command::ClearCounters { .. }
             | Command::Join { .. }
             | Command::Leave { .. }
             | Command::Query(_)

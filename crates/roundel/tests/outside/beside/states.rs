@@ -39,11 +39,20 @@ fn servers_in_every_state_have_haproxys_rows() {
     let Some(all) = AllStates::start() else {
         return;
     };
+    ask(&all, 3);
+    compare(&all);
+}
+
+fn ask(all: &AllStates, times: usize) {
     for front in [all.pair.front, all.pair.ours.front] {
-        for _ in 0..3 {
+        for _ in 0..times {
             assert_eq!(get(front, "/").unwrap().text(), "up");
         }
     }
+}
+
+/// Waits until both have the same rows, and gives them.
+fn compare(all: &AllStates) -> Rows {
     let (mut ours, mut theirs) = (Rows::new(), Rows::new());
     let same = poll(SOON, || {
         [theirs, ours] = all.stats().map(rows);
@@ -55,6 +64,32 @@ fn servers_in_every_state_have_haproxys_rows() {
         }
         panic!("more rows than HAProxy's: {ours:#?}");
     }
+    ours
+}
+
+#[test]
+fn cleared_counters_begin_anew_as_haproxys_do() {
+    let _turn = beside_others();
+    let Some(all) = AllStates::start() else {
+        return;
+    };
+    let total = |rows: &Rows| rows[&("b".to_owned(), "up".to_owned())]["stot"].clone();
+    ask(&all, 3);
+    assert_eq!(total(&compare(&all)), "3");
+    for socket in all.sockets() {
+        assert_eq!(say(&socket, "clear counters all"), "\n");
+    }
+    assert_eq!(total(&compare(&all)), "0");
+    ask(&all, 2);
+    assert_eq!(total(&compare(&all)), "2");
+    for socket in all.sockets() {
+        assert_eq!(say(&socket, "clear counters"), "\n");
+    }
+    assert_eq!(total(&compare(&all)), "2");
+    // Those of Prometheus never go back.
+    let metrics = all.pair.ours.page("/metrics");
+    let line = "roundel_server_requests_total{backend=\"b\",server=\"up\",code=\"2xx\"} 5";
+    assert!(metrics.contains(line), "{metrics}");
 }
 
 /// The status of each row of the backends, without HAProxy's count of checks on the way to it.
