@@ -5,7 +5,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::thread::{self, JoinHandle};
 
-use roundel_testkit::{Process, get, loopback, poll};
+use roundel_testkit::{Process, get, loopback, poll, wait_for};
 
 use super::all_states::{rows, say};
 use super::{Pair, wait_lines};
@@ -43,7 +43,7 @@ fn answer(stream: TcpStream) -> std::io::Result<()> {
         }
         line.clear();
         let answer = match path.as_str() {
-            "/begin" => BEGUN,
+            "/begin" | "/begin?n" => BEGUN,
             "/chunks" => CHUNKS,
             "/switch" => SWITCH,
             "/full/b" => "HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\nb",
@@ -169,4 +169,22 @@ fn sessions_of_a_server_end_as_at_haproxy() {
     let socket = pair.folder.path().join("roundel.sock");
     let events = say(&socket, "show events");
     assert!(events.contains("requests cut by operator: 4"), "{events}");
+    one_that_left_is_cut_as_well(&pair, app);
+}
+
+/// HAProxy deletes no server that has requests; ours may have some for a while.
+fn one_that_left_is_cut_as_well(pair: &Pair, app: SocketAddr) {
+    let socket = pair.folder.path().join("roundel.sock");
+    let order = |line: &str| say(&socket, line);
+    order("disable server b/s");
+    order(&format!("add server b/n {app}"));
+    let client = ask(pair.ours.front, "/begin?n");
+    wait_for("the request", SOON, || {
+        order("show sess").contains(" srv=n\n").then_some(())
+    });
+    order("disable server b/n");
+    assert_eq!(order("del server b/n"), "Server deleted.\n");
+    assert_eq!(order("shutdown sessions server b/n"), "\n");
+    assert_eq!(client.join().unwrap().1, "hel");
+    assert_eq!(logged(&pair.ours.process, "/begin?n").1, "KD--");
 }
