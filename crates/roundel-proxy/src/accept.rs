@@ -16,7 +16,7 @@ use crate::lent::Lent;
 use crate::listener::{canonical, close_door};
 use crate::listening::Gate;
 use crate::maxconn::Places;
-use crate::peer::{Connection, Open};
+use crate::peer::{Connection, Guest, Open};
 use crate::rules::FrontendSlot;
 use crate::shared::{Door, Order};
 use crate::shortage;
@@ -276,7 +276,11 @@ pub(crate) fn serve(worker: &Rc<Worker>, lent: &Rc<Store<Lent>>, arrival: Arriva
             };
             let stream = Io::Plain(stream);
             let connection = Connection::new(open, stream, peer, canonical(local), door);
-            tokio::task::spawn_local(connection::run(Box::new(connection), lent.clone()));
+            let guest = Guest {
+                connection,
+                deadline: worker.deadlines.register(),
+            };
+            tokio::task::spawn_local(connection::run(Box::new(guest), lent.clone()));
         }
         Err(error) => {
             slot.counters(worker.index).connections_rejected.add(1);

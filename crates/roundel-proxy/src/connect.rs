@@ -88,6 +88,9 @@ pub(crate) async fn connect(
 /// Takes a used connection to a picked server. Errors: the pick, when there is none.
 ///
 /// One that carries the client's login is taken or ends here: its server was asked for first.
+///
+/// Inlined by force: what it returns is large, and would be copied once more.
+#[inline(always)]
 pub(crate) fn used(
     worker: &Worker,
     slot: &BackendSlot,

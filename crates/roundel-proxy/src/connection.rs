@@ -9,11 +9,10 @@ use roundel_http1::RequestHead;
 use tokio::task::coop::consume_budget;
 
 use crate::body::poll_fill;
-use crate::deadline::Deadline;
 use crate::downstream::h2;
 use crate::lent::Lent;
 use crate::linger::linger;
-use crate::peer::Connection;
+use crate::peer::{Connection, Guest};
 use crate::proxy_header::identify;
 use crate::store::Store;
 
@@ -23,13 +22,16 @@ mod switched;
 use request::{Next, head_limit};
 
 /// Serves a connection to its end, each request of it in one of `lent`.
-pub(crate) async fn run(mut connection: Box<Connection>, lent: Rc<Store<Lent>>) {
-    let worker = connection.peer.worker.clone();
-    let mut deadline = worker.deadlines.register();
+pub(crate) async fn run(mut guest: Box<Guest>, lent: Rc<Store<Lent>>) {
+    let worker = guest.connection.peer.worker.clone();
     let mut begun = None;
     let mut first = true;
-    if connection.proxied {
-        match Box::pin(identify(&mut connection, &deadline)).await {
+    if guest.connection.proxied {
+        let Guest {
+            connection,
+            deadline,
+        } = &mut *guest;
+        match Box::pin(identify(connection, deadline)).await {
             None => return,
             Some(head) if head.block.is_empty() => worker.blocks.give_request(head),
             head => begun = head,
@@ -38,16 +40,16 @@ pub(crate) async fn run(mut connection: Box<Connection>, lent: Rc<Store<Lent>>) 
     loop {
         let head = match begun.take() {
             Some(head) => head,
-            None => match wait(&mut connection, &deadline, first).await {
+            None => match wait(&mut guest, first).await {
                 Some(head) => head,
                 None => return,
             },
         };
-        connection.h2c &= first;
+        guest.connection.h2c &= first;
         first = false;
         let mut place = lent.take().unwrap_or_default();
         let next;
-        ((connection, deadline), next) = place.request((connection, deadline), head).await;
+        (guest, next) = place.request(guest, head).await;
         lent.give(place);
         match next {
             Next::Request(next) => {
@@ -59,26 +61,29 @@ pub(crate) async fn run(mut connection: Box<Connection>, lent: Rc<Store<Lent>>) 
             }
             Next::Close => return,
             Next::Linger => {
-                let Connection { peer, stream, .. } = *connection;
+                let Connection { peer, stream, .. } = guest.connection;
                 peer.bonds.clear();
-                return Box::pin(linger(&worker, stream, &deadline)).await;
+                return Box::pin(linger(&worker, stream, &guest.deadline)).await;
             }
             Next::Tunnel(switched) => {
-                return Box::pin(switched::run(*connection, &deadline, *switched)).await;
+                let run = switched::run(guest.connection, &guest.deadline, *switched);
+                return Box::pin(run).await;
             }
-            Next::Http2(head) => return Box::pin(h2::run(*connection, deadline, head)).await,
+            Next::Http2(head) => {
+                return Box::pin(h2::run(guest.connection, guest.deadline, head)).await;
+            }
         }
     }
 }
 
 /// Waits without holding a buffer for the first bytes of a request; `None` when there is none to
 /// come.
-async fn wait(
-    connection: &mut Connection,
-    deadline: &Deadline,
-    first: bool,
-) -> Option<Box<RequestHead>> {
-    let rules = connection.peer.slot.rules();
+async fn wait(guest: &mut Guest, first: bool) -> Option<Box<RequestHead>> {
+    let Guest {
+        connection: Connection { peer, stream, .. },
+        deadline,
+    } = guest;
+    let rules = peer.slot.rules();
     let timeouts = rules.frontend.timeouts;
     match first {
         true => deadline.start(timeouts.http_request),
@@ -87,7 +92,6 @@ async fn wait(
     }
     let limit = head_limit(&rules);
     drop(rules);
-    let Connection { peer, stream, .. } = connection;
     let worker = &peer.worker;
     let mut rested = false;
     poll_fn(|cx| {

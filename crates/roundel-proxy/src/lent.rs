@@ -14,8 +14,7 @@ use std::task::Poll;
 use roundel_http1::RequestHead;
 
 use crate::connection::request::{Next, request};
-use crate::deadline::Deadline;
-use crate::peer::Connection;
+use crate::peer::Guest;
 
 /// A place where one request at a time is answered.
 pub(crate) struct Lent {
@@ -23,14 +22,11 @@ pub(crate) struct Lent {
     future: Pin<Box<dyn Future<Output = Infallible>>>,
 }
 
-/// A connection and its deadline.
-type Guest = (Box<Connection>, Deadline);
-
 /// Who goes in, and who comes out with what follows.
 #[derive(Default)]
 struct Hatch {
-    asked: Cell<Option<(Guest, Box<RequestHead>)>>,
-    answered: Cell<Option<(Guest, Next)>>,
+    asked: Cell<Option<(Box<Guest>, Box<RequestHead>)>>,
+    answered: Cell<Option<(Box<Guest>, Next)>>,
 }
 
 impl Default for Lent {
@@ -49,7 +45,11 @@ impl std::fmt::Debug for Lent {
 
 impl Lent {
     /// Reads the request that begins in `head` and has it answered.
-    pub(crate) async fn request(&mut self, guest: Guest, head: Box<RequestHead>) -> (Guest, Next) {
+    pub(crate) async fn request(
+        &mut self,
+        guest: Box<Guest>,
+        head: Box<RequestHead>,
+    ) -> (Box<Guest>, Next) {
         self.hatch.asked.set(Some((guest, head)));
         poll_fn(|cx| {
             // It never ends, it only waits for the next one to come in.
@@ -66,8 +66,8 @@ impl Lent {
 async fn serve(hatch: Rc<Hatch>) -> Infallible {
     loop {
         let came_in = poll_fn(|_| hatch.asked.take().map_or(Poll::Pending, Poll::Ready));
-        let ((mut connection, deadline), head) = came_in.await;
-        let next = request(&mut connection, &deadline, head).await;
-        hatch.answered.set(Some(((connection, deadline), next)));
+        let (mut guest, head) = came_in.await;
+        let next = request(&mut guest, head).await;
+        hatch.answered.set(Some((guest, next)));
     }
 }

@@ -9,6 +9,7 @@ use roundel_http1::Lines;
 use roundel_http1::proxy_protocol::Header;
 
 use crate::bonds::Bonds;
+use crate::deadline::Deadline;
 use crate::headers::forwarding_lines;
 use crate::maxconn::Places;
 use crate::rules::FrontendSlot;
@@ -96,6 +97,12 @@ impl Connection {
             proxied: door.proxy_protocol,
         }
     }
+}
+
+/// A connection and its deadline, in one place: they move together with each request.
+pub(crate) struct Guest {
+    pub(crate) connection: Connection,
+    pub(crate) deadline: Deadline,
 }
 
 /// Counts a connection as open; counts a panic if it is dropped by one.

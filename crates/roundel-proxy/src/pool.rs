@@ -89,10 +89,10 @@ impl Pool {
     ) -> Option<Carrier> {
         if let Some(list) = self.idle.borrow_mut().get_mut(&key) {
             while let Some(mut idle) = last_of(list, owner) {
-                let rested = now.saturating_duration_since(idle.since);
+                let has_rested = |least| now >= idle.since + least;
                 let look = match careful {
-                    true => rested >= CAREFUL,
-                    false => rested >= FRESH && self.shared.since_turn(self.worker, now) >= SEEN,
+                    true => has_rested(CAREFUL),
+                    false => has_rested(FRESH) && self.shared.since_turn(self.worker, now) >= SEEN,
                 };
                 if idle.owner == owner
                     && idle.address == address
@@ -183,7 +183,13 @@ impl Pool {
             since: now,
             until: now + limit,
         };
-        self.idle.borrow_mut().entry(key).or_default().push(idle);
+        let mut all = self.idle.borrow_mut();
+        match all.get_mut(&key) {
+            Some(list) => list.push(idle),
+            None => {
+                all.insert(key, vec![idle]);
+            }
+        }
     }
 
     /// Closes everything that is idle, so that others may have the descriptors.

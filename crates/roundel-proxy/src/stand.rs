@@ -15,7 +15,7 @@ use tokio::runtime::{Builder, LocalOptions};
 use tokio::sync::mpsc;
 
 use crate::maxconn::{Places, Room};
-use crate::peer::{Connection, Open};
+use crate::peer::{Connection, Guest, Open};
 use crate::pool::ANYONE;
 use crate::rules::{BackendSlot, FrontendLive, FrontendSlot, Rules};
 use crate::shared::{Door, PoolKey, Shared};
@@ -95,7 +95,11 @@ impl Stand {
 
     /// Serves a client that is connected by `io`.
     pub(crate) fn serve(&self, io: Io) {
-        let serving = connection::run(Box::new(self.connection(io)), Rc::default());
+        let guest = Guest {
+            connection: self.connection(io),
+            deadline: self.worker.deadlines.register(),
+        };
+        let serving = connection::run(Box::new(guest), Rc::default());
         tokio::task::spawn_local(serving);
     }
 

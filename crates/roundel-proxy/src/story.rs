@@ -91,6 +91,9 @@ impl Story {
             let attempted = self.phase >= Phase::Connect && self.term != Term::NoServer;
             return (attempted || !self.queue.is_zero()).then_some(self.queue);
         };
+        if connected_at == self.head_at {
+            return Some(Duration::ZERO);
+        }
         let until_connected = connected_at.saturating_duration_since(self.head_at);
         Some(until_connected.saturating_sub(self.connect.unwrap_or_default()))
     }
@@ -140,8 +143,16 @@ pub(crate) fn conclude(
 ) {
     let ended_at = story.ended_at;
     let now = ended_at.unwrap_or_else(|| scene.worker.clock().now());
-    let total = now.saturating_duration_since(story.started);
     let first = story.first();
+    // Most answers are there at once, as their requests were: then both are the same span.
+    let total = match first {
+        Some(first)
+            if story.answered_at == Some(now) && story.connected_at == Some(story.started) =>
+        {
+            first
+        }
+        _ => now.saturating_duration_since(story.started),
+    };
     let (total_us, first_us) = (micros(total), first.map(micros));
     count_frontend(scene, head, story, total_us);
     if let Some(slot) = slot {

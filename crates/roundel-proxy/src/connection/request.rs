@@ -13,7 +13,7 @@ use crate::deadline::Deadline;
 use crate::downstream::h1::H1Client;
 use crate::ending::{Phase, Term};
 use crate::exchange::{self, Outcome, exchange};
-use crate::peer::Connection;
+use crate::peer::{Connection, Guest};
 use crate::rules::Rules;
 use crate::scene::Scene;
 use crate::story::{Story, conclude};
@@ -41,11 +41,11 @@ pub(super) fn head_limit(rules: &Rules) -> usize {
 }
 
 /// Reads one request and has it answered.
-pub(crate) async fn request(
-    connection: &mut Connection,
-    deadline: &Deadline,
-    mut head: Box<RequestHead>,
-) -> Next {
+pub(crate) async fn request(guest: &mut Guest, mut head: Box<RequestHead>) -> Next {
+    let Guest {
+        connection,
+        deadline,
+    } = guest;
     let rules = connection.peer.slot.rules();
     let started = connection.peer.worker.clock().now();
     deadline.set(rules.frontend.timeouts.http_request);

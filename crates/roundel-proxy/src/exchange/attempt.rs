@@ -52,16 +52,15 @@ impl Course<'_> {
         loop {
             story.phase = Phase::Connect;
             let fresh = self.state.again.is_some();
-            let link = match self.used(careful) {
-                Ok(link) => link,
+            match self.used(careful) {
+                Ok(link) => self.begin(client.head(), deadline, link, story),
                 // Seldom, and large: it does not make the future of every request so.
                 Err(picked) => {
                     let link = self.link(picked, fresh, careful, client, deadline, story);
-                    Box::pin(link).await?
+                    let link = Box::pin(link).await?;
+                    self.begin(client.head(), deadline, link, story);
                 }
-            };
-            deadline.ask(link.pick.server());
-            self.begin(client.head(), link, story);
+            }
             match self.ask(client, deadline, story).await {
                 Asked::Begun(begun) => return Ok(begun),
                 Asked::Failed(failed) => return Err(failed),
@@ -144,8 +143,9 @@ impl Course<'_> {
     }
 
     /// Begins an attempt: writes the head of the request for this connection.
-    fn begin(&mut self, head: &RequestHead, link: Link, story: &mut Story) {
+    fn begin(&mut self, head: &RequestHead, deadline: &Deadline, link: Link, story: &mut Story) {
         let (scene, slot) = (self.scene, self.slot);
+        deadline.ask(link.pick.server());
         let counters = link.pick.counters();
         counters.requests.add(1);
         // Whoever waited, connected or lost an attempt has just read the clock.
