@@ -18,7 +18,7 @@ use crate::listening::Gate;
 use crate::maxconn::Places;
 use crate::peer::{Connection, Guest, Open};
 use crate::rules::FrontendSlot;
-use crate::shared::{Door, Order};
+use crate::shared::{Door, Order, Taken};
 use crate::shortage;
 use crate::store::Store;
 use crate::transport::Io;
@@ -246,16 +246,14 @@ fn place(worker: &Rc<Worker>, lent: &Rc<Store<Lent>>, arrival: Arrival, share: b
         places,
     } = arrival;
     let frontend = slot.rules().frontend.name.clone();
-    worker.shared.order(
-        index,
-        Order::Take {
-            frontend,
-            door,
-            stream,
-            peer,
-            places,
-        },
-    );
+    let taken = Taken {
+        frontend,
+        door,
+        stream,
+        peer,
+        places,
+    };
+    worker.shared.order(index, Order::Take(taken));
 }
 
 /// Starts the task of a connection that is counted already.

@@ -8,7 +8,7 @@ use std::rc::Rc;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
-use roundel_balance::StickyVerdict;
+use roundel_balance::{Pick, ServerId, StickyVerdict};
 use roundel_http1::{Edits, RequestHead, login};
 
 use crate::answer::Reply;
@@ -231,10 +231,6 @@ impl<'x> Course<'x> {
         story: &mut Story,
         begun: Begun,
     ) -> Outcome {
-        let Begun {
-            sent,
-            request_bytes,
-        } = begun;
         let (scene, slot) = (self.scene, self.slot);
         let State {
             edits,
@@ -250,60 +246,43 @@ impl<'x> Course<'x> {
             unreachable!("an answer begins on a connection to a server");
         };
         let switching = server.head().is_switching();
-        if switching && (client.head().upgrade().is_none() || !sent) {
-            // RFC 9110 15.2.2: only what was asked for can be switched to.
-            story.end(Term::BadResponse);
-            self.state.server = None;
-            let reply = Reply::new(502, answer::sentence(502));
-            let slot = Some(&**slot);
-            let answered = own::answer(scene, client, deadline, story, slot, &reply);
-            return Box::pin(answered).await;
+        if switching && (client.head().upgrade().is_none() || !begun.sent) {
+            return Box::pin(self.refuse_switch(client, deadline, story)).await;
         }
-        let sets_cookie = match bound {
-            // Other connections of the client may be logged in where its cookie leads.
-            true => cookie.is_none(),
-            false => *cookie != Some(pick.id()),
-        };
-        story.cookie_set = sets_cookie && slot.cookie.is_some();
+        story.cookie_set = slot.cookie.is_some() && sets_cookie(*cookie, *bound, pick);
         let cookie = story.cookie_set.then(|| pick.cookie_value());
-        answer_edits(
-            scene,
-            slot,
-            client.head(),
-            server.head(),
-            cookie,
-            story,
-            edits,
-        );
-        let logged_out = (*login || *bound) && !server.head().keep_alive();
-        let last = !sent || logged_out || scene.worker.is_draining();
-        client.commit(server.head(), edits, last);
-        story.status = server.head().status();
+        let (asked, head) = (client.head(), server.head());
+        answer_edits(scene, slot, asked, head, cookie, story, edits);
+        let logged_out = (*login || *bound) && !head.keep_alive();
+        let last = !begun.sent || logged_out || scene.worker.is_draining();
+        client.commit(head, edits, last);
+        story.status = head.status();
         story.phase = Phase::Data;
-        story.response_bytes = server.head().size() as u64;
+        story.response_bytes = head.size() as u64;
         if switching {
             return self.tunnel();
         }
         let mut pump = Pump::new(scene, slot, client, server, replay, deadline);
-        let idle = slot.backend.timeouts.response_idle;
-        pump.resume(sent, request_bytes, idle);
-        let mut at_once = true;
-        let end = poll_fn(|cx| {
-            let end = pump.poll_body(cx);
-            at_once &= end.is_ready();
-            end
-        })
-        .await;
-        if at_once {
-            // All of it was there with its head.
-            story.ended_at = story.answered_at;
-        }
+        pump.resume(&begun, slot.backend.timeouts.response_idle);
+        let end = pass_body(&mut pump, story).await;
         let sent = pump.is_sent();
-        story.request_bytes = pump.request_bytes() + pump.client_head_size();
-        story.response_bytes += pump.response_bytes();
         let outcome = body_outcome(end, client, story);
         self.part::<D>(matches!(outcome, Outcome::Done) && sent);
         outcome
+    }
+
+    /// Answers in place of a server that switches although that was not asked for (RFC 9110 15.2.2).
+    async fn refuse_switch<D: Downstream>(
+        &mut self,
+        client: &mut D,
+        deadline: &Deadline,
+        story: &mut Story,
+    ) -> Outcome {
+        story.end(Term::BadResponse);
+        self.state.server = None;
+        let reply = Reply::new(502, answer::sentence(502));
+        let slot = Some(&**self.slot);
+        own::answer(self.scene, client, deadline, story, slot, &reply).await
     }
 
     /// Hands the switched connection over.
@@ -372,6 +351,33 @@ impl<'x> Course<'x> {
             });
         }
     }
+}
+
+/// Whether an answer sets the sticky cookie, where the backend has one.
+fn sets_cookie(named: Option<ServerId>, bound: bool, pick: &Pick) -> bool {
+    match bound {
+        // Other connections of the client may be logged in where its cookie leads.
+        true => named.is_none(),
+        false => named != Some(pick.id()),
+    }
+}
+
+/// Moves what is left of both bodies, and notes in the story how much that was.
+async fn pass_body<D: Downstream>(pump: &mut Pump<'_, D>, story: &mut Story) -> BodyEnd {
+    let mut at_once = true;
+    let end = poll_fn(|cx| {
+        let end = pump.poll_body(cx);
+        at_once &= end.is_ready();
+        end
+    })
+    .await;
+    if at_once {
+        // All of it was there with its head.
+        story.ended_at = story.answered_at;
+    }
+    story.request_bytes = pump.request_bytes() + pump.client_head_size();
+    story.response_bytes += pump.response_bytes();
+    end
 }
 
 fn body_outcome<D: Downstream>(end: BodyEnd, client: &mut D, story: &mut Story) -> Outcome {

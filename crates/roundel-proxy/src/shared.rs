@@ -45,13 +45,7 @@ pub(crate) enum Order {
     Close { id: u64, own: bool },
     /// Another worker holds clearly more connections and gives this one away, before a byte of it
     /// was read: where there is a handshake, the worker that serves makes it.
-    Take {
-        frontend: Name,
-        door: Door,
-        stream: TcpStream,
-        peer: SocketAddr,
-        places: Places,
-    },
+    Take(Taken),
     /// Be between two turns, and let go of this: nothing picked before is uncounted then.
     Pass { _done: mpsc::Sender<()> },
     /// Accept nothing more; end each connection after its next answer.
@@ -68,6 +62,16 @@ pub(crate) enum Order {
     /// Panic, as a fault in the loop would.
     #[cfg(debug_assertions)]
     Panic,
+}
+
+/// A connection that another worker has accepted.
+#[derive(Debug)]
+pub(crate) struct Taken {
+    pub(crate) frontend: Name,
+    pub(crate) door: Door,
+    pub(crate) stream: TcpStream,
+    pub(crate) peer: SocketAddr,
+    pub(crate) places: Places,
 }
 
 /// What a connection knows of the listener through which it came.

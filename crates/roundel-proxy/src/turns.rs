@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::future::poll_fn;
 use std::io;
+use std::net::TcpListener;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -19,7 +20,7 @@ use crate::deadline::SWEEP;
 use crate::lent::Lent;
 use crate::listening::{Gate, Listening};
 use crate::rules::{FrontendLive, FrontendSlot, Rules};
-use crate::shared::{Order, Shared};
+use crate::shared::{Door, Order, Shared, Taken};
 use crate::store::Store;
 use crate::worker::Worker;
 
@@ -145,16 +146,9 @@ fn carry_out(worker: &Rc<Worker>, lent: &Rc<Store<Lent>>, order: Order) {
             door,
             listeners,
         } => {
-            let Some(slot) = worker.frontend(&frontend) else {
-                return;
-            };
-            let mut listening = Listening {
-                gate: Gate::new(RefCell::new((slot, door))),
-                sockets: listeners,
-                closes: Vec::new(),
-            };
-            accept_from(worker, lent, &mut listening);
-            worker.listeners.borrow_mut().insert(id, listening);
+            if let Some(slot) = worker.frontend(&frontend) {
+                listen(worker, lent, id, (slot, door), listeners);
+            }
         }
         Order::Move { id, frontend, door } => {
             if let Some(slot) = worker.frontend(&frontend)
@@ -170,36 +164,14 @@ fn carry_out(worker: &Rc<Worker>, lent: &Rc<Store<Lent>>, order: Order) {
                 }
             }
         }
-        Order::Take {
-            frontend,
-            door,
-            stream,
-            peer,
-            places,
-        } => match worker.frontend(&frontend) {
-            Some(slot) => {
-                let arrival = Arrival {
-                    slot,
-                    door,
-                    stream,
-                    peer,
-                    places,
-                };
-                accept::serve(worker, lent, arrival);
-            }
-            None => {
-                worker.cell().connections.fetch_sub(1, Relaxed);
-            }
-        },
+        Order::Take(taken) => take(worker, lent, taken),
         Order::Drain { close_idle_at } => {
-            worker.draining.set(true);
             worker.close_idle_at.set(Some(close_idle_at));
-            worker.listeners.borrow_mut().clear();
+            accept_no_more(worker);
             worker.deadlines.wake_all();
         }
         Order::Cut => {
-            worker.draining.set(true);
-            worker.listeners.borrow_mut().clear();
+            accept_no_more(worker);
             worker.deadlines.stop();
         }
         Order::CutServer { server, done } => {
@@ -214,6 +186,45 @@ fn carry_out(worker: &Rc<Worker>, lent: &Rc<Store<Lent>>, order: Order) {
         #[cfg(debug_assertions)]
         Order::Panic => panic!("a panic that was asked for"),
     }
+}
+
+/// Begins to accept from the sockets of a new listener.
+fn listen(
+    worker: &Rc<Worker>,
+    lent: &Rc<Store<Lent>>,
+    id: u64,
+    gate: (Rc<FrontendSlot>, Door),
+    sockets: Vec<Arc<TcpListener>>,
+) {
+    let mut listening = Listening {
+        gate: Gate::new(RefCell::new(gate)),
+        sockets,
+        closes: Vec::new(),
+    };
+    accept_from(worker, lent, &mut listening);
+    worker.listeners.borrow_mut().insert(id, listening);
+}
+
+/// Ends each connection after its next answer, and listens no longer.
+fn accept_no_more(worker: &Worker) {
+    worker.draining.set(true);
+    worker.listeners.borrow_mut().clear();
+}
+
+/// Serves a connection that another worker has accepted, and counted for this one.
+fn take(worker: &Rc<Worker>, lent: &Rc<Store<Lent>>, taken: Taken) {
+    let Some(slot) = worker.frontend(&taken.frontend) else {
+        worker.cell().connections.fetch_sub(1, Relaxed);
+        return;
+    };
+    let arrival = Arrival {
+        slot,
+        door: taken.door,
+        stream: taken.stream,
+        peer: taken.peer,
+        places: taken.places,
+    };
+    accept::serve(worker, lent, arrival);
 }
 
 /// Takes the rules of a frontend over.

@@ -6,6 +6,7 @@ use std::time::Duration;
 use roundel_balance::ServerLive;
 use roundel_http1::{Edits, Method, Reason};
 
+use super::outcome::Begun;
 use super::replay::{Body, Replay};
 use super::watch::Watch;
 use crate::config::ClientTimeouts;
@@ -109,10 +110,10 @@ impl<'x, D: Downstream> Pump<'x, D> {
     }
 
     /// Goes on where another pump stopped, with the body of the answer.
-    pub(super) fn resume(&mut self, sent: bool, request_bytes: u64, idle: Duration) {
+    pub(super) fn resume(&mut self, begun: &Begun, idle: Duration) {
         self.silence.server = (idle, Term::ResponseIdleTimeout);
-        self.sent = sent;
-        self.sending.moved = request_bytes;
+        self.sent = begun.sent;
+        self.sending.moved = begun.request_bytes;
     }
 
     pub(super) fn is_sent(&self) -> bool {
