@@ -5,7 +5,7 @@
 //! whose next request to the same backend goes out on it, whatever the policy says. When the server
 //! ends it, the client's connection ends too, as if there were nothing between the two.
 
-use std::cell::RefCell;
+use std::cell::{OnceCell, RefCell};
 use std::net::SocketAddr;
 use std::task::{Context, Poll};
 
@@ -59,31 +59,35 @@ impl Bond {
 }
 
 /// Those of one client connection: one per backend at most.
+///
+/// Next to none has any, so there is a list only from the first one on.
 #[derive(Debug, Default)]
-pub(crate) struct Bonds(RefCell<Vec<Bond>>);
+pub(crate) struct Bonds(OnceCell<Box<RefCell<Vec<Bond>>>>);
 
 impl Bonds {
     pub(crate) fn is_empty(&self) -> bool {
-        self.0.borrow().is_empty()
+        self.0.get().is_none_or(|bonds| bonds.borrow().is_empty())
     }
 
     /// Takes the one with this backend.
     pub(crate) fn take(&self, backend: usize) -> Option<Bond> {
-        let mut bonds = self.0.borrow_mut();
+        let mut bonds = self.0.get()?.borrow_mut();
         let at = bonds.iter().position(|bond| bond.backend == backend)?;
         Some(bonds.swap_remove(at))
     }
 
     /// Keeps one; another one with the same backend ends.
     pub(crate) fn put(&self, bond: Bond) {
-        let mut bonds = self.0.borrow_mut();
+        let mut bonds = self.0.get_or_init(Box::default).borrow_mut();
         bonds.retain(|other| other.backend != bond.backend);
         bonds.push(bond);
     }
 
     /// Ends all.
     pub(crate) fn clear(&self) {
-        self.0.borrow_mut().clear();
+        if let Some(bonds) = self.0.get() {
+            bonds.borrow_mut().clear();
+        }
     }
 
     /// Ready when one of them has ended, or its server takes no request any more.
@@ -95,7 +99,10 @@ impl Bonds {
             let slot = slots.find(|slot| slot.key() == bond.backend);
             slot.is_some_and(|slot| bond.locate(&slot.current()).is_some())
         };
-        let mut bonds = self.0.borrow_mut();
+        let Some(bonds) = self.0.get() else {
+            return Poll::Pending;
+        };
+        let mut bonds = bonds.borrow_mut();
         match bonds.iter_mut().any(|b| b.poll_ended(cx) || !serves(b)) {
             true => Poll::Ready(()),
             false => Poll::Pending,

@@ -131,6 +131,11 @@ impl BackendSlot {
         }
     }
 
+    /// Lends the newest snapshot of the servers.
+    pub(crate) fn look<T>(&self, look: impl FnOnce(&Current) -> T) -> T {
+        look(self.view.borrow_mut().current())
+    }
+
     /// The newest snapshot of the servers.
     pub(crate) fn current(&self) -> Current {
         self.view.borrow_mut().current().clone()

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use roundel_balance::{Pick, PickContext, PickError, ServerId, Want};
+use roundel_balance::{Current, Pick, PickContext, PickError, ServerId, Want};
 use smallvec::SmallVec;
 
 use crate::bonds::Bond;
@@ -43,10 +43,19 @@ impl Search {
         now: Instant,
         rng: &mut fastrand::Rng,
     ) -> Result<Pick, PickError> {
-        let current = slot.current();
+        slot.look(|current| self.pick_from(current, worker, now, rng))
+    }
+
+    fn pick_from(
+        &mut self,
+        current: &Current,
+        worker: usize,
+        now: Instant,
+        rng: &mut fastrand::Rng,
+    ) -> Result<Pick, PickError> {
         self.set_version = current.generation();
         if let Some(sticky) = self.sticky.take()
-            && let Some(index) = sticky.locate(&current)
+            && let Some(index) = sticky.locate(current)
             && (self.bond.is_some() || !current.servers()[index].live.is_refused())
         {
             let taken = current.take(index, worker);
