@@ -41,6 +41,7 @@ mod headers;
 mod key;
 mod lent;
 mod linger;
+mod lingering;
 mod listener;
 mod listening;
 mod log;

@@ -14,7 +14,7 @@ use tokio::sync::{Notify, mpsc, watch};
 use crate::budget::Budget;
 use crate::config::Frontend;
 use crate::ends::WorkerEnds;
-use crate::linger::Lingering;
+use crate::lingering::Lingering;
 use crate::maxconn::{Places, Room};
 use crate::rules::FrontendLive;
 use crate::shortage::Descriptors;
