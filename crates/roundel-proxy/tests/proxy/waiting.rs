@@ -185,10 +185,7 @@ fn as_many_wait_as_may_and_who_leaves_makes_room() {
     drop(left);
     wait_queued(&stage, 1);
     let line = stage.log_line_of("client_abort");
-    assert!(
-        line.contains("\"status\":0") || line.contains("499"),
-        "{line}"
-    );
+    assert!(!line.contains("\"status\""), "nobody was answered: {line}");
     come_up(address);
     assert!(waiting[0].read_to_end().ends_with("\r\n\r\n2"));
 }
