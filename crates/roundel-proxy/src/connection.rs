@@ -108,8 +108,15 @@ async fn wait(guest: &mut Guest, first: bool) -> Option<Box<RequestHead>> {
                 Poll::Pending => worker.blocks.give_request(head),
             }
         }
-        if deadline.poll_fired(cx) || worker.closes_idle() {
+        if deadline.poll_fired(cx) {
             return Poll::Ready(None);
+        }
+        if worker.closes_idle() {
+            // The reactor may not have looked at a connection that was accepted a moment ago.
+            match stream.is_quiet(true) {
+                true => return Poll::Ready(None),
+                false => cx.waker().wake_by_ref(),
+            }
         }
         if !peer.bonds.is_empty() {
             deadline.look_again();
