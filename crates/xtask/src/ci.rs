@@ -5,7 +5,7 @@ use std::fs;
 use anyhow::{Context, Result};
 
 use crate::step::{command, root, run, target_directory};
-use crate::{chaos, soak};
+use crate::{chaos, lifecycle, soak};
 
 /// Runs everything.
 pub(crate) fn all() -> Result<()> {
@@ -21,10 +21,11 @@ pub(crate) fn lint() -> Result<()> {
     run(&mut command("cargo", &words(clippy)))
 }
 
-/// Documentation with warnings denied, and the example configurations through the program.
+/// Documentation with warnings denied, functions that LIFECYCLE.md names, and the example configurations through the program.
 pub(crate) fn docs() -> Result<()> {
     let doc = "doc --workspace --no-deps --document-private-items --locked";
     run(command("cargo", &words(doc)).env("RUSTDOCFLAGS", "-D warnings"))?;
+    lifecycle::check()?;
     let mut examples = Vec::new();
     for entry in fs::read_dir(root().join("config")).context("the folder config")? {
         let path = entry?.path();

@@ -26,6 +26,7 @@ mod containers;
 mod fuzz;
 mod image;
 mod instructions;
+mod lifecycle;
 mod peers;
 mod soak;
 mod step;
