@@ -275,6 +275,22 @@ mod tests {
         );
     }
 
+    /// As `serf members` showed an agent of build 8b3f11c, before and while it drained.
+    #[test]
+    fn agents_of_earlier_builds_are_servers() {
+        let tags = [("port", "14001"), ("role", "backend"), ("weight", "3")];
+        let (servers, complaints) = read(&[member("old", &tags)]);
+        assert!(complaints.is_empty(), "{complaints:?}");
+        let server = &servers[0];
+        let read_as = (server.address.port(), server.weight.get(), server.presence);
+        assert_eq!(read_as, (14001, 3, Presence::Present));
+        let tags = [&[("drain", "1")][..], &tags].concat();
+        assert_eq!(
+            read(&[member("old", &tags)]).0[0].presence,
+            Presence::Leaving
+        );
+    }
+
     #[test]
     fn hostile_members_are_left_out_with_one_line_each() {
         let role = ("role", "backend");

@@ -34,9 +34,16 @@ impl Process {
     ///
     /// Panics if the program cannot be started.
     pub fn spawn(command: &mut Command) -> Self {
+        Self::spawn_with(command, Stdio::null())
+    }
+
+    /// Starts `command` with this standard input and both outputs captured.
+    ///
+    /// Panics if the program cannot be started.
+    pub fn spawn_with(command: &mut Command, stdin: Stdio) -> Self {
         let name = format!("{command:?}");
         let mut child = command
-            .stdin(Stdio::null())
+            .stdin(stdin)
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()

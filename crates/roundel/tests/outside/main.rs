@@ -42,3 +42,4 @@ mod supervision;
 mod systemd;
 mod tools;
 mod turns;
+mod upgrade;
