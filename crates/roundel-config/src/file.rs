@@ -201,7 +201,8 @@ impl Table for AccessLogTable {
                 .words(
                     "json, haproxy, common, combined, logfmt, off. The client is whom \
                      trusted_proxies name; json and logfmt tell the proxy as `peer`, and haproxy \
-                     shows port 0, which is not known",
+                     shows port 0, which is not known. A request that got no answer has no status \
+                     in json and logfmt, -1 in haproxy, 499 or 408 in the common formats",
                 ),
         ]
     }

@@ -214,7 +214,7 @@ impl Kind for Ratio {
     }
 }
 
-/// A time with its unit, and what else is asked of it; see [`any`] and [`positive`].
+/// A time with its unit, and what else is asked of it, such as [`any`].
 pub(crate) struct Time(pub(crate) fn(&Item<'_>, Duration) -> Option<Duration>);
 
 impl Kind for Time {

@@ -8,6 +8,10 @@
 //! variables win over the file and the file over defaults, and checks what only makes sense
 //! together. Of the descriptions are made the text of a file (`write`), the example with every key
 //! (`reference`) and the schema for editors (`schema`).
+//! A key is added by a field and a `key!` in its table, and where its value goes: a field of the
+//! settings and a line in `resolve`. `UPDATE=1 cargo test -p roundel-config --test generated` then
+//! writes `config/reference.toml` and the schema anew. What reads another notation (`convert`) makes a
+//! [`File`] and prints it.
 //! Invariants: all mistakes of a file are reported at once, each with its place; no secret is shown.
 
 pub mod flags;

@@ -24,6 +24,35 @@ fn the_reference_is_what_the_keys_say() {
     is_checked_in("reference.toml", &roundel_config::reference());
 }
 
+/// Which tables name a key is the README's; that one does is what this holds it to.
+#[test]
+fn the_readme_names_every_key() {
+    let readme = concat!(env!("CARGO_MANIFEST_DIR"), "/../../README.md");
+    let readme = fs::read_to_string(readme).expect("there is a README");
+    let row = |table: &str| {
+        let row = readme
+            .lines()
+            .find(|line| line.starts_with(&format!("| `{table}` |")));
+        row.unwrap_or_else(|| panic!("no row {table}"))
+    };
+    let schema = roundel_config::schema();
+    let keys = |table: &serde_json::Value| {
+        let keys = table["properties"].as_object().expect("a table");
+        keys.keys().cloned().collect::<Vec<_>>()
+    };
+    for name in keys(&schema) {
+        let (header, table) = match schema["$defs"].get(&name) {
+            Some(table) => (format!("[[{name}]]"), table),
+            None => (format!("[{name}]"), &schema["properties"][&name]),
+        };
+        for key in keys(table) {
+            let word = format!("`{key}`");
+            let is_named = row(&header).contains(&word) || row("[defaults]").contains(&word);
+            assert!(is_named, "{header} {key}");
+        }
+    }
+}
+
 #[test]
 fn the_schema_is_what_the_keys_say() {
     let text = format!("{:#}\n", roundel_config::schema());
