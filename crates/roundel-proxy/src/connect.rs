@@ -58,52 +58,55 @@ pub(crate) async fn connect(
     fresh: bool,
     careful: bool,
 ) -> Result<Link, NoLink> {
-    let first = match fresh {
-        true => first,
-        false => match used(worker, slot, search, first, careful) {
-            Ok(link) => return Ok(link),
-            Err(first) => first,
-        },
-    };
+    if !fresh && let Some(used) = used(worker, slot, search, &first, careful) {
+        return Ok(used.link(first));
+    }
     Box::pin(race(worker, slot, search, first)).await
 }
 
-/// Takes a used connection to a picked server. Errors: the pick, when there is none.
+/// A used connection to a picked server.
+pub(crate) struct Used {
+    carrier: Carrier,
+    bound: bool,
+}
+
+impl Used {
+    #[inline]
+    pub(crate) fn link(self, pick: Pick) -> Link {
+        Link {
+            pick,
+            carrier: self.carrier,
+            reused: true,
+            bound: self.bound,
+            took: Duration::ZERO,
+        }
+    }
+}
+
+/// Takes a used connection to a picked server, if there is one.
 ///
 /// One that carries the client's login is taken or ends here: its server was asked for first.
-///
-/// Inlined by force: what it returns is large, and would be copied once more.
-#[inline(always)]
 pub(crate) fn used(
     worker: &Worker,
     slot: &BackendSlot,
     search: &mut Search,
-    pick: Pick,
+    pick: &Pick,
     careful: bool,
-) -> Result<Link, Pick> {
+) -> Option<Used> {
     if let Some(bond) = search.bond.take()
         && bond.server == pick.id()
     {
-        return Ok(Link {
-            pick,
+        return Some(Used {
             carrier: Carrier::Connection(bond.io),
-            reused: true,
             bound: true,
-            took: Duration::ZERO,
         });
     }
     let key = (slot.key(), pick.id().0);
-    let owner = search.owner(slot, &pick);
+    let owner = search.owner(slot, pick);
     let now = worker.clock().recent();
     let taken = worker.pool.take(key, owner, pick.address(), now, careful);
-    match taken {
-        Some(carrier) => Ok(Link {
-            pick,
-            carrier,
-            reused: true,
-            bound: false,
-            took: Duration::ZERO,
-        }),
-        None => Err(pick),
-    }
+    taken.map(|carrier| Used {
+        carrier,
+        bound: false,
+    })
 }

@@ -5,7 +5,7 @@
 //! exactly where their framing said, and leaves for the next request only if nothing arrived on it
 //! meanwhile. Those that carry several stay here, and give streams out for as long as they have room.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
 use std::net::SocketAddr;
@@ -31,12 +31,26 @@ const CAREFUL: Duration = Duration::from_micros(200);
 /// can be sent twice is saved by a retry if the end came since; others are `careful`.
 const SEEN: Duration = Duration::from_millis(5);
 
+thread_local! {
+    /// When the loop of this worker's thread last looked at its sockets.
+    static TURNED: Cell<Option<Instant>> = const { Cell::new(None) };
+}
+
+/// Notes that the loop of this thread looked at its sockets.
+pub(crate) fn note_turn(now: Instant) {
+    TURNED.set(Some(now));
+}
+
+/// Whether that was lately enough.
+fn has_turned(now: Instant) -> bool {
+    TURNED.get().is_some_and(|at| now < at + SEEN)
+}
+
 /// The owner of connections that serve any client.
 pub(crate) const ANYONE: u64 = 0;
 
 /// One worker's connections.
 pub(crate) struct Pool {
-    worker: usize,
     shared: Arc<Shared>,
     idle: RefCell<ByServer<Idle>>,
     multiplexed: RefCell<ByServer<Multiple>>,
@@ -65,9 +79,8 @@ struct Multiple {
 }
 
 impl Pool {
-    pub(crate) fn new(worker: usize, shared: Arc<Shared>) -> Self {
+    pub(crate) fn new(shared: Arc<Shared>) -> Self {
         Self {
-            worker,
             shared,
             idle: RefCell::default(),
             multiplexed: RefCell::default(),
@@ -92,7 +105,7 @@ impl Pool {
                 let has_rested = |least| now >= idle.since + least;
                 let look = match careful {
                     true => has_rested(CAREFUL),
-                    false => has_rested(FRESH) && self.shared.since_turn(self.worker, now) >= SEEN,
+                    false => has_rested(FRESH) && !has_turned(now),
                 };
                 if idle.owner == owner
                     && idle.address == address

@@ -105,8 +105,6 @@ pub(crate) struct WorkerCell {
     pub(crate) pipes_used: AtomicU32,
     /// Bytes that went through pipes.
     pub(crate) spliced_bytes: AtomicU64,
-    /// Microseconds since the start when the loop last looked at its sockets.
-    turned: AtomicU64,
     /// Microseconds since the start when its sweep ran last.
     swept: AtomicU64,
 }
@@ -226,17 +224,6 @@ impl Shared {
     pub(crate) fn is_short(&self, now: Instant) -> bool {
         let until = self.short_until.load(Relaxed);
         until > 0 && self.micros(now) < until
-    }
-
-    /// Notes that a worker's loop looked at its sockets.
-    pub(crate) fn turn(&self, worker: usize, now: Instant) {
-        self.workers[worker].turned.store(self.micros(now), Relaxed);
-    }
-
-    /// How long before `now` a worker's loop last looked at its sockets.
-    pub(crate) fn since_turn(&self, worker: usize, now: Instant) -> Duration {
-        let turned = self.workers[worker].turned.load(Relaxed);
-        Duration::from_micros(self.micros(now).saturating_sub(turned))
     }
 
     /// Notes that a worker's sweep runs.

@@ -169,9 +169,6 @@ impl<'p> Relay<'p> {
     /// Moves a body until it has ended and is flushed.
     ///
     /// What is small goes out together: the sink is flushed only when the source pauses or ends.
-    ///
-    /// Inlined by force: with each request it is called twice or three times for very little.
-    #[inline(always)]
     pub(crate) fn poll(
         &mut self,
         source: &mut impl Source,

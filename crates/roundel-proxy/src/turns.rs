@@ -19,6 +19,7 @@ use crate::config::Frontend;
 use crate::deadline::SWEEP;
 use crate::lent::Lent;
 use crate::listening::{Gate, Listening};
+use crate::pool;
 use crate::rules::{FrontendLive, FrontendSlot, Rules};
 use crate::shared::{Door, Order, Shared, Taken};
 use crate::store::Store;
@@ -38,7 +39,7 @@ pub(crate) fn spawn(
     let thread = std::thread::Builder::new()
         .name(format!("worker-{index}"))
         .spawn(move || {
-            let runtime = match runtime(index, shared.clone()) {
+            let runtime = match runtime() {
                 Ok(runtime) => runtime,
                 Err(error) => return drop(built.send(error)),
             };
@@ -66,7 +67,7 @@ fn live(mut runtime: LocalRuntime, worker: Worker, orders: mpsc::UnboundedReceiv
         if !worker.shared.note_end(worker.index, Instant::now()) {
             return;
         }
-        runtime = match self::runtime(worker.index, worker.shared.clone()) {
+        runtime = match self::runtime() {
             Ok(runtime) => runtime,
             Err(error) => {
                 tracing::error!(%error, "worker {} cannot begin anew", worker.index);
@@ -78,12 +79,12 @@ fn live(mut runtime: LocalRuntime, worker: Worker, orders: mpsc::UnboundedReceiv
 }
 
 /// The runtime of a worker, which stays on the thread that makes it.
-fn runtime(index: usize, shared: Arc<Shared>) -> io::Result<LocalRuntime> {
+fn runtime() -> io::Result<LocalRuntime> {
     tokio::runtime::Builder::new_current_thread()
         .enable_io()
         .enable_time()
         .event_interval(EVENT_INTERVAL)
-        .on_thread_unpark(move || shared.turn(index, Instant::now()))
+        .on_thread_unpark(|| pool::note_turn(Instant::now()))
         .build_local(LocalOptions::default())
 }
 

@@ -64,7 +64,7 @@ impl Worker {
             blocks: Blocks::default(),
             states: Store::default(),
             pipes: Rc::new(Pipes::new(index, shared.clone())),
-            pool: Pool::new(index, shared.clone()),
+            pool: Pool::new(shared.clone()),
             log: RefCell::new(LogBuffer::new(shared.log.clone())),
             rng: RefCell::new(fastrand::Rng::new()),
             frontends: RefCell::default(),

@@ -84,7 +84,10 @@ impl Course<'_> {
         }
         let (worker, search) = (self.scene.worker, &mut self.state.search);
         let pick = connect::pick(worker, self.slot, search).map_err(Err)?;
-        connect::used(worker, self.slot, search, pick, careful).map_err(Ok)
+        match connect::used(worker, self.slot, search, &pick, careful) {
+            Some(used) => Ok(used.link(pick)),
+            None => Err(Ok(pick)),
+        }
     }
 
     /// Opens a connection, to the server picked or to the next ones, or waits for a place or a
