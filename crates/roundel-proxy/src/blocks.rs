@@ -27,6 +27,12 @@ impl Blocks {
         free.unwrap_or_else(|| Block::with_capacity(BLOCK))
     }
 
+    /// How many empty blocks nobody has.
+    #[cfg(test)]
+    pub(crate) fn free(&self) -> usize {
+        self.blocks.len()
+    }
+
     /// Gives a block back.
     pub(crate) fn give(&self, mut block: Block) {
         if tidy(&mut block) {

@@ -48,6 +48,11 @@ impl<T> Store<T> {
         self.fewest.set(free.len());
     }
 
+    #[cfg(test)]
+    pub(crate) fn len(&self) -> usize {
+        self.free.borrow().len()
+    }
+
     /// Lets all go.
     pub(crate) fn clear(&self) {
         self.free.borrow_mut().clear();

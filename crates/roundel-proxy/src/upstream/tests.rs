@@ -191,6 +191,30 @@ fn a_switch_that_was_refused_is_an_exchange_like_any_other() {
 }
 
 #[test]
+fn a_tunnel_at_rest_holds_the_head_of_its_request_only() {
+    run(async {
+        let stand = Stand::new();
+        let mut client = client(&stand).await;
+        let (near, mut server) = pair().await;
+        stand.connect(Io::Plain(near));
+        let head = "GET / HTTP/1.1\r\nHost: h\r\nConnection: upgrade\r\nUpgrade: words\r\n\r\n";
+        client.write_all(head.as_bytes()).await.unwrap();
+        read_until(&mut server, "\r\n\r\n").await;
+        let head = "HTTP/1.1 101 S\r\nConnection: upgrade\r\nUpgrade: words\r\n\r\n";
+        server.write_all(head.as_bytes()).await.unwrap();
+        read_until(&mut client, "\r\n\r\n").await;
+        for _ in 0..3 {
+            client.write_all(b"ping.").await.unwrap();
+            read_until(&mut server, "ping.").await;
+            server.write_all(b"pong.").await.unwrap();
+            read_until(&mut client, "pong.").await;
+        }
+        // What is read from and written to the server, and what is written to the client.
+        assert_eq!(stand.worker.blocks.free(), 3);
+    });
+}
+
+#[test]
 fn a_tunnel_may_have_a_stream_for_its_end() {
     run(async {
         let stand = Stand::new();
