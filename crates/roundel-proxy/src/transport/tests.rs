@@ -208,6 +208,31 @@ fn large_bodies_are_copied_where_there_are_records() {
 }
 
 #[test]
+fn a_body_that_ends_with_its_connection_is_whole_only_if_the_transport_says_so() {
+    run(async {
+        for is_whole in [true, false] {
+            let stand = Stand::new();
+            let ((near, client), (far, server)) = (pair().await, pair().await);
+            let (mut client, mut server) = (Io::Plain(client), records(server));
+            stand.serve(Io::Plain(near));
+            stand.connect(records(far));
+            say(&mut client, "GET / HTTP/1.1\r\nHost: h\r\n\r\n").await;
+            read_until(&mut server, "\r\n\r\n").await;
+            let answer = "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\nwords";
+            say(&mut server, answer).await;
+            read_until(&mut client, "words\r\n").await;
+            if is_whole {
+                server.shutdown().await.unwrap();
+            }
+            drop(server);
+            let mut rest = [0; 5];
+            let read = client.read_exact(&mut rest).await;
+            assert_eq!(read.is_ok() && rest == *b"0\r\n\r\n", is_whole);
+        }
+    });
+}
+
+#[test]
 fn a_tunnel_ends_each_side_in_its_own_way() {
     run(async {
         let stand = Stand::new();
