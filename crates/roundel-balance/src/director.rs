@@ -31,6 +31,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use roundel_model::{EventKind, Name, Presence, ServerState};
+use roundel_stats::{Histogram, HistogramSnapshot};
 
 use crate::{Balancer, CheckSpec, OutlierSpec, ServerId};
 use left::{LeftRow, LeftRows};
@@ -107,6 +108,7 @@ pub struct Director {
     /// Some server stands in for others.
     standing_in: bool,
     rounded: bool,
+    check_delay: Histogram,
 }
 
 impl Director {
@@ -129,7 +131,13 @@ impl Director {
             kept: Kept::default(),
             standing_in: false,
             rounded: false,
+            check_delay: Histogram::default(),
         }
+    }
+
+    /// How late checks started, measured from the moment when each was due.
+    pub fn check_delay(&self) -> HistogramSnapshot {
+        self.check_delay.snapshot()
     }
 
     /// The balancer it publishes to.

@@ -177,7 +177,7 @@ pub(super) fn write(all: &[Backend], out: &mut Families) {
 
 fn latencies(all: &[Backend], out: &mut Families) {
     type Of = fn(&Backend) -> &HistogramSnapshot;
-    let families: [(&str, &str, Of); 4] = [
+    let families: [(&str, &str, Of); 5] = [
         (
             "roundel_backend_request_duration_seconds",
             "From the request's head to the end of the answer.",
@@ -197,6 +197,11 @@ fn latencies(all: &[Backend], out: &mut Families) {
             "roundel_backend_queue_duration_seconds",
             "How long requests waited for a server.",
             |b| &b.queue_duration,
+        ),
+        (
+            "roundel_backend_check_delay_seconds",
+            "How late checks started; it grows when the process has too little time for them.",
+            |b| &b.check_delay,
         ),
     ];
     for (name, help, of) in families {

@@ -103,6 +103,9 @@ pub struct Backend {
     /// How long requests waited in the queue.
     #[serde(with = "coding::histogram")]
     pub queue_duration: HistogramSnapshot,
+    /// How late checks started, measured from the moment when each was due.
+    #[serde(with = "coding::histogram")]
+    pub check_delay: HistogramSnapshot,
 }
 
 impl Backend {

@@ -91,17 +91,22 @@ impl Probe {
         }
     }
 
-    /// Starts a probe if one is due and returns its number. `answers` is what the server has
-    /// answered so far.
-    pub(super) fn start(&mut self, now: Instant, spec: &CheckSpec, answers: u64) -> Option<u64> {
+    /// Starts a probe if one is due; returns its number, and how late it starts. `answers` is what
+    /// the server has answered so far.
+    pub(super) fn start(
+        &mut self,
+        now: Instant,
+        spec: &CheckSpec,
+        answers: u64,
+    ) -> Option<(u64, Duration)> {
         if self.running.as_ref().is_some_and(|r| r.lost_at <= now) {
             self.running = None;
             self.next = Some(now);
         }
-        if self.running.is_some() || !spec.is_on() || self.next? > now {
+        if self.running.is_some() || !spec.is_on() {
             return None;
         }
-        self.next = None;
+        let due = self.next.take_if(|due| *due <= now)?;
         self.number += 1;
         self.started = Some(now);
         self.running = Some(Running {
@@ -110,7 +115,7 @@ impl Probe {
             lost_at: now + spec.timeout + LOST,
             answers,
         });
-        Some(self.number)
+        Some((self.number, now - due))
     }
 
     /// Takes the report of probe `number`. Returns what the server had answered when the probe

@@ -93,7 +93,9 @@ impl Director {
         }
         let answers = record.live.answers();
         let port = record.check_port.unwrap_or(record.server.address.port());
-        if let Some(number) = record.probe.start(now, &self.config.check, answers) {
+        if let Some((number, late)) = record.probe.start(now, &self.config.check, answers) {
+            let late = late.as_micros().try_into().unwrap_or(u64::MAX);
+            self.check_delay.record_us(late);
             let start = StartCheck {
                 ticket: CheckTicket {
                     server: record.live.id,

@@ -213,6 +213,7 @@ pub(super) fn collect(
         time_to_first_byte: merged(counters, |c| &c.response),
         connect_duration: merged(counters, |c| &c.connect),
         queue_duration: merged(counters, |c| &c.queue),
+        check_delay: managed.director().check_delay(),
         sources,
         servers,
     }
