@@ -405,9 +405,8 @@ impl Control {
 
     pub(crate) fn passed(&self) -> impl Future<Output = ()> + Send + 'static {
         let (done, all) = mpsc::channel(1);
-        self.shared.order_all(|_| Order::Pass {
-            _done: done.clone(),
-        });
+        self.shared
+            .order_all(|_| Order::Pass { done: done.clone() });
         dropped(all)
     }
 
@@ -436,11 +435,9 @@ impl Control {
         self.shared.order_all(|_| Order::Drain {
             close_idle_at: (Instant::now() + IDLE_GRACE).min(deadline),
         });
-        // The first turn carries the order out, in the second one the listeners have taken their
-        // last connections: only from there on is none open that is not counted.
-        for _ in 0..2 {
-            let _ = tokio::time::timeout_at(deadline.into(), self.passed()).await;
-        }
+        // Once all have passed, the listeners have taken their last connections: only from there on
+        // is none open that is not counted.
+        let _ = tokio::time::timeout_at(deadline.into(), self.passed()).await;
         loop {
             let left = self.connections();
             if left == 0 || Instant::now() >= deadline {

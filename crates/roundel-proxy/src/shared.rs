@@ -46,8 +46,9 @@ pub(crate) enum Order {
     /// Another worker holds clearly more connections and gives this one away, before a byte of it
     /// was read: where there is a handshake, the worker that serves makes it.
     Take(Taken),
-    /// Be between two turns, and let go of this: nothing picked before is uncounted then.
-    Pass { _done: mpsc::Sender<()> },
+    /// Let go of this when all that was woken before has had its turn: nothing picked, and no
+    /// connection that came before, is uncounted then.
+    Pass { done: mpsc::Sender<()> },
     /// Accept nothing more; end each connection after its next answer.
     Drain { close_idle_at: Instant },
     /// End every exchange now, so that each is answered, told of and counted.

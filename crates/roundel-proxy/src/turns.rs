@@ -180,8 +180,13 @@ fn carry_out(worker: &Rc<Worker>, lent: &Rc<Store<Lent>>, order: Order) {
             // Those who were woken have their turn before a task that begins now.
             tokio::task::spawn_local(async move { drop(done) });
         }
-        // Nothing to do but to be here: what it holds goes.
-        Order::Pass { .. } => {}
+        // What the orders before have woken has its turn first, in this tick or the next.
+        Order::Pass { done } => {
+            tokio::task::spawn_local(async move {
+                tokio::task::yield_now().await;
+                drop(done);
+            });
+        }
         // Handled by the loop.
         Order::Stop => {}
         #[cfg(debug_assertions)]
