@@ -27,8 +27,8 @@ pub struct DnsConfig {
     pub name: String,
     /// Whether to ask for SRV although the name does not begin with `_`.
     pub srv: bool,
-    /// The name servers: while one of them says SERVFAIL or REFUSED, or nothing, the next one is
-    /// asked. None takes those of the system, in a container Docker's.
+    /// The name servers: while one of them says SERVFAIL, REFUSED or NXDOMAIN, or nothing, the next
+    /// one is asked. None takes those of the system, in a container Docker's.
     pub nameservers: Vec<SocketAddr>,
     /// How long the answer must be that there are no records (NXDOMAIN, or none), before the last
     /// ones count no more; zero: at once. Default 30 s, as HAProxy's `hold nx`. An error or silence

@@ -89,9 +89,10 @@ impl Table for DnsTable {
                 "records that are gone (NXDOMAIN, none) count until that was said for so long; an \
                  error or silence changes nothing. Checks decide",
             ),
-            key!(nameservers, List(nameserver))
-                .default("[]")
-                .words("otherwise the system's; the next one is asked while one fails"),
+            key!(nameservers, List(nameserver)).default("[]").words(
+                "otherwise the system's; the next one is asked while one fails or denies the \
+                     name",
+            ),
         ]
     }
 }

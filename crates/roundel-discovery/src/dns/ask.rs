@@ -136,14 +136,16 @@ async fn ask_host(
     both(one, two)
 }
 
-/// Asks one name server after the other until one answers. Errors: what the first one said.
+/// Asks one name server after the other until one knows the name: the first may serve other zones, or
+/// be mistaken. If none does, the first one's word counts, that of the one which knew it last; those
+/// behind it may always have denied the name. Errors: what it said.
 async fn ask<T>(
     resolvers: &[TokioResolver],
     name: &str,
     kind: RecordType,
     read: fn(&RData) -> Option<T>,
 ) -> (Answer<T>, Result<usize, String>) {
-    let mut failed = None;
+    let mut first = None;
     for (at, resolver) in resolvers.iter().enumerate() {
         match resolver.lookup(name, kind).await {
             Ok(lookup) => {
@@ -158,14 +160,19 @@ async fn ask<T>(
                 };
                 return (answer, Ok(at));
             }
+            Err(error) if error.is_nx_domain() => {
+                first.get_or_insert(Ok(at));
+            }
             Err(error) if error.is_no_records_found() => return (Answer::Empty, Ok(at)),
             Err(error) => {
-                failed.get_or_insert_with(|| format!("{kind}: {error}"));
+                first.get_or_insert_with(|| Err(format!("{kind}: {error}")));
             }
         }
     }
-    let failed = failed.unwrap_or_else(|| "no name server is configured".to_owned());
-    (Answer::Failed, Err(failed))
+    match first.unwrap_or_else(|| Err("no name server is configured".to_owned())) {
+        Ok(at) => (Answer::Empty, Ok(at)),
+        Err(error) => (Answer::Failed, Err(error)),
+    }
 }
 
 fn address(data: &RData) -> Option<std::net::IpAddr> {

@@ -290,6 +290,32 @@ async fn an_error_of_one_name_server_is_not_the_end() {
 }
 
 #[tokio::test]
+async fn a_name_that_one_name_server_denies_may_be_known_to_another() {
+    let [denies, knows] = [FakeDns::start().await, FakeDns::start().await];
+    knows.set("webapp", A, vec![v4(2)]);
+    let (discovery, mut sets) = follow_with(DnsConfig {
+        nameservers: vec![denies.address, knows.address],
+        hold: Duration::ZERO,
+        ..DnsConfig::new("webapp")
+    });
+    assert_eq!(
+        next(&mut sets).await,
+        ["webapp-172.18.0.2 172.18.0.2:3000 1"]
+    );
+    // Of the two, the one that knew it is believed: its failure says nothing, its denial does.
+    knows.fail();
+    let has_failed = async {
+        while discovery.states().remove(0).error.is_none() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    let failed = tokio::time::timeout(Duration::from_secs(10), has_failed).await;
+    assert!(failed.is_ok() && sets.try_recv().is_err());
+    knows.refuse(3);
+    assert!(next(&mut sets).await.is_empty());
+}
+
+#[tokio::test]
 async fn more_addresses_than_fit_a_packet_come_over_tcp() {
     let fake = FakeDns::start().await;
     fake.set("webapp", A, (1..=200).map(v4).collect());
