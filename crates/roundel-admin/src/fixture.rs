@@ -79,6 +79,11 @@ pub(crate) fn every_state(second: u64) -> Snapshot {
         server.reason = reason.into();
     }
     list[2].warming_percent = Some(40);
+    // Ordered while it is down.
+    list[7].admin = AdminState::Drain;
+    if let Some(check) = &mut list[2].check {
+        (check.off, check.port) = (true, Some(81));
+    }
     list[9].doubt = true;
     list[9].reason = "gossip silent 2.1 s, check passes".into();
     if let Some(check) = &mut list[7].check {

@@ -48,11 +48,13 @@ fn server_state(backend: &Backend, server: &Server) -> String {
     };
     let check = server.check.as_ref();
     let (status, result) = check.map_or((0, 0), check_codes);
-    let state = if check.is_some() { 6 } else { 0 };
+    // Configured, enabled.
+    let state = check.map_or(0, |check| if check.off { 2 } else { 6 });
+    let check_port = check.and_then(|check| check.port).unwrap_or(0);
     let health = check.map_or(0, |check| check.health);
     format!(
         "{} {} {} {} {address} {operational} {ordered} {} {} {} {status} {result} {health} \
-         {state} 0 0 0 - {port} - 0 0 - - 0\n",
+         {state} 0 0 0 - {port} - 0 {check_port} - - 0\n",
         backend.id,
         word(&backend.name),
         server.id,

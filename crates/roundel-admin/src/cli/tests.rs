@@ -152,6 +152,8 @@ async fn servers_state_has_twenty_five_columns() {
     assert_eq!(row("webapp-7")[5..7], ["0", "1"]);
     assert_eq!(row("webapp-8")[10..13], ["8", "2", "0"]);
     assert_eq!(row("webapp-2")[18], "3000");
+    assert_eq!((&*row("webapp-2")[13], &*row("webapp-2")[21]), ("6", "0"));
+    assert_eq!((&*row("webapp-3")[13], &*row("webapp-3")[21]), ("2", "81"));
     assert_eq!(
         user(&rig, "show servers state x\n").await,
         "Can't find backend.\n\n"

@@ -1,7 +1,7 @@
 //! Buttons and the form they belong to; nothing where acts are off.
 
 use maud::{Markup, html};
-use roundel_model::ServerState;
+use roundel_model::{AdminState, ServerState};
 
 use super::{Part, Scene};
 use crate::admin::Acts;
@@ -30,12 +30,14 @@ pub(super) fn form(scene: &Scene<'_>, backend: &Backend) -> Part {
 
 /// What can be done with one server.
 pub(super) fn buttons(scene: &Scene<'_>, backend: &Backend, server: &Server) -> Markup {
-    let verbs: &[(&str, &str)] = match server.state {
+    // By what is ordered, not by its state: an order to drain is there while the server is down, and
+    // none where its weight is 0.
+    let verbs: &[(&str, &str)] = match (server.state, server.admin) {
         _ if *scene.acts == Acts::Off => &[],
-        ServerState::Left | ServerState::Leaving => &[],
-        ServerState::Draining => &[("ready", "Ready"), ("maint", "Maint")],
-        ServerState::Maint => &[("ready", "Ready")],
-        _ => &[("drain", "Drain"), ("maint", "Maint")],
+        (ServerState::Left | ServerState::Leaving, _) => &[],
+        (_, AdminState::Drain) => &[("ready", "Ready"), ("maint", "Maint")],
+        (_, AdminState::Maint) => &[("ready", "Ready")],
+        (_, AdminState::Ready) => &[("drain", "Drain"), ("maint", "Maint")],
     };
     html! {
         @if !verbs.is_empty() {

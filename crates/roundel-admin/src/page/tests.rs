@@ -189,10 +189,19 @@ async fn buttons_are_shown_only_where_they_work() {
         acts: Acts::Loopback,
         ..Config::default()
     };
-    let html = page(config, fixture::every_state, &[("theme", "dark")]);
+    let weightless = |second| {
+        let mut snapshot = fixture::every_state(second);
+        let server = &mut Arc::make_mut(&mut snapshot.backends[0].servers[9]);
+        (server.state, server.weight) = (roundel_model::ServerState::Draining, 0);
+        snapshot
+    };
+    let html = page(config, weightless, &[("theme", "dark")]);
     save("acts.html", &html);
     assert!(html.contains("value=\"drain webapp-2\""));
-    assert!(html.contains("value=\"ready webapp-5\""));
+    for (server, ordered) in [(5, true), (8, true), (10, false)] {
+        let ready = format!("value=\"ready webapp-{server}\"");
+        assert_eq!(html.contains(&ready), ordered, "{server}");
+    }
     assert!(html.contains("data-theme=\"dark\""));
 }
 

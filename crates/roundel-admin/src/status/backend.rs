@@ -337,4 +337,8 @@ pub struct Check {
     pub failed_total: u64,
     /// Probes that failed while it was UP.
     pub failed_while_up_total: u64,
+    /// Whether an operator switched it off.
+    pub off: bool,
+    /// The port that an operator ordered for it; otherwise the server's own.
+    pub port: Option<u16>,
 }

@@ -41,7 +41,7 @@ impl Director {
             }
             ServerAct::Maxconn(most) => orders.maxconn = Some(most),
             ServerAct::Checks(on) => orders.unchecked = !on,
-            ServerAct::CheckPort(port) => orders.check_port = Some(port),
+            ServerAct::CheckPort(port) => orders.check_port = check_port(port),
             ServerAct::Health(_) => return Err(CommandError::NoSuchServer),
         }
         let text = match orders.is_none() {
@@ -122,13 +122,13 @@ impl Director {
             return Err(CommandError::NoCheck);
         }
         let record = &mut self.records[i];
-        record.check_port = Some(port);
+        record.check_port = check_port(port);
         record.probe.abandon(now, &self.config.check);
-        self.tell_order(
-            i,
-            EventKind::Admin,
-            format!("checked at port {port} by operator"),
-        );
+        let text = match record.check_port {
+            Some(port) => format!("checked at port {port} by operator"),
+            None => "checked at its own port by operator".to_owned(),
+        };
+        self.tell_order(i, EventKind::Admin, text);
         Ok(())
     }
 
@@ -136,4 +136,9 @@ impl Director {
         let name = self.records[i].server.name.clone();
         self.tell(kind, Some(name), text, None);
     }
+}
+
+/// The port that an order names; 0 takes it back, as in HAProxy.
+fn check_port(port: u16) -> Option<u16> {
+    (port != 0).then_some(port)
 }

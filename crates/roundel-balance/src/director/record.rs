@@ -351,16 +351,15 @@ impl Record {
             health: self.health.value(),
             rise: self.health.rise(),
             fall: self.health.fall(),
+            off: self.unchecked,
+            port: self.check_port,
         }
     }
 
     fn reason(&self, now: Instant) -> String {
         match self.state {
             ServerState::Joining => format!("first check: {}", result(&self.probe.last)),
-            ServerState::Down => match self.distrust_reason(now) {
-                Some(reason) if !self.gossip_down => reason,
-                _ => self.cause.clone(),
-            },
+            ServerState::Down => self.why_down(now),
             ServerState::Ejected => self
                 .outlier
                 .ejection
@@ -382,6 +381,18 @@ impl Record {
                 format!("{}; {waiting} in flight, {} left", d.why, Span(left))
             }),
             _ => self.doubts(now),
+        }
+    }
+
+    /// Why it is down, and what is ordered besides: it may be why, or be in force when it is up.
+    fn why_down(&self, now: Instant) -> String {
+        let cause = match self.distrust_reason(now) {
+            Some(reason) if !self.gossip_down => reason,
+            _ => self.cause.clone(),
+        };
+        match self.orders() {
+            orders if orders.is_none() => cause,
+            orders => format!("{cause}; ordered by operator: {orders}"),
         }
     }
 
@@ -419,7 +430,9 @@ impl Record {
             }
             _ if self.unchecked => "checks are off by operator".into(),
             _ if self.enlisted => format!("{} ordered before it came", self.orders()),
-            _ => String::new(),
+            _ => self.check_port.map_or_else(String::new, |port| {
+                format!("checked at port {port} by operator")
+            }),
         }
     }
 }

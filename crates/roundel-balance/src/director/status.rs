@@ -72,6 +72,10 @@ pub struct CheckState {
     pub health: u32,
     /// Passes in a row that bring it back.
     pub rise: u32,
+    /// Whether an operator switched it off.
+    pub off: bool,
+    /// The port that an operator ordered for it.
+    pub port: Option<u16>,
     /// Failures in a row that put it down.
     pub fall: u32,
 }

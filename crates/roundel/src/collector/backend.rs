@@ -314,6 +314,8 @@ fn check(status: &ServerStatus, tally: &Tally) -> Option<Check> {
         passed_total: passed,
         failed_total: failed,
         failed_while_up_total: status.check_failures,
+        off: state.off,
+        port: state.port,
     })
 }
 

@@ -277,6 +277,34 @@ fn checks_that_are_off_or_elsewhere_stay_so_in_another_process_and_after_absence
 }
 
 #[test]
+fn another_check_port_is_shown_and_zero_ends_it() {
+    let mut bench = Bench::serving(2);
+    let order = |bench: &mut Bench, port| bench.command(2, ServerAct::CheckPort(port)).unwrap();
+    order(&mut bench, 81);
+    bench.run(SECOND);
+    let status = bench.status(2);
+    assert_eq!(status.reason, "checked at port 81 by operator");
+    assert_eq!(status.check.unwrap().port, Some(81));
+    bench.verdicts.insert(name("s2"), CheckStatus::L4Con);
+    bench.run(20 * SECOND);
+    let reason = bench.status(2).reason;
+    let shown = reason.strip_suffix("; ordered by operator: checked at port 81");
+    assert!(
+        shown.is_some_and(|r| r.starts_with("check fails")),
+        "{reason}"
+    );
+    order(&mut bench, 0);
+    bench.verdicts.clear();
+    bench.run(20 * SECOND);
+    assert_eq!(bench.state(2), ServerState::Up);
+    assert!(bench.director.all_orders().is_empty());
+    bench.silent_checks = vec![2];
+    bench.run(20 * SECOND);
+    let own = server(2).address.port();
+    assert_eq!(bench.unanswered.last().unwrap().address.port(), own);
+}
+
+#[test]
 fn one_that_nobody_checks_serves_at_another_address_as_well() {
     let mut bench = Bench::serving(2);
     bench.command(1, ServerAct::Checks(false)).unwrap();

@@ -78,6 +78,7 @@ set server b/s1 health fly
 set server b/s1 check-port
 set server b/s1 check-port x
 set server b/s1 check-port 99999
+set server b/s1 check-port 0
 set server b/s1 agent up
 set server b/s1 fqdn foo
 clear counters
