@@ -8,6 +8,7 @@ mod connections;
 mod cuts;
 mod frames;
 mod http2;
+mod ladder;
 mod lifecycle;
 mod lingering;
 mod logins;
