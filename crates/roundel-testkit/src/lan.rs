@@ -7,7 +7,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use rustix::process::geteuid;
+use rustix::process::{Pid, Signal, geteuid, kill_process};
 
 use crate::{external, skip};
 
@@ -127,11 +127,14 @@ impl Lan {
         }
     }
 
-    /// Removes all there may be. What still runs in a namespace keeps it alive, unnamed.
+    /// Removes all there may be, with what still runs there: a process that another one started,
+    /// as in a renewal, is nobody's child.
     fn remove(&self, hosts: u8) {
         let _ = run(&format!("ip link del {}", self.link("r")));
         for number in 1..=hosts {
-            let _ = run(&format!("ip netns del {}", self.named(number).namespace));
+            let inside = self.named(number).namespace;
+            end_all(&inside);
+            let _ = run(&format!("ip netns del {inside}"));
         }
         let _ = run(&format!("ip netns del {}", self.hub()));
     }
@@ -230,6 +233,22 @@ fn must(words: &str) {
 }
 
 /// Runs one command whose words hold no spaces.
+/// Ends every process of a namespace.
+fn end_all(namespace: &str) {
+    let found = Command::new("ip")
+        .args(["netns", "pids", namespace])
+        .output();
+    let found = found.map(|output| output.stdout).unwrap_or_default();
+    let pids = String::from_utf8_lossy(&found);
+    let pids = pids
+        .lines()
+        .filter_map(|pid| Pid::from_raw(pid.trim().parse().ok()?));
+    for pid in pids {
+        // It may have ended by itself.
+        let _ = kill_process(pid, Signal::KILL);
+    }
+}
+
 fn run(words: &str) -> Result<(), String> {
     let mut split = words.split_ascii_whitespace();
     let program = split.next().expect("a program");
