@@ -296,10 +296,13 @@ impl Serving {
         }
         tracing::info!("the page is at http://{}/", self.stats);
         if let Some(handle) = &self.gossip {
+            let own = handle.own_address();
             tracing::info!(
-                "gossip {} listens on {}",
+                "gossip {} listens on {}; others reach it at {} ({})",
                 handle.name(),
-                handle.local_addr()
+                handle.local_addr(),
+                own.address,
+                own.why
             );
         }
         let (admin, stop) = (self.admin.clone(), self.closing());

@@ -124,12 +124,17 @@ pub(crate) fn tell(log: &EventLog, event: &Event, is_server: impl Fn(&Member) ->
         } => log.add(
             EventKind::Other,
             name.clone(),
-            format!("name claimed by {refused}; {kept} keeps it"),
+            format!(
+                "name claimed by {refused}; {kept} keeps it until it has been gone for half a minute"
+            ),
             None,
         ),
         Event::Dropped { from, reason } => {
             let why = match reason {
                 DropReason::Unauthenticated => "not encrypted with a key of this cluster",
+                DropReason::Address => {
+                    "a member at an address that nobody can reach; give it one with -bind or -advertise"
+                }
                 other => other.as_str(),
             };
             let text = format!("refused what {from} sent: {why}");

@@ -65,6 +65,10 @@ fn the_first_peer_corrects_an_address_guessed_by_the_default_route() {
     let (address, why) = own_address(&balancer);
     assert_eq!(address, format!("{wrong}:7946"));
     assert!(why.contains("guess"), "{why}");
+    let line = format!("others reach it at {address} ({why})");
+    wait_for("the log to say so", SOON, || {
+        balancer.process.stderr().contains(&line).then_some(())
+    });
 
     let seed = lb.ip.to_string();
     let first = agent(app, "s1", &seed, &[]);
