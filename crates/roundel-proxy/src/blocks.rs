@@ -33,10 +33,11 @@ impl Blocks {
         self.blocks.len()
     }
 
-    /// Gives a block back.
-    pub(crate) fn give(&self, mut block: Block) {
-        if tidy(&mut block) {
-            self.blocks.give(block);
+    /// Takes a block back; one without storage is left in its place.
+    pub(crate) fn give(&self, block: &mut Block) {
+        match tidy(block) {
+            true => self.blocks.give(take(block)),
+            false => *block = Block::new(),
         }
     }
 
@@ -65,7 +66,7 @@ impl Blocks {
     /// Gives a head and its block back; what is left in the block is forgotten.
     pub(crate) fn give_response(&self, mut head: Box<ResponseHead>) {
         head.reset();
-        self.give(take(&mut head.block));
+        self.give(&mut head.block);
         self.responses.give(head);
     }
 

@@ -1,7 +1,6 @@
 //! HTTP/1 bodies on a socket: read by their framing, written by their framing.
 
 use std::io;
-use std::mem::take;
 use std::num::NonZero;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -353,7 +352,7 @@ impl Writer {
     /// Gives the buffer back if nothing waits in it.
     pub(crate) fn rest(&mut self, blocks: &Blocks) {
         if self.is_empty() {
-            blocks.give(take(&mut self.out));
+            blocks.give(&mut self.out);
         }
     }
 

@@ -83,15 +83,15 @@ async fn wait(guest: &mut Guest, first: bool) -> Option<Box<RequestHead>> {
         connection: Connection { peer, stream, .. },
         deadline,
     } = guest;
-    let rules = peer.slot.rules();
-    let timeouts = rules.frontend.timeouts;
-    match first {
-        true => deadline.start(timeouts.http_request),
-        // The clock was read when the request before ended.
-        false => deadline.rest(timeouts.http_keep_alive),
-    }
-    let limit = head_limit(&rules);
-    drop(rules);
+    let limit = peer.slot.look(|rules| {
+        let timeouts = &rules.frontend.timeouts;
+        match first {
+            true => deadline.start(timeouts.http_request),
+            // The clock was read when the request before ended.
+            false => deadline.rest(timeouts.http_keep_alive),
+        }
+        head_limit(rules)
+    });
     let worker = &peer.worker;
     let mut rested = false;
     poll_fn(|cx| {

@@ -42,6 +42,11 @@ impl FrontendSlot {
         *self.rules.borrow_mut() = Rc::new(rules);
     }
 
+    /// Lends the rules in force.
+    pub(crate) fn look<T>(&self, look: impl FnOnce(&Rules) -> T) -> T {
+        look(&self.rules.borrow())
+    }
+
     pub(crate) fn rules(&self) -> Rc<Rules> {
         self.rules.borrow().clone()
     }

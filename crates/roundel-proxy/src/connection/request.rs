@@ -197,7 +197,7 @@ async fn answer(
     let done = client.is_request_done();
     let H1Client {
         mut head,
-        writer,
+        mut writer,
         last,
         finished_sending,
         ..
@@ -211,7 +211,7 @@ async fn answer(
             in_flight,
         }));
     }
-    worker.blocks.give(writer.out);
+    worker.blocks.give(&mut writer.out);
     let broken = matches!(outcome, Outcome::Broken);
     let wanted_close = !head.keep_alive();
     head.reset();
@@ -266,7 +266,7 @@ async fn refuse(
         Poll::Pending => Poll::Pending,
     })
     .await;
-    connection.peer.worker.blocks.give(writer.out);
+    connection.peer.worker.blocks.give(&mut writer.out);
     match sent && status != 0 {
         true => Next::Linger,
         false => Next::Close,

@@ -1,7 +1,7 @@
 //! A server of HTTP/1: the request written to a connection, and the answer read from it.
 
 use std::io;
-use std::mem::{replace, take};
+use std::mem::replace;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -104,7 +104,7 @@ impl H1Server {
         }
         let read = self.poll_read_head(method, limits, cx);
         if read.is_pending() && self.read == 0 {
-            blocks.give(take(&mut self.head.block));
+            blocks.give(&mut self.head.block);
         }
         read
     }
@@ -170,15 +170,15 @@ impl H1Server {
 
     pub(super) fn give_buffers(&mut self, blocks: &Blocks) {
         if self.head.block.is_empty() {
-            blocks.give(take(&mut self.head.block));
+            blocks.give(&mut self.head.block);
         }
         self.writer.rest(blocks);
     }
 
     /// Gives the buffers back and keeps the connection.
-    pub(super) fn into_io(self, blocks: &Blocks) -> Io {
+    pub(super) fn into_io(mut self, blocks: &Blocks) -> Io {
         blocks.give_response(self.head);
-        blocks.give(self.writer.out);
+        blocks.give(&mut self.writer.out);
         self.stream
     }
 }
