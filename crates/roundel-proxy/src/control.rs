@@ -454,6 +454,10 @@ impl Control {
         }
     }
 
+    pub(crate) fn close_idle(&self) {
+        self.shared.order_all(|_| Order::CloseIdle);
+    }
+
     pub(crate) fn cut_server(
         &self,
         server: Arc<ServerLive>,

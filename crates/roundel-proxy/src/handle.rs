@@ -148,6 +148,12 @@ impl Proxy {
         self.control.cut(deadline).await;
     }
 
+    /// Closes every idle connection to a server: for when they may lead nowhere any more, since an
+    /// address of this machine is gone.
+    pub fn close_idle(&self) {
+        self.control.close_idle();
+    }
+
     /// Ends every exchange that asks this server, tunnels too: what has no answer yet gets 502, an
     /// answer that has begun breaks off. Those that wait for a server or connect to one go on.
     ///

@@ -51,6 +51,8 @@ pub(crate) enum Order {
     Pass { done: mpsc::Sender<()> },
     /// Accept nothing more; end each connection after its next answer.
     Drain { close_idle_at: Instant },
+    /// Close every idle connection to a server.
+    CloseIdle,
     /// End every exchange now, so that each is answered, told of and counted.
     Cut,
     /// End those that ask this server, then let go of `done`.

@@ -171,6 +171,7 @@ fn carry_out(worker: &Rc<Worker>, lent: &Rc<Store<Lent>>, order: Order) {
             accept_no_more(worker);
             worker.deadlines.wake_all();
         }
+        Order::CloseIdle => worker.pool.shed(),
         Order::Cut => {
             accept_no_more(worker);
             worker.deadlines.stop();

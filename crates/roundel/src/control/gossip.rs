@@ -28,6 +28,8 @@ impl Control {
         match event {
             Event::Silent { name } => self.doubt(name, true),
             Event::Heard { name, .. } => self.doubt(name, false),
+            // What is bound to an address that is gone sends nothing, and is told of nothing.
+            Event::Moved { peer: None, .. } => self.parts.proxy.close_idle(),
             _ => {}
         }
     }
@@ -111,7 +113,10 @@ pub(crate) fn tell(log: &EventLog, event: &Event, is_server: impl Fn(&Member) ->
         Event::Joined { address, members } => log.add(
             EventKind::Join,
             "gossip",
-            format!("joined through {address}, which knows {members} members"),
+            match members {
+                1 => format!("joined through {address}, which knows 1 member"),
+                n => format!("joined through {address}, which knows {n} members"),
+            },
             None,
         ),
         Event::JoinFailed { address, reason } => {

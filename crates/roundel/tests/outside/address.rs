@@ -122,7 +122,8 @@ fn an_address_that_moves_is_followed_under_the_same_name() {
     lan.move_host(1);
     wait_at(&balancer, "s1", lan.hosts()[1].ip);
     balancer.wait_up(1, SOON);
-    assert_eq!(balancer.get("/").status, 200);
+    // Enough for each worker to keep a connection to the server.
+    (0..16).for_each(|_| assert_eq!(balancer.get("/").status, 200));
 
     lan.move_host(0);
     let lb = lan.hosts()[0].ip;
@@ -134,6 +135,8 @@ fn an_address_that_moves_is_followed_under_the_same_name() {
         address.set_ip(lb.into());
     }
     wait_at(&balancer, "lb", lb);
+    // What was kept open to the server has the address that is gone.
+    (0..16).for_each(|_| assert_eq!(balancer.get("/").status, 200));
     let line = format!("address={lb}:7946");
     wait_for("the agent to see it join from there", SOON, || {
         let joined = |l: &str| l.contains("member joined") && l.contains(&line);
