@@ -235,6 +235,7 @@ fn refuse(error: &CommandError) -> Response {
             StatusCode::CONFLICT
         }
         CommandError::Failed(_) => StatusCode::INTERNAL_SERVER_ERROR,
+        CommandError::Unreachable(_) => StatusCode::BAD_GATEWAY,
         CommandError::Closed => StatusCode::SERVICE_UNAVAILABLE,
     };
     problem::response(status, "Nothing was done", &error.to_string())

@@ -203,10 +203,9 @@ struct Target {
     labels: BTreeMap<String, String>,
 }
 
-/// Every live member as a Prometheus http_sd target.
+/// Every live member that names a port as a Prometheus http_sd target.
 ///
-/// The port is the tag `metrics`, else `port`, else the gossip port; the address is the tag
-/// `addr`, else the gossip one. Tags become labels `__meta_roundel_tag_*`.
+/// The port is the tag `metrics`, else `port`; the address is the tag `addr`, else the gossip one. Tags become labels `__meta_roundel_tag_*`.
 pub(crate) async fn service_discovery(State(admin): State<Admin>) -> Response {
     let moment = admin.moment();
     let live = |m: &&Member| m.status == MemberStatus::Alive;
@@ -226,8 +225,9 @@ fn target(member: &Member) -> Option<Target> {
     let ip = tag("addr")
         .and_then(|a| a.parse().ok())
         .unwrap_or(gossip.ip());
-    let port = tag("metrics").or(tag("port")).and_then(|p| p.parse().ok());
-    let address = std::net::SocketAddr::new(ip, port.unwrap_or(gossip.port()));
+    // Nothing answers HTTP where the gossip is.
+    let port = tag("metrics").or(tag("port"))?.parse().ok()?;
+    let address = std::net::SocketAddr::new(ip, port);
     let mut labels = BTreeMap::from([
         ("__meta_roundel_node".to_owned(), member.name.clone()),
         ("__meta_roundel_role".to_owned(), member.role().to_owned()),

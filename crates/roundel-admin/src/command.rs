@@ -276,6 +276,9 @@ pub enum CommandError {
     /// Carrying it out failed; the text says how.
     #[error("{0}")]
     Failed(String),
+    /// Others that it takes do not answer; the text says who and why.
+    #[error("{0}")]
+    Unreachable(String),
     /// Nobody carries out commands: the process is ending.
     #[error("Roundel is shutting down.")]
     Closed,

@@ -31,7 +31,7 @@ pub(crate) fn carry_out(
                         format!("joined through {n} of the addresses"),
                         None,
                     )),
-                    Err(error) => Err(CommandError::Failed(error.to_string())),
+                    Err(error) => Err(CommandError::Unreachable(error.to_string())),
                 }
             }
             Command::Leave { member: None } => {
