@@ -46,7 +46,7 @@ fn request(balancer: &Arc<Balancer>, worker: usize) {
                 let pick = view.current().redeem(grant, worker, false);
                 pick.expect("the server stays up")
             }
-            Turn::Again => unreachable!("the server stays up"),
+            Turn::Again | Turn::Called(_) => unreachable!("the server stays up, and answers"),
         }
     });
     let live = pick.server();
