@@ -65,7 +65,7 @@ impl World {
         self.push(peer, Some(life), self.link.delay.1, What::Closed(id, why));
     }
 
-    pub(crate) fn write(&mut self, index: usize, id: StreamId, bytes: Vec<u8>) {
+    pub(crate) fn write(&mut self, index: usize, id: StreamId, bytes: &[u8]) {
         let end = (index, self.peers[index].life, id);
         self.stream_bytes += bytes.len() as u64;
         let Some(&(other, clear)) = self.streams.open.get(&end) else {

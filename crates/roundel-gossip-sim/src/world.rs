@@ -111,6 +111,10 @@ pub struct World {
     pub strict: bool,
     /// Whether nodes that are started from here on compress what they send.
     pub compress: bool,
+    /// Whether nodes that are started from here on begin at incarnation 1, as agents do.
+    pub as_agents: bool,
+    /// Lamport times of a former life of nodes that are started from here on.
+    pub clocks: Clocks,
     /// Datagrams sent.
     pub datagrams: u64,
     /// Bytes of datagrams sent, without headers.
@@ -140,6 +144,8 @@ impl World {
             timings: Timings::lan(),
             strict: true,
             compress: seed % 2 == 1,
+            as_agents: false,
+            clocks: Clocks::default(),
             datagrams: 0,
             bytes: 0,
             stream_bytes: 0,
@@ -242,6 +248,7 @@ impl World {
     }
 
     fn config(&self, name: &str, address: SocketAddr, life: u32) -> Config {
+        let unix_seconds = self.unix_seconds();
         Config {
             name: name.to_owned(),
             advertise: address,
@@ -250,11 +257,15 @@ impl World {
             label: String::new(),
             nonce: [0; 12],
             compress: self.compress,
-            incarnation: 1_800_000_000 + self.elapsed().as_secs() as u32 + life,
+            incarnation: match self.as_agents {
+                true => 1,
+                false => unix_seconds + life,
+            },
+            unix_seconds,
             seed: 0,
             timings: self.timings.clone(),
             limits: Limits::default(),
-            clocks: Clocks::default(),
+            clocks: self.clocks,
             keys_are_saved: false,
         }
     }
@@ -285,6 +296,18 @@ impl World {
     pub fn join(&mut self, index: usize, seed: usize) {
         let address = self.peers[seed].address;
         self.with(index, |node, now| node.join(now, &[address]));
+    }
+
+    /// Sends a node something in the name of whoever is at `from`, which need not be a place.
+    pub fn tell(&mut self, index: usize, from: SocketAddr, message: &Message) {
+        let way = self.link.way(&mut self.rng);
+        let bytes = message.encode();
+        self.push(index, None, way, What::Datagram { from, bytes });
+    }
+
+    /// The time of day.
+    pub fn unix_seconds(&self) -> u32 {
+        1_800_000_000 + self.elapsed().as_secs() as u32
     }
 
     /// True time since the start.
@@ -399,7 +422,7 @@ impl World {
             match output {
                 Output::Datagram { to, bytes } => self.send(index, to, bytes),
                 Output::Open { id, to } => self.connect(index, id, to),
-                Output::Write { id, bytes } => self.write(index, id, bytes),
+                Output::Write { id, bytes } => self.write(index, id, &bytes),
                 Output::Close { id } => self.close(index, id),
                 Output::SaveKeys { .. } => unreachable!("no keys are saved here"),
                 Output::Event(event) => self.told(index, event),

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::net::{Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 
-use roundel_gossip::{ConfigError, Timings};
+use roundel_gossip::{ConfigError, Limits, Timings};
 
 use crate::advertise::Advertise;
 use crate::handler::Handler;
@@ -40,6 +40,8 @@ pub struct Config {
     /// File that keeps the known members over restarts, in Serf's format, so that the cluster is
     /// found again without any seed. Default none.
     pub snapshot: Option<PathBuf>,
+    /// What peers can make the node hold.
+    pub limits: Limits,
     /// Scripts to run for events.
     pub handlers: Vec<Handler>,
     /// Whether to compress what we send. Default true, as Serf agents do.
@@ -59,6 +61,7 @@ impl Default for Config {
             keys: Vec::new(),
             keyring: None,
             snapshot: None,
+            limits: Limits::default(),
             handlers: Vec::new(),
             compress: true,
             timings: Timings::lan(),

@@ -1,6 +1,6 @@
 //! The application's side of a running node.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -10,7 +10,8 @@ use crate::estate::Estate;
 use crate::key_report::KeyReport;
 use crate::seeds::Seed;
 use roundel_gossip::{
-    ConfigError, Event, KeyAct, Member, QueryId, QueryParams, Question, SayError, Stats, Status,
+    ConfigError, Event, KeyAct, Limits, Member, QueryId, QueryParams, Question, SayError, Stats,
+    Status,
 };
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
@@ -31,6 +32,7 @@ pub(crate) struct Shared {
     pub(crate) trouble: watch::Receiver<String>,
     pub(crate) members: watch::Receiver<Arc<Vec<Member>>>,
     pub(crate) stats: watch::Receiver<Stats>,
+    pub(crate) limits: Limits,
     pub(crate) events: broadcast::WeakSender<Arc<Event>>,
     pub(crate) commands: mpsc::Sender<Command>,
 }
@@ -44,7 +46,7 @@ pub(crate) enum Command {
         BTreeMap<String, String>,
         oneshot::Sender<Result<(), ConfigError>>,
     ),
-    Watch(String, bool),
+    WatchOnly(BTreeSet<String>),
     Query(QueryParams, oneshot::Sender<Result<Answers, SayError>>),
     Respond(QueryId, Vec<u8>, oneshot::Sender<Result<(), SayError>>),
     UserEvent {
@@ -116,6 +118,11 @@ impl Handle {
         self.shared.stats.borrow().clone()
     }
 
+    /// What peers can make the node hold.
+    pub fn limits(&self) -> &Limits {
+        &self.shared.limits
+    }
+
     /// Joins by all the given addresses (same form as [`crate::Config::join`]) and gives how many
     /// answered. Errors: no one answered. Once only; seeds of the configuration are retried.
     pub async fn join(&self, addresses: Vec<String>) -> Result<usize, JoinError> {
@@ -144,10 +151,12 @@ impl Handle {
         answer.await.unwrap_or(Ok(()))
     }
 
-    /// Pings `name` several times a second while nothing else is heard of it, and tells by
-    /// [`Event::Silent`] and [`Event::Heard`] whether it answers; or stops doing so.
-    pub async fn watch(&self, name: &str, on: bool) {
-        self.send(Command::Watch(name.to_owned(), on)).await;
+    /// Pings these members, and no others, several times a second while nothing else is heard of
+    /// them, and tells by [`Event::Silent`] and [`Event::Heard`] whether they answer. Waits for
+    /// nothing: gives whether it was taken, which it is not while the node has too much to do.
+    pub fn watch_only(&self, names: BTreeSet<String>) -> bool {
+        let command = Command::WatchOnly(names);
+        self.shared.commands.try_send(command).is_ok()
     }
 
     /// Asks all members, or some, and gives their answers and acknowledgements as they come, ours

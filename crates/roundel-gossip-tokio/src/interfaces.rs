@@ -28,6 +28,11 @@ pub(crate) fn own() -> Vec<Own> {
     up.filter_map(own).collect()
 }
 
+/// The addresses of interfaces that are up.
+pub fn own_ips() -> Vec<IpAddr> {
+    own().into_iter().map(|at| at.ip).collect()
+}
+
 /// The address in what the kernel gives, as IPv4 if it is a mapped one.
 fn ip_of(address: &SockaddrStorage) -> Option<IpAddr> {
     let v4 = address.as_sockaddr_in().map(|a| IpAddr::V4(a.ip()));

@@ -1,6 +1,6 @@
 //! The key ring file: a JSON list of keys in base64, the primary one first, as agents keep it.
 
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
@@ -52,16 +52,13 @@ pub fn new_key() -> Result<String, getrandom::Error> {
 
 /// Reads the file; nothing if there is none.
 pub(crate) fn load(path: &Path) -> Result<Option<Vec<Vec<u8>>>, KeyringError> {
-    let len = match std::fs::metadata(path) {
-        Ok(meta) => meta.len(),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+    let text = match roundel_files::read_secret(path, LONGEST) {
+        Ok(text) => text,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        Err(error) if error.kind() == ErrorKind::FileTooLarge => return Err(KeyringError::TooLong),
         Err(error) => return Err(error.into()),
     };
-    if len > LONGEST {
-        return Err(KeyringError::TooLong);
-    }
-    let text = std::fs::read(path)?;
-    let texts: Vec<String> = serde_json::from_slice(&text).map_err(|_| KeyringError::Json)?;
+    let texts: Vec<String> = serde_json::from_str(&text).map_err(|_| KeyringError::Json)?;
     let keys = texts.iter().enumerate();
     let keys: Vec<_> = keys
         .map(|(i, text)| parse_key(text).ok_or(KeyringError::Key(i + 1)))
@@ -82,16 +79,19 @@ pub(crate) fn save(path: &Path, keys: &[Vec<u8>]) -> Result<(), KeyringError> {
     let part = PathBuf::from(part);
     // One left by a crash may be readable by others.
     let _ = std::fs::remove_file(&part);
+    let saved = write(&part, json.as_bytes()).and_then(|()| std::fs::rename(&part, path));
+    if saved.is_err() {
+        let _ = std::fs::remove_file(&part);
+    }
+    Ok(saved?)
+}
+
+fn write(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
     let mut options = std::fs::OpenOptions::new();
-    let mut file = options
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(&part)?;
-    file.write_all(json.as_bytes())?;
-    file.sync_all()?;
-    std::fs::rename(&part, path)?;
-    Ok(())
+    let options = options.write(true).create_new(true).mode(0o600);
+    let mut file = options.open(path)?;
+    file.write_all(bytes)?;
+    file.sync_all()
 }
 
 #[cfg(test)]
@@ -119,6 +119,16 @@ mod tests {
             std::fs::write(&path, text).unwrap();
             assert_eq!(load(&path).unwrap_err().to_string(), error);
         }
+    }
+
+    #[test]
+    fn what_cannot_be_saved_leaves_the_old_keys_and_nothing_else() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("ring.json");
+        // A folder in its place: all is written, and cannot be moved there.
+        std::fs::create_dir_all(path.join("in the way")).unwrap();
+        assert!(save(&path, &[vec![1; 32]]).is_err());
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
     }
 
     #[test]

@@ -43,11 +43,12 @@ pub use config::{Config, DEFAULT_PORT, StartError};
 pub use estate::Estate;
 pub use handle::{Handle, JoinError};
 pub use handler::{Handler, HandlerError};
+pub use interfaces::own_ips;
 pub use key_report::KeyReport;
 pub use keyring::{KeyringError, new_key, parse_key, show_key};
 pub use roundel_gossip::{
     ANSWERS, Acquaintance, Answer, Clocks, ConfigError, DRAIN, DRAINS, DrainAnswer, DrainRequest,
-    DropReason, EXTENSION, Event, KeyAct, KeyAnswer, Limits, Member, QueryId, QueryParams,
+    DropReason, EXTENSION, Event, KeyAct, KeyAnswer, Known, Limits, Member, QueryId, QueryParams,
     Question, SayError, Stats, Status, Timings, is_valid_name,
 };
 
@@ -126,6 +127,7 @@ pub async fn start_from(mut config: Config, estate: Estate) -> Result<Handle, St
         trouble,
         members,
         stats,
+        limits: config.limits.clone(),
         events: events.downgrade(),
         commands,
     };
@@ -138,7 +140,7 @@ pub async fn start_from(mut config: Config, estate: Estate) -> Result<Handle, St
         clocks: clocks_tx,
         events,
         revision: node.revision(),
-        members_at: now,
+        members_from: now,
         stats_at: now,
     };
     let cached = former
@@ -241,9 +243,10 @@ fn core_config(
         nonce,
         compress: config.compress,
         incarnation,
+        unix_seconds: unix_seconds(),
         seed,
         timings: config.timings.clone(),
-        limits: Limits::default(),
+        limits: config.limits.clone(),
         clocks,
         keys_are_saved: config.keyring.is_some(),
     }
@@ -278,5 +281,5 @@ fn random() -> Result<(u64, [u8; 12]), StartError> {
 /// clock was set back; then it must refute once.
 fn unix_seconds() -> u32 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH);
-    u32::try_from(since.unwrap_or_default().as_secs()).unwrap_or(u32::MAX >> 1)
+    u32::try_from(since.unwrap_or_default().as_secs()).unwrap_or(0)
 }

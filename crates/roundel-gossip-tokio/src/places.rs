@@ -1,81 +1,201 @@
 //! How many streams of others are served at a time, counted until their tasks have ended.
 //!
 //! The node forgets a stream once it has said all; the bytes may still wait for a peer that does
-//! not read.
+//! not read. Whoever comes gets a place: the oldest stream of the peer that has most is ended for it.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// One peer's address takes at most this part of all places, so that others find one.
-const SHARE: usize = 2;
+use roundel_gossip::{Crowd, Limits, StreamId, network};
+use tokio::task::AbortHandle;
 
 /// The places for streams that others open.
 #[derive(Debug, Clone)]
 pub(crate) struct Places {
-    limit: usize,
-    taken: Arc<Mutex<BTreeMap<IpAddr, usize>>>,
+    all: usize,
+    of_peer: usize,
+    /// The oldest first.
+    taken: Arc<Mutex<BTreeMap<StreamId, Taken>>>,
+}
+
+#[derive(Debug)]
+struct Taken {
+    peer: IpAddr,
+    task: Option<AbortHandle>,
 }
 
 /// One place, until it is dropped.
 #[derive(Debug)]
 pub(crate) struct Place {
-    peer: IpAddr,
+    id: StreamId,
     places: Places,
 }
 
 impl Places {
-    pub(crate) fn new(limit: usize) -> Self {
+    pub(crate) fn new(limits: &Limits) -> Self {
         Self {
-            limit,
+            all: limits.streams,
+            of_peer: limits.peer_streams,
             taken: Arc::default(),
         }
     }
 
-    /// A place for a stream of this peer, unless it or all together have too many.
-    pub(crate) fn take(&self, peer: IpAddr) -> Option<Place> {
-        let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
-        let all: usize = taken.values().sum();
-        let own = taken.get(&peer).copied().unwrap_or(0);
-        if all >= self.limit || own >= self.limit.div_ceil(SHARE) {
-            return None;
+    /// Ends a stream if there is no place for another one of `peer`, and gives its name and what
+    /// there were too many of.
+    pub(crate) fn make_room(&self, peer: IpAddr) -> Option<(StreamId, Crowd)> {
+        let mut taken = self.lock();
+        let peer = network(peer);
+        let counts = count(&taken);
+        let own = counts.get(&peer).copied().unwrap_or(0);
+        let most = counts.values().copied().max().unwrap_or(0);
+        let crowd = match own {
+            own if own >= self.of_peer => Crowd::Peer,
+            _ if taken.len() >= self.all => Crowd::All,
+            _ => return None,
+        };
+        let goes = |held: &Taken| match crowd {
+            Crowd::Peer => held.peer == peer,
+            Crowd::All => counts[&held.peer] == most,
+        };
+        let id = *taken.iter().find(|(_, held)| goes(held))?.0;
+        if let Some(task) = taken.remove(&id)?.task {
+            task.abort();
         }
-        taken.insert(peer, own + 1);
-        Some(Place {
-            peer,
+        Some((id, crowd))
+    }
+
+    /// How many there are.
+    pub(crate) fn taken(&self) -> usize {
+        self.lock().len()
+    }
+
+    /// Takes a place.
+    pub(crate) fn take(&self, id: StreamId, peer: IpAddr) -> Place {
+        let peer = network(peer);
+        self.lock().insert(id, Taken { peer, task: None });
+        Place {
+            id,
             places: self.clone(),
-        })
+        }
+    }
+
+    /// Notes who serves a stream, unless that has ended already.
+    pub(crate) fn served_by(&self, id: StreamId, task: AbortHandle) {
+        if let Some(taken) = self.lock().get_mut(&id) {
+            taken.task = Some(task);
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<StreamId, Taken>> {
+        self.taken.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        let taken = self.places.taken.lock();
-        let mut taken = taken.unwrap_or_else(PoisonError::into_inner);
-        match taken.get_mut(&self.peer) {
-            Some(count) if *count > 1 => *count -= 1,
-            _ => drop(taken.remove(&self.peer)),
-        }
+        self.places.lock().remove(&self.id);
     }
+}
+
+fn count(taken: &BTreeMap<StreamId, Taken>) -> BTreeMap<IpAddr, usize> {
+    let mut counts = BTreeMap::new();
+    for held in taken.values() {
+        *counts.entry(held.peer).or_default() += 1;
+    }
+    counts
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use roundel_gossip::{Config, Node};
+    use std::collections::BTreeMap;
+    use std::time::Instant;
+
+    /// As many names of streams as wanted.
+    fn names(count: usize) -> Vec<StreamId> {
+        let now = Instant::now();
+        let limits = Limits {
+            streams: count,
+            ..Limits::default()
+        };
+        let config = Config {
+            name: "me".to_owned(),
+            advertise: ([10, 0, 0, 1], 7946).into(),
+            tags: BTreeMap::new(),
+            keys: Vec::new(),
+            label: String::new(),
+            nonce: [0; 12],
+            compress: false,
+            incarnation: 1,
+            unix_seconds: 1,
+            seed: 1,
+            timings: roundel_gossip::Timings::lan(),
+            limits,
+            clocks: roundel_gossip::Clocks::default(),
+            keys_are_saved: false,
+        };
+        let mut node = Node::new(config, now).unwrap();
+        let from = ([10, 0, 0, 2], 7946).into();
+        let accept = |_| node.accept_stream(now, from).unwrap();
+        (0..count).map(accept).collect()
+    }
+
+    fn places() -> Places {
+        Places::new(&Limits {
+            streams: 4,
+            peer_streams: 3,
+            ..Limits::default()
+        })
+    }
 
     #[test]
-    fn places_are_limited_for_one_peer_and_for_all() {
-        let places = Places::new(8);
-        let peer = |last| IpAddr::from([10, 0, 0, last]);
-        let mut held: Vec<Place> = (0..4).filter_map(|_| places.take(peer(1))).collect();
-        assert_eq!(held.len(), 4);
-        assert!(places.take(peer(1)).is_none());
-        held.extend((2..9).filter_map(|last| places.take(peer(last))));
-        assert_eq!(held.len(), 8);
-        assert!(places.take(peer(9)).is_none());
-        held.remove(0);
-        assert!(places.take(peer(9)).is_some(), "free again");
+    fn the_oldest_of_who_has_most_goes_for_a_newcomer() {
+        let (places, names) = (places(), names(6));
+        let [a, b, c] = [1, 2, 3].map(|last| IpAddr::from([10, 0, 0, last]));
+        let mut held = Vec::new();
+        for (id, peer) in names.iter().zip([b, a, a, a]) {
+            assert_eq!(places.make_room(peer), None);
+            held.push(places.take(*id, peer));
+        }
+        // Its own are too many, whoever else has places.
+        assert_eq!(places.make_room(a), Some((names[1], Crowd::Peer)));
+        held.push(places.take(names[4], a));
+        assert_eq!(places.make_room(c), Some((names[2], Crowd::All)));
+        held.push(places.take(names[5], c));
+        assert_eq!(places.make_room(b), Some((names[3], Crowd::All)));
+        assert_eq!(places.make_room(b), None, "there is a free place");
         drop(held);
-        assert!(places.taken.lock().unwrap().is_empty());
+        assert!(places.lock().is_empty());
+    }
+
+    #[test]
+    fn where_all_have_the_same_the_oldest_of_all_goes() {
+        let (places, names) = (places(), names(4));
+        let peer = |last| IpAddr::from([10, 0, 0, last]);
+        let held: Vec<Place> = (names.iter().zip([9, 8, 7, 6]))
+            .map(|(id, last)| places.take(*id, peer(last)))
+            .collect();
+        assert_eq!(places.make_room(peer(1)), Some((names[0], Crowd::All)));
+        drop(held);
+    }
+
+    #[tokio::test]
+    async fn who_goes_is_ended_even_in_the_middle_of_a_write() {
+        let (places, names) = (places(), names(4));
+        let peer = IpAddr::from([10, 0, 0, 1]);
+        let place = places.take(names[0], peer);
+        let task = tokio::spawn(async move {
+            let _place = place;
+            std::future::pending::<()>().await;
+        });
+        places.served_by(names[0], task.abort_handle());
+        let _others: Vec<Place> = names[1..3]
+            .iter()
+            .map(|id| places.take(*id, peer))
+            .collect();
+        assert!(places.make_room(peer).is_some());
+        assert!(task.await.unwrap_err().is_cancelled());
     }
 }

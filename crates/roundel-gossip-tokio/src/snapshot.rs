@@ -40,19 +40,11 @@ pub(crate) struct Former {
 /// Reads the file; nothing known if there is none. Lines that cannot be read are skipped: the
 /// last one may be cut.
 pub(crate) fn load(path: &Path) -> std::io::Result<Former> {
-    match std::fs::metadata(path) {
-        Ok(meta) if meta.len() > LONGEST => {
-            let text = format!("longer than {LONGEST} bytes");
-            return Err(std::io::Error::other(text));
-        }
-        Ok(_) => {}
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            return Ok(Former::default());
-        }
-        Err(error) => return Err(error),
+    match roundel_files::read(path, LONGEST) {
+        Ok(text) => Ok(replay(&String::from_utf8_lossy(&text))),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Former::default()),
+        Err(error) => Err(error),
     }
-    let text = std::fs::read(path)?;
-    Ok(replay(&String::from_utf8_lossy(&text)))
 }
 
 fn replay(text: &str) -> Former {

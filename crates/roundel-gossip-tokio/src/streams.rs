@@ -2,12 +2,15 @@
 
 use std::io::{self, ErrorKind::TimedOut};
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 use std::time::Duration;
 
 use roundel_gossip::StreamId;
+use socket2::SockRef;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
+use tokio::task::AbortHandle;
 
 use crate::places::Place;
 
@@ -17,6 +20,9 @@ const LINGER: Duration = Duration::from_millis(500);
 
 /// Bytes read at once.
 const CHUNK: usize = 16 << 10;
+
+/// Bytes that the kernel keeps for a peer that does not read; it takes twice as much.
+const SEND_BUFFER: usize = 128 << 10;
 
 /// What a stream's task tells the node's task.
 #[derive(Debug)]
@@ -35,7 +41,7 @@ pub(crate) type Reports = mpsc::Sender<(StreamId, Moved)>;
 /// What is to be written to one stream; dropping it closes the stream after the last write.
 ///
 /// Unbounded, as the node writes at most one message to a stream.
-pub(crate) type Writes = mpsc::UnboundedSender<Vec<u8>>;
+pub(crate) type Writes = mpsc::UnboundedSender<Arc<[u8]>>;
 
 /// Serves an accepted connection, which keeps its place to the end. `limit` is the longest time
 /// for writing one message: a peer that does not read must not keep it in memory.
@@ -45,18 +51,18 @@ pub(crate) fn accepted(
     reports: Reports,
     limit: Duration,
     place: Place,
-) -> Writes {
+) -> (Writes, AbortHandle) {
     let (writes, inbox) = mpsc::unbounded_channel();
-    tokio::spawn(async move {
+    let task = tokio::spawn(async move {
         serve(id, socket, reports, limit, inbox).await;
         drop(place);
     });
-    writes
+    (writes, task.abort_handle())
 }
 
 /// Makes a connection, then serves it.
 pub(crate) fn open(id: StreamId, to: SocketAddr, reports: Reports, limit: Duration) -> Writes {
-    let (writes, inbox) = mpsc::unbounded_channel::<Vec<u8>>();
+    let (writes, inbox) = mpsc::unbounded_channel::<Arc<[u8]>>();
     tokio::spawn(async move {
         let mut inbox = inbox;
         let connected = tokio::select! {
@@ -88,9 +94,11 @@ async fn serve(
     mut socket: TcpStream,
     reports: Reports,
     limit: Duration,
-    mut inbox: mpsc::UnboundedReceiver<Vec<u8>>,
+    mut inbox: mpsc::UnboundedReceiver<Arc<[u8]>>,
 ) {
     let _ = socket.set_nodelay(true);
+    let _ = SockRef::from(&socket).set_send_buffer_size(SEND_BUFFER);
+    forget_unsent(&socket, true);
     let mut buffer = vec![0; CHUNK];
     loop {
         tokio::select! {
@@ -111,10 +119,19 @@ async fn serve(
                         return;
                     }
                 }
-                end => return report_end(id, &reports, end).await,
+                end => {
+                    forget_unsent(&socket, false);
+                    return report_end(id, &reports, end).await;
+                }
             },
         }
     }
+}
+
+/// Whether the kernel gives up what it could not send when the socket is closed: it would keep
+/// that for minutes for a peer that does not read.
+fn forget_unsent(socket: &TcpStream, forget: bool) {
+    let _ = SockRef::from(socket).set_linger(forget.then_some(Duration::ZERO));
 }
 
 async fn report_end(id: StreamId, reports: &Reports, end: io::Result<usize>) {
@@ -128,6 +145,7 @@ async fn report_end(id: StreamId, reports: &Reports, end: io::Result<usize>) {
 /// Ends our side, then reads the rest away: closing with bytes unread would reset the connection
 /// and could take our last words from the peer.
 async fn finish(mut socket: TcpStream, limit: Duration) {
+    forget_unsent(&socket, false);
     let _ = tokio::time::timeout(limit, socket.shutdown()).await;
     let mut rest = [0; 1024];
     let drain = async { while socket.read(&mut rest).await.is_ok_and(|len| len > 0) {} };

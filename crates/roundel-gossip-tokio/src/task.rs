@@ -43,8 +43,12 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// With more members than this they are published less often: each time costs a copy of all.
 const MANY: usize = 256;
 
-/// Pause between two publications of many members.
+/// Shortest pause between two publications of many members.
 const MANY_PAUSE: Duration = Duration::from_millis(50);
+
+/// The same as a multiple of what the last one took, so that a flood of members leaves the task time
+/// for what they say.
+const MANY_REST: u32 = 10;
 
 /// Longest wait for the last lines of the snapshot at the end.
 const LAST_LINES: Duration = Duration::from_secs(2);
@@ -100,7 +104,8 @@ pub(crate) struct Publish {
     pub(crate) clocks: watch::Sender<Clocks>,
     pub(crate) events: broadcast::Sender<Arc<Event>>,
     pub(crate) revision: u64,
-    pub(crate) members_at: Instant,
+    /// When the members may be published again, if they are many.
+    pub(crate) members_from: Instant,
     pub(crate) stats_at: Instant,
 }
 
@@ -126,7 +131,7 @@ impl Task {
         seeding: Seeding,
         files: Files,
     ) -> Self {
-        let places = Places::new(node.config().limits.streams);
+        let places = Places::new(&node.config().limits);
         let write_limit = node.config().timings.stream_timeout;
         Self {
             node,
@@ -245,7 +250,7 @@ impl Task {
     fn next_deadline(&self) -> Option<Instant> {
         let publish = &self.publish;
         let waiting = publish.revision != self.node.revision();
-        let news = waiting.then(|| publish.members_at + MANY_PAUSE);
+        let news = waiting.then_some(publish.members_from);
         self.node.poll_timeout().into_iter().chain(news).min()
     }
 
@@ -265,15 +270,18 @@ impl Task {
     fn take_stream(&mut self, now: Instant, result: std::io::Result<(TcpStream, SocketAddr)>) {
         match result {
             Ok((socket, from)) => {
-                let Some(place) = self.places.take(from.ip().to_canonical()) else {
-                    return self.node.refuse_stream(from);
-                };
+                if let Some((id, crowd)) = self.places.make_room(from.ip()) {
+                    self.streams.remove(&id);
+                    self.node.handle_stream_crowded(now, id, from, crowd);
+                }
                 if let Some(id) = self.node.accept_stream(now, from) {
                     if let Ok(at) = socket.local_addr() {
                         self.node.handle_stream_at(id, at.ip());
                     }
+                    let place = self.places.take(id, from.ip());
                     let (reports, limit) = (self.reports.0.clone(), self.write_limit);
-                    let writes = streams::accepted(id, socket, reports, limit, place);
+                    let (writes, task) = streams::accepted(id, socket, reports, limit, place);
+                    self.places.served_by(id, task);
                     self.streams.insert(id, writes);
                 }
             }
@@ -316,7 +324,7 @@ impl Task {
             Command::SetTags(tags, reply) => {
                 let _ = reply.send(self.node.set_tags(now, tags));
             }
-            Command::Watch(name, on) => self.node.watch(now, &name, on),
+            Command::WatchOnly(names) => self.node.watch_only(now, &names),
             Command::Query(params, reply) => {
                 let asked = self.node.query(now, &params);
                 let _ = reply.send(asked.map(|id| self.desk.asked(id)));
@@ -439,12 +447,13 @@ impl Task {
     fn publish_changes(&mut self, now: Instant) {
         let publish = &mut self.publish;
         let many = publish.members.borrow().len() > MANY;
-        let rested = now.saturating_duration_since(publish.members_at) >= MANY_PAUSE;
+        let rested = now >= publish.members_from;
         if publish.revision != self.node.revision() && (rested || !many) {
             publish.revision = self.node.revision();
-            publish.members_at = now;
+            let begun = Instant::now();
             let members = self.node.members().cloned().collect();
             publish.members.send_replace(Arc::new(members));
+            publish.members_from = now + MANY_PAUSE.max(begun.elapsed() * MANY_REST);
         }
         let clocks = self.node.clocks();
         publish
@@ -452,7 +461,10 @@ impl Task {
             .send_if_modified(|old| std::mem::replace(old, clocks) != clocks);
         if now.saturating_duration_since(publish.stats_at) >= STATS_AGE {
             publish.stats_at = now;
-            publish.stats.send_replace(self.node.stats());
+            publish.stats.send_replace(Stats {
+                places: self.places.taken(),
+                ..self.node.stats()
+            });
         }
     }
 }

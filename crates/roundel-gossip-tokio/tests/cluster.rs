@@ -118,7 +118,7 @@ async fn a_node_that_stops_without_a_word_fails() {
     .await
     .unwrap();
     until(&a, "a sees b", SOON, |m| alive(m) == 2).await;
-    a.watch("b", true).await;
+    assert!(a.watch_only(["b".to_owned()].into()));
     let mut events = a.events();
     b.shutdown().await;
     let silent = async {

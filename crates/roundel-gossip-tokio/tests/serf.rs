@@ -93,7 +93,7 @@ async fn a_killed_agent_fails() {
         return;
     };
     until(&lb, "it is seen", SOON, |m| alive(m) == 2).await;
-    lb.watch("web-3", true).await;
+    assert!(lb.watch_only(["web-3".to_owned()].into()));
     let mut events = lb.events();
     agent.process.kill();
     let begun = std::time::Instant::now();

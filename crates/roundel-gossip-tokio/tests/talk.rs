@@ -10,7 +10,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use common::agent::{Agent, KEY, KEY_BASE64, SOON};
-use common::{alive, config, node, status, until};
+use common::{alive, config, eventually, node, status, until};
 use roundel_gossip_tokio::{
     Config, Event, Handle, KeyAct, QueryParams, Status, parse_key, show_key, start,
 };
@@ -179,6 +179,13 @@ async fn user_events_go_both_ways() {
     until(&lb, "it is seen", SOON, |m| alive(m) == 2).await;
     agent.wait_member(&["balancer", "alive"]);
     let monitor = agent.spawn(&["monitor"]);
+    // It shows only what happens once it is connected.
+    eventually("the monitor is connected", SOON, async || {
+        run(&agent, &["event", "anybody"]).await;
+        let shown = monitor.stdout().contains("Name: \"anybody\"");
+        shown.then_some(())
+    })
+    .await;
     let mut events = lb.events();
     run(&agent, &["event", "deploy", "v2"]).await;
     let heard = async {
@@ -189,6 +196,7 @@ async fn user_events_go_both_ways() {
                 coalesce,
                 ..
             }) = events.recv().await.as_deref()
+                && name == "deploy"
             {
                 break (name.clone(), payload.clone(), *coalesce);
             }
@@ -475,7 +483,10 @@ async fn an_agent_of_our_name_that_is_alone_with_us_stays() {
     agent
         .process
         .wait_line("majority in name conflict resolution [1 / 1]", SOON);
-    assert!(us.name().starts_with("twin-"), "{}", us.name());
+    eventually("we go on under another name", SOON, async || {
+        us.name().starts_with("twin-").then_some(())
+    })
+    .await;
     agent.wait_member(&["twin ", "alive"]);
     agent.wait_member(&[&us.name(), "alive"]);
 }

@@ -25,6 +25,9 @@ pub struct Config {
     /// The first incarnation. Unix seconds make a restarted node newer than its former self, so
     /// that it is believed at once.
     pub incarnation: u32,
+    /// Unix seconds when the node is made: by them it tells incarnations that no honest member
+    /// reaches.
+    pub unix_seconds: u32,
     /// Seed of all random choices.
     pub seed: u64,
     /// Intervals and factors of the protocol; all members of a cluster should agree.
@@ -33,7 +36,7 @@ pub struct Config {
     pub limits: Limits,
     /// Lamport times of a former life of this node; all 0 if there was none.
     pub clocks: Clocks,
-    /// Whether a change of the keys is saved before it is confirmed; see
+    /// Whether a change of the keys is saved before it holds; see
     /// [`Output::SaveKeys`](crate::Output::SaveKeys).
     pub keys_are_saved: bool,
 }
@@ -93,6 +96,10 @@ pub struct Timings {
     pub retransmit_mult: u32,
     /// Pause between full exchanges with a random member. Default 30 s.
     pub push_pull_interval: Duration,
+    /// This long after a join that met somebody states are exchanged once more: what spread while
+    /// we joined may have missed us, and whom we joined by. `None`: never, as memberlist. Default
+    /// 1 s.
+    pub push_pull_after_join: Option<Duration>,
     /// A stream that is not done after this long is closed. Default 10 s.
     pub stream_timeout: Duration,
     /// Upper bound of the awareness score, exclusive. Default 8.
@@ -133,6 +140,7 @@ impl Timings {
             gossip_to_the_dead: Duration::from_secs(30),
             retransmit_mult: 4,
             push_pull_interval: Duration::from_secs(30),
+            push_pull_after_join: Some(Duration::from_secs(1)),
             stream_timeout: Duration::from_secs(10),
             awareness_max: 8,
             reap_interval: Duration::from_secs(15),
@@ -152,6 +160,7 @@ impl Timings {
         Self {
             gossip_at_once: false,
             gossip_in_rings: false,
+            push_pull_after_join: None,
             ..Self::lan()
         }
     }
@@ -181,26 +190,42 @@ impl Default for Timings {
 /// Upper bounds of what peers can make a node hold.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limits {
-    /// Most members, in any state. Default 100,000.
+    /// Most members, in any state. Default 20,000.
     pub members: usize,
+    /// More members than this who never answered us are all pinged, and forgotten unless they answer:
+    /// they may be made up. Default 1,000.
+    pub unmet: usize,
     /// Most concurrent incoming streams. Default 128, as memberlist has.
     pub streams: usize,
+    /// Most of them from one address, or one /64 of IPv6. Default 32.
+    pub peer_streams: usize,
     /// Most bytes read from one stream. Default 20 MiB.
     pub stream_bytes: usize,
+    /// Most bytes that all streams hold of what peers sent; half of it may be one address's. What
+    /// has no room is refused. Default 64 MiB.
+    pub incoming_bytes: usize,
+    /// Most bytes of our states that are being sent; more peers get the newest of those. One
+    /// state is sent however long it is. Default 16 MiB.
+    pub state_bytes: usize,
     /// Most broadcasts waiting, of Serf's layer. Default 4096, as Serf has.
     pub broadcasts: usize,
     /// Most intents kept for unknown members. Default 4096.
     pub intents: usize,
-    /// Most watch pings in one interval. Default 500, which is 2,000 in a second.
+    /// Most watch pings in one interval, and most pings of those who never answered. Default 500,
+    /// which is 2,000 in a second.
     pub watch_pings: usize,
 }
 
 impl Default for Limits {
     fn default() -> Self {
         Self {
-            members: 100_000,
+            members: 20_000,
+            unmet: 1_000,
             streams: 128,
+            peer_streams: 32,
             stream_bytes: 20 << 20,
+            incoming_bytes: 64 << 20,
+            state_bytes: 16 << 20,
             broadcasts: 4096,
             intents: 4096,
             watch_pings: 500,

@@ -129,7 +129,7 @@ pub enum Event {
         /// How many answered.
         answers: usize,
     },
-    /// We go on under another name, and know nobody else: [`Node::rename`](crate::Node::rename).
+    /// We go on under another name: [`Node::rename`](crate::Node::rename).
     Renamed {
         /// The name that belongs to another member.
         from: String,
@@ -174,6 +174,10 @@ pub enum DropReason {
     Incompatible,
     /// A limit is reached: too many members, streams or bytes.
     Limit,
+    /// An incarnation that no honest member reaches.
+    Incarnation,
+    /// A Lamport time far ahead of ours.
+    Time,
     /// A stream took too long.
     Timeout,
     /// An error of our own came of it.
@@ -182,7 +186,7 @@ pub enum DropReason {
 
 impl DropReason {
     /// Every reason, for a table of counters.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 13] = [
         Self::Malformed,
         Self::Unauthenticated,
         Self::Label,
@@ -192,6 +196,8 @@ impl DropReason {
         Self::Meta,
         Self::Incompatible,
         Self::Limit,
+        Self::Incarnation,
+        Self::Time,
         Self::Timeout,
         Self::Internal,
     ];
@@ -208,6 +214,8 @@ impl DropReason {
             Self::Meta => "meta",
             Self::Incompatible => "incompatible",
             Self::Limit => "limit",
+            Self::Incarnation => "incarnation",
+            Self::Time => "time",
             Self::Timeout => "timeout",
             Self::Internal => "internal",
         }

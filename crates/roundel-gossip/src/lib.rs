@@ -36,8 +36,8 @@ mod stats;
 pub use config::{Clocks, Config, ConfigError, Limits, Timings};
 pub use event::{DropReason, Event};
 pub use keys::{KeyAct, KeyAnswer};
-pub use member::{Member, Status, is_valid_name};
-pub use node::{Acquaintance, Node, Output, StreamId};
+pub use member::{Known, Member, Status, is_valid_name};
+pub use node::{Acquaintance, Crowd, Node, Output, StreamId, network};
 pub use query::{
     Answer, EXTENSION, INTERNAL, MAX_EVENT, MAX_QUERY, QueryId, QueryParams, Question, SayError,
 };

@@ -27,6 +27,19 @@ pub struct Member {
     pub versions: [u8; 6],
     /// When `status` last changed here.
     pub since: Instant,
+    /// How `status` is known.
+    pub known: Known,
+}
+
+/// Says how a member's status is known, the surest first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Known {
+    /// The member said so itself, from its own address.
+    Itself,
+    /// The member was asked, and answered so or not at all.
+    Asked,
+    /// Others say so, and the member was not asked: it was never heard from, or not for long.
+    Hearsay,
 }
 
 /// Says what the cluster holds of a member, in Serf's words.

@@ -1,5 +1,6 @@
 //! The state machine: what happened goes in with the time, what is to be done comes out.
 
+mod accusations;
 mod accusers;
 mod acquaintance;
 mod address;
@@ -7,14 +8,20 @@ mod anew;
 mod answering;
 mod asking;
 mod awareness;
+mod border;
+mod contacts;
+mod doubt;
 mod gossip;
 mod housekeeping;
 mod inbound;
+mod incoming;
 mod intents;
 mod join;
 mod keyring;
 mod lamport;
 mod leave;
+mod newcomers;
+mod origin;
 mod outbound;
 mod output;
 mod probe;
@@ -27,12 +34,15 @@ mod roster;
 mod rotation;
 mod seen;
 mod serf;
+mod states;
 mod streams;
 mod suspicion;
 mod swim;
 mod sync;
 mod tcp_only;
 mod timers;
+mod times;
+mod unmet;
 mod vote;
 mod watch;
 
@@ -47,11 +57,17 @@ use self::address::OwnAddress;
 use self::answering::Questions;
 use self::asking::{Asking, Purpose};
 use self::awareness::Awareness;
+use self::border::TimeOfDay;
+use self::contacts::Contacts;
+use self::doubt::Doubts;
 use self::gossip::Rounds;
+use self::incoming::Incoming;
+pub use self::incoming::network;
 use self::intents::Intents;
 use self::keyring::Saving;
 use self::lamport::Lamport;
 use self::leave::Leave;
+use self::newcomers::Newcomers;
 use self::outbound::Seal;
 pub use self::output::{Output, StreamId};
 use self::probe::{Pings, Probe};
@@ -60,21 +76,33 @@ use self::recent::Recent;
 use self::record::Record;
 use self::roster::Roster;
 use self::rotation::Rotation;
-use self::seen::Seen;
+use self::seen::{Directs, Seen};
+use self::states::States;
+pub use self::streams::Crowd;
 use self::streams::Stream;
 use self::tcp_only::TcpOnly;
 use self::timers::{Timer, Timers};
+use self::times::Times;
+use self::unmet::Unmet;
 use self::vote::Vote;
 use self::watch::Watches;
 use crate::config::{Clocks, Config, ConfigError};
 use crate::event::{DropReason, Event};
-use crate::member::{Member, Status, is_valid_name};
+use crate::member::{Known, Member, Status, is_valid_name};
 use crate::query::{QueryId, QueryParams, SayError};
 use crate::stats::Stats;
 use crate::wire::{Versions, canonical, tags};
 
 /// Most peers and names that are remembered as having been complained about.
 const COMPLAINTS: usize = 1024;
+
+/// Room for so many outputs is kept while there are none.
+const OUTPUTS: usize = 256;
+
+/// Members that each change may cost a look at, in the mean, to see whether all is as it must be: a
+/// flood of members must not make a debug build stand still.
+#[cfg(debug_assertions)]
+const LOOK: usize = 1024;
 
 /// One member of a cluster, without sockets or a clock.
 ///
@@ -87,6 +115,7 @@ const COMPLAINTS: usize = 1024;
 pub struct Node {
     config: Config,
     name: Arc<str>,
+    time_of_day: TimeOfDay,
     rng: fastrand::Rng,
     seal: Seal,
     members: Roster,
@@ -103,12 +132,21 @@ pub struct Node {
     probe: Option<Probe>,
     pings: Pings,
     watches: Watches,
+    contacts: Contacts,
+    doubts: Doubts,
+    /// Whether our newest incarnation was beyond the border, and is to be said again.
+    passes: bool,
+    newcomers: Newcomers,
+    unmet: Unmet,
     tcp_only: TcpOnly,
     streams: BTreeMap<StreamId, Stream>,
     next_stream: u64,
+    incoming: Incoming,
+    states: States,
     /// When the next stranger may be asked for its state.
     strangers_from: Option<Instant>,
     clock: Lamport,
+    times: Times,
     event_clock: Lamport,
     query_clock: Lamport,
     /// Older user events are not told: we were not there, or heard them in a former life.
@@ -117,6 +155,7 @@ pub struct Node {
     query_floor: u64,
     events_seen: Seen,
     queries_seen: Seen,
+    directs_seen: Directs,
     recent: Recent,
     asking: Asking,
     questions: Questions,
@@ -130,6 +169,8 @@ pub struct Node {
     complaints: BTreeSet<(IpAddr, DropReason)>,
     conflicts: BTreeSet<(String, SocketAddr)>,
     stats: Stats,
+    #[cfg(debug_assertions)]
+    unchecked: usize,
 }
 
 impl Node {
@@ -146,10 +187,17 @@ impl Node {
         let meta = tags::encode(&config.tags).map_err(|error| ConfigError::Tags(error.len))?;
         let seal = Seal::new(&config)?;
         let name: Arc<str> = config.name.as_str().into();
-        let own = Record::new(own_member(&config, now), meta, now);
+        let time_of_day = TimeOfDay::new(config.unix_seconds, now);
+        let mut own = own_member(&config, now);
+        // A former life may have been driven to where nobody would believe us.
+        if own.incarnation >= time_of_day.border(now) {
+            own.incarnation = config.unix_seconds.max(1);
+        }
+        let own = Record::new(own, meta, now);
         let mut members = Roster::default();
         members.insert(name.clone(), own);
         let mut node = Self {
+            time_of_day,
             rng: fastrand::Rng::with_seed(config.seed),
             seal,
             members,
@@ -164,17 +212,26 @@ impl Node {
             probe: None,
             pings: Pings::default(),
             watches: Watches::default(),
+            contacts: Contacts::default(),
+            doubts: Doubts::default(),
+            passes: false,
+            newcomers: Newcomers::default(),
+            unmet: Unmet::default(),
             tcp_only: TcpOnly::default(),
             streams: BTreeMap::new(),
             next_stream: 0,
+            incoming: Incoming::of(&config.limits),
+            states: States::default(),
             strangers_from: None,
             clock: Lamport::after(config.clocks.member),
+            times: Times::default(),
             event_clock: Lamport::after(config.clocks.event),
             query_clock: Lamport::after(config.clocks.query),
             event_floor: config.clocks.event.saturating_add(1),
             query_floor: config.clocks.query.saturating_add(1),
             events_seen: Seen::new(),
             queries_seen: Seen::new(),
+            directs_seen: Directs::default(),
             recent: Recent::default(),
             asking: Asking::default(),
             questions: Questions::default(),
@@ -188,6 +245,8 @@ impl Node {
             complaints: BTreeSet::new(),
             conflicts: BTreeSet::new(),
             stats: Stats::default(),
+            #[cfg(debug_assertions)]
+            unchecked: 0,
             config,
         };
         node.start_timers(now);
@@ -241,9 +300,22 @@ impl Node {
         id
     }
 
-    /// Notes that a stream was not even taken in, as there are too many.
-    pub fn refuse_stream(&mut self, from: SocketAddr) {
-        self.refuse(canonical(from), DropReason::Limit);
+    /// Notes that a stream was closed for a newer one of `newer`, as there were too many. It may be
+    /// one of which all was said, and not all sent.
+    pub fn handle_stream_crowded(
+        &mut self,
+        now: Instant,
+        id: StreamId,
+        newer: SocketAddr,
+        crowd: Crowd,
+    ) {
+        self.stream_closed(id, "closed for a newer one");
+        match crowd {
+            Crowd::All => self.stats.streams_refused += 1,
+            Crowd::Peer => self.stats.peer_streams_refused += 1,
+        }
+        self.refuse(canonical(newer), DropReason::Limit);
+        self.finish(now);
     }
 
     /// Notes that a datagram was given up in the middle, over an error of our own.
@@ -285,6 +357,7 @@ impl Node {
                 Timer::Gossip => self.gossip_tick(now),
                 Timer::GossipSoon => self.gossip_soon_due(),
                 Timer::PushPull => self.push_pull_tick(now),
+                Timer::CatchUp => self.push_pull(now),
                 Timer::Suspicion(name) => self.suspicion_ended(now, &name),
                 Timer::Stream(id) => self.stream_timed_out(id),
                 Timer::Reap => self.reap_tick(now),
@@ -294,6 +367,9 @@ impl Node {
                 Timer::Leave => self.leave_tick(now),
                 Timer::QueryEnd(id) => self.query_ended(id),
                 Timer::Moved => self.moved_tick(now),
+                Timer::Doubt(subject) => self.doubt_tick(now, &subject),
+                Timer::Passed => self.border_passed(),
+                Timer::Unmet => self.unmet_tick(now),
             }
         }
         self.finish(now);
@@ -357,6 +433,12 @@ impl Node {
         self.finish(now);
     }
 
+    /// Watches these and no others, as [`Node::watch`] does.
+    pub fn watch_only(&mut self, now: Instant, names: &BTreeSet<String>) {
+        self.watch_all(now, names);
+        self.finish(now);
+    }
+
     /// Asks all members, or some. [`Event::Answer`] follows for each answer and acknowledgement,
     /// ours too, and [`Event::QueryEnded`] when the time is over.
     ///
@@ -409,7 +491,12 @@ impl Node {
 
     /// Gives the next thing to do.
     pub fn poll_output(&mut self) -> Option<Output> {
-        self.outputs.pop_front()
+        let output = self.outputs.pop_front();
+        if output.is_none() {
+            // A large state makes thousands.
+            self.outputs.shrink_to(OUTPUTS);
+        }
+        output
     }
 
     /// Gives when to call [`Node::handle_timeout`] at the latest.
@@ -457,6 +544,8 @@ impl Node {
         stats.awareness = self.awareness.score();
         stats.queued = self.queue.len();
         stats.streams = self.streams.len();
+        stats.incoming = self.incoming.held();
+        stats.states = self.states.held();
         stats
     }
 
@@ -465,7 +554,13 @@ impl Node {
         self.gossip_fresh(now);
         self.keep_beating(now);
         #[cfg(debug_assertions)]
-        self.check_invariants();
+        {
+            self.unchecked += LOOK;
+            if self.unchecked >= self.members.len() {
+                self.unchecked = 0;
+                self.check_invariants();
+            }
+        }
     }
 
     /// Checks what must hold between any two calls.
@@ -489,8 +584,14 @@ impl Node {
         assert!(self.members.len() <= self.config.limits.members.max(1));
         self.recent.check_invariants();
         self.questions.check_invariants();
+        let named = self.contacts.names().chain(self.doubts.names());
+        let named = named.chain(self.queue.names()).chain(self.unmet.names());
+        for name in named {
+            assert!(self.members.contains_key(name), "{name:?} is forgotten");
+        }
         let bound = 64
             + 4 * self.members.len()
+            + self.doubts.len()
             + 2 * self.streams.len()
             + 2 * self.pings.len()
             + self.asking.len();
@@ -539,6 +640,7 @@ fn own_member(config: &Config, now: Instant) -> Member {
         incarnation: config.incarnation.max(1),
         versions: *Versions::SERF.as_bytes(),
         since: now,
+        known: Known::Itself,
     }
 }
 

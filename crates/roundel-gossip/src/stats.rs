@@ -43,10 +43,31 @@ pub struct Stats {
     pub suspicions: u64,
     /// Times we had to refute what was said about us.
     pub refutations: u64,
+    /// Words of others about a member that the member was asked about.
+    pub asked_back: u64,
+    /// Those of them that the member contradicted.
+    pub hearsay_refuted: u64,
     /// Pings sent for watched members.
     pub watch_pings: u64,
     /// Times this node began anew after an error of our own.
     pub restarts: u64,
+    /// Bytes that streams hold of what peers sent.
+    pub incoming: usize,
+    /// Streams refused because there was no room for what they sent.
+    pub incoming_refused: u64,
+    /// Bytes of our states that are being sent.
+    pub states: usize,
+    /// Streams that were sent a state from before, as too many are being sent.
+    pub states_old: u64,
+    /// Streams of others that are served until all is sent; the owner counts them.
+    pub places: usize,
+    /// Streams closed because too many were open.
+    pub streams_refused: u64,
+    /// Streams closed because too many of one address were open.
+    pub peer_streams_refused: u64,
+    /// Members refused, or forgotten for others or for never having answered, because too many were
+    /// known.
+    pub members_refused: u64,
     /// Messages refused, by reason.
     pub dropped: BTreeMap<DropReason, u64>,
 }

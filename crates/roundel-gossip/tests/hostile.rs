@@ -250,6 +250,7 @@ impl Bench {
             nonce: [0; 12],
             compress: false,
             incarnation: 2,
+            unix_seconds: 1_800_000_000,
             seed: 1,
             timings: Timings::lan(),
             limits: Limits {

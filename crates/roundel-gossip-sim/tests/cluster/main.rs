@@ -9,8 +9,10 @@
     reason = "helpers of tests, which begin at some instant"
 )]
 
+mod joins;
 mod talk;
 mod trouble;
+mod words;
 
 use std::time::Duration;
 

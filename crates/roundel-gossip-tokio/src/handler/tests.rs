@@ -16,6 +16,7 @@ fn member(name: &str, tags: &[(&str, &str)]) -> Member {
         incarnation: 1,
         versions: [1, 5, 2, 2, 5, 5],
         since: Instant::now(),
+        known: roundel_gossip::Known::Asked,
     }
 }
 

@@ -17,6 +17,8 @@ pub struct Acquaintance {
     pub mapped: bool,
     /// Lamport time of the newest intent about it; 0 if there was none.
     pub intent_time: u64,
+    /// Whether it ever answered itself.
+    pub heard: bool,
 }
 
 impl Node {
@@ -30,6 +32,7 @@ impl Node {
             },
             mapped: record.mapped,
             intent_time: record.status_time,
+            heard: record.heard,
         };
         others.map(|(_, record)| acquaintance(record)).collect()
     }
@@ -49,7 +52,10 @@ impl Node {
                 self.meet(record);
             }
         }
+        let members = &self.members;
+        self.contacts.retain(|name| members.get(name).is_some());
         self.to_probe.restart();
+        self.unmet_counted(now);
         self.finish(now);
     }
 
@@ -62,6 +68,7 @@ impl Node {
         let mut record = Record::new(member, meta, now);
         record.mapped = acquaintance.mapped;
         record.status_time = acquaintance.intent_time;
+        record.heard = acquaintance.heard;
         record.changed = record.member.since;
         let wire = NodeRecord::new(
             record.member.name.clone(),
@@ -70,7 +77,7 @@ impl Node {
             record.member.incarnation,
             Versions::from_wire(&record.member.versions).ok()?,
         );
-        if self.unacceptable(&wire.ok()?).is_some() {
+        if self.unacceptable(now, &wire.ok()?).is_some() {
             return None;
         }
         let quiet = now.checked_sub(self.config.timings.gossip_to_the_dead);
@@ -89,6 +96,9 @@ impl Node {
         if record.swim != Swim::Gone {
             self.known += 1;
             self.to_probe.append(name.clone());
+        }
+        if !record.heard {
+            self.unmet.add(name.clone());
         }
         self.members.insert(name, record);
         self.revision += 1;

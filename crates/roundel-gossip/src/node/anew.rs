@@ -9,19 +9,22 @@ use crate::event::Event;
 use crate::query::QueryId;
 
 impl Node {
-    /// Begins anew as another member at our address, with our tags, keys, clocks and counts;
-    /// [`Event::Renamed`] follows. Nobody else is known then: join again.
+    /// Begins anew as another member at our address, which knows the others as before, with our
+    /// tags, keys, clocks and counts; [`Event::Renamed`] follows. Join again, so that they know us.
     ///
     /// Nothing is said about the old name: a leave in that name would be taken for the other's.
     ///
     /// Errors: a name that is not allowed; nothing is changed.
     pub fn rename(&mut self, now: Instant, name: &str) -> Result<(), ConfigError> {
+        let acquaintances = self.acquaintances();
         let from = self.name.to_string();
         self.begin_anew(now, name, "this node takes another name")?;
         self.event(Event::Renamed {
             from,
             to: name.to_owned(),
         });
+        self.remember(now, acquaintances);
+        self.announce_ourselves();
         self.finish(now);
         Ok(())
     }
@@ -56,6 +59,7 @@ impl Node {
             advertise: own.address,
             tags: own.tags,
             incarnation: own.incarnation.saturating_add(1),
+            unix_seconds: self.time_of_day.unix(now),
             seed: self.rng.u64(..),
             clocks: self.clocks(),
             ..self.config.clone()
@@ -72,16 +76,21 @@ impl Node {
         }
         // The keys may be others by now, and no nonce is ever used twice.
         std::mem::swap(&mut fresh.seal, &mut self.seal);
+        // What is being saved holds afterwards: the file and the ring say the same.
+        fresh.saving = std::mem::take(&mut self.saving);
         // We heard what we heard; but what only we know of, such as a vote that never went out,
         // must not make the next word of others seem old.
         (fresh.event_floor, fresh.query_floor) = (self.event_floor, self.query_floor);
         std::mem::swap(&mut fresh.events_seen, &mut self.events_seen);
         std::mem::swap(&mut fresh.queries_seen, &mut self.queries_seen);
+        std::mem::swap(&mut fresh.directs_seen, &mut self.directs_seen);
+        fresh.times.settle();
         fresh.next_stream = self.next_stream;
         fresh.revision = self.revision + 1;
         fresh.stats = std::mem::take(&mut self.stats);
         fresh.complaints = std::mem::take(&mut self.complaints);
         fresh.outputs = std::mem::take(&mut self.outputs);
+        fresh.contacts = std::mem::take(&mut self.contacts);
         fresh.address = std::mem::take(&mut self.address);
         fresh.watches = std::mem::take(&mut self.watches).anew();
         if fresh.watches.are_ticking() {

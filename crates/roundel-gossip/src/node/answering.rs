@@ -64,7 +64,19 @@ impl Node {
         query: Query,
         bytes: &[u8],
     ) {
-        if !self.fits_gossip(from, bytes) || !self.time_is_sane(from, query.ltime) {
+        if !self.fits_gossip(from, bytes) {
+            return;
+        }
+        if query.flags & Query::NO_BROADCAST != 0 {
+            // For us alone: it need not fit in with what others ask, and moves no clock, as the
+            // others would not come along.
+            if self.directs_seen.note(query_id(&query)) {
+                self.query_for_us(now, query);
+            }
+            return;
+        }
+        let clock = self.query_clock.clone();
+        if !self.time_is_sane(from, &clock, query.ltime) {
             return;
         }
         self.query_clock.witness(query.ltime);
@@ -74,9 +86,7 @@ impl Node {
         {
             return;
         }
-        if query.flags & Query::NO_BROADCAST == 0 {
-            self.spread(Tier::Query, bytes);
-        }
+        self.spread(Tier::Query, bytes);
         self.query_for_us(now, query);
     }
 

@@ -178,6 +178,10 @@ impl Node {
             self.refuse(from, DropReason::Name);
             return;
         }
+        // Before it is noted: nobody speaks in another's place.
+        if asked.purpose == Purpose::Vote && !self.vote.may(from, &response.from) {
+            return;
+        }
         let ack = response.is_ack();
         let who = if ack {
             &mut asked.acknowledged

@@ -4,6 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Instant;
 
 use super::Node;
+use super::origin::Origin;
 use super::swim::reason_of;
 use crate::event::DropReason;
 use crate::member::is_valid_name;
@@ -38,31 +39,42 @@ impl Node {
     }
 
     fn message_received(&mut self, now: Instant, from: SocketAddr, message: Message) {
+        let origin = Origin::datagram(from);
         match message {
             Message::Ping(ping) => self.ping_heard(now, from, &ping),
             Message::IndirectPing(ping) => self.indirect_ping_heard(now, from, &ping),
             Message::Ack(ack) => self.ack_heard(now, ack.seq),
             Message::Nack(nack) => self.nack_heard(nack.seq),
             Message::Suspect(accusation) => {
-                if self.accusation_is_sane(from, &accusation) {
-                    self.suspect_heard(now, Some(from), accusation);
+                if self.accusation_is_sane(now, from, &accusation) {
+                    self.suspect_heard(now, Some(origin), accusation);
                 }
             }
             Message::Dead(accusation) => {
-                if self.accusation_is_sane(from, &accusation) {
-                    self.dead_heard(now, accusation);
+                if self.accusation_is_sane(now, from, &accusation) {
+                    self.dead_heard(now, origin, accusation);
                 }
             }
-            Message::Alive(record) => self.alive_heard(now, from, record),
-            Message::User(bytes) => self.user_heard(now, from, &bytes),
+            Message::Alive(record) => self.alive_heard(now, origin, record),
+            Message::User(bytes) => self.user_heard(now, origin, &bytes),
         }
     }
 
-    /// Whether the accuser has a name that may be passed on; the accused is known or ignored.
-    fn accusation_is_sane(&mut self, from: SocketAddr, accusation: &Accusation) -> bool {
-        let sane = is_valid_name(&accusation.from);
-        if !sane {
+    /// Whether the accuser has a name that may be passed on, and the accused could contradict; the
+    /// accused is known or ignored.
+    fn accusation_is_sane(
+        &mut self,
+        now: Instant,
+        from: SocketAddr,
+        accusation: &Accusation,
+    ) -> bool {
+        if !is_valid_name(&accusation.from) {
             self.refuse(from, DropReason::Name);
+            return false;
+        }
+        let sane = self.may_be_reached(now, accusation.incarnation);
+        if !sane {
+            self.refuse(from, DropReason::Incarnation);
         }
         sane
     }

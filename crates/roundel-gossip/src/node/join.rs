@@ -5,8 +5,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::Node;
+use super::origin::{Origin, Way};
 use super::record::{Record, Swim};
 use super::rotation::Rotation;
+use super::states::States;
 use super::streams::Role;
 use crate::event::Event;
 use crate::member::Status;
@@ -38,6 +40,7 @@ impl Node {
     pub(super) fn adopt(&mut self, other: &Node) {
         let own = self.own().clone();
         self.members = other.members.clone();
+        self.states = States::default();
         self.members.remove(&self.name);
         self.members.insert(self.name.clone(), own);
         self.known = 1;
@@ -82,10 +85,12 @@ impl Node {
     ) {
         let members = state.nodes.len();
         let before = self.known;
-        self.merge(now, from, state);
+        let way = Way::Joined;
+        self.merge(now, Origin { from, way }, state);
         // A join repeated to heal a cluster is no news to anyone, unless it found somebody.
         if self.leave.is_none() && (self.own().status_time == 0 || self.known > before) {
             self.say_we_are_here();
+            self.catch_up_later(now);
         }
         self.event(Event::Joined { address, members });
     }

@@ -1,23 +1,35 @@
 //! Queries about the keys of all members.
 
-use std::collections::BTreeSet;
+use std::collections::VecDeque;
 use std::time::Instant;
 
+use super::states::States;
 use super::{Node, Output};
 use crate::event::Event;
 use crate::query::{MAX_QUERY, QueryId};
-use crate::wire::{Key, KeyError, KeyResponse, SerfMessage};
+use crate::wire::{Key, KeyError, KeyResponse, Keyring, SerfMessage};
 
-/// Most changes that wait for being saved.
+/// Most changes that wait for one that is being saved.
 const SAVING: usize = 64;
 
 /// What an agent without keys says.
 const NOT_ENCRYPTED: &str = "No keyring to modify (encryption not enabled)";
 
-/// Changes of the keys that wait for being saved before they are confirmed.
+/// Changes of the keys, one after the other: each holds once it is saved, and only then.
 #[derive(Debug, Default)]
 pub(super) struct Saving {
-    waiting: BTreeSet<QueryId>,
+    /// The one that is being saved, and the ring that it makes.
+    under_way: Option<(Change, Keyring)>,
+    waiting: VecDeque<Change>,
+}
+
+/// A change that somebody asks for.
+#[derive(Debug)]
+struct Change {
+    id: QueryId,
+    what: String,
+    key: Vec<u8>,
+    by: String,
 }
 
 impl Node {
@@ -39,49 +51,64 @@ impl Node {
         if what == "list-keys" {
             return self.key_list(now, id);
         }
-        let before = self.seal.envelope.keyring.clone();
-        if let Err(error) = self.change_keys(what, &request.key) {
-            return self.key_failed(now, id, &error.to_string());
+        if self.saving.waiting.len() >= SAVING {
+            return self.key_failed(now, id, "too many changes of the keys at once");
         }
-        if self.seal.envelope.keyring == before {
-            return self.key_answer(now, id, &done());
-        }
-        self.event(Event::KeysChanged {
-            act: what.to_owned(),
+        self.saving.waiting.push_back(Change {
+            id,
+            what: what.to_owned(),
+            key: request.key,
             by: by.to_owned(),
+        });
+        self.next_change(now);
+    }
+
+    /// Makes the changes that wait, until one has to be saved.
+    fn next_change(&mut self, now: Instant) {
+        while self.saving.under_way.is_none() {
+            let Some(change) = self.saving.waiting.pop_front() else {
+                return;
+            };
+            let mut ring = self.seal.envelope.keyring.clone();
+            if let Err(error) = change_keys(&mut ring, &change) {
+                self.key_failed(now, change.id, &error.to_string());
+            } else if ring == self.seal.envelope.keyring {
+                self.key_answer(now, change.id, &done());
+            } else if self.config.keys_are_saved {
+                let keys = ring.keys().iter().map(|key| key.as_bytes().to_vec());
+                self.outputs.push_back(Output::SaveKeys {
+                    query: change.id,
+                    keys: keys.collect(),
+                });
+                self.saving.under_way = Some((change, ring));
+            } else {
+                self.keys_changed(now, change, ring);
+            }
+        }
+    }
+
+    fn keys_changed(&mut self, now: Instant, change: Change, ring: Keyring) {
+        self.seal.envelope.keyring = ring;
+        self.states = States::default();
+        self.event(Event::KeysChanged {
+            act: change.what,
+            by: change.by,
             installed: self.seal.envelope.keyring.keys().len(),
         });
-        if !self.config.keys_are_saved {
-            return self.key_answer(now, id, &done());
-        }
-        if self.saving.waiting.len() >= SAVING {
-            self.saving.waiting.pop_first();
-        }
-        self.saving.waiting.insert(id);
-        let keys = self.seal.envelope.keyring.keys();
-        let keys = keys.iter().map(|key| key.as_bytes().to_vec()).collect();
-        self.outputs.push_back(Output::SaveKeys { query: id, keys });
+        self.key_answer(now, change.id, &done());
     }
 
-    fn change_keys(&mut self, what: &str, key: &[u8]) -> Result<(), KeyError> {
-        let key = Key::new(key)?;
-        let ring = &mut self.seal.envelope.keyring;
-        match what {
-            "install-key" => ring.install(key),
-            "use-key" => ring.use_key(&key),
-            _ => ring.remove(&key),
-        }
-    }
-
-    /// The owner saved the keys, or could not.
+    /// The owner saved the keys, or could not; then they are as they were.
     pub(super) fn saved(&mut self, now: Instant, id: QueryId, error: Option<&str>) {
-        if !self.saving.waiting.remove(&id) {
+        let under_way = self.saving.under_way.take_if(|(change, _)| change.id == id);
+        let Some((change, ring)) = under_way else {
             return;
-        }
+        };
         match error {
-            None => self.key_answer(now, id, &done()),
-            Some(why) => self.key_failed(now, id, why),
+            None => self.keys_changed(now, change, ring),
+            Some(why) => self.key_failed(now, id, &format!("cannot save the keys: {why}")),
         }
+        self.next_change(now);
     }
 
     fn key_failed(&mut self, now: Instant, id: QueryId, why: &str) {
@@ -121,6 +148,15 @@ impl Node {
         let payload = SerfMessage::KeyResponse(response.clone()).encode();
         // Whoever asked may be tired of waiting.
         let _ = self.answer(now, id, payload);
+    }
+}
+
+fn change_keys(ring: &mut Keyring, change: &Change) -> Result<(), KeyError> {
+    let key = Key::new(&change.key)?;
+    match change.what.as_str() {
+        "install-key" => ring.install(key),
+        "use-key" => ring.use_key(&key),
+        _ => ring.remove(&key),
     }
 }
 

@@ -1,5 +1,9 @@
 //! Lamport clocks, as Serf uses three of.
 
+/// A time that is further ahead of ours is refused. Honest members are apart by what one of them
+/// missed; and each step takes all others along, as it is passed on.
+const WINDOW: u64 = 1 << 20;
+
 /// A logical clock: it orders what members announce without comparing their clocks.
 #[derive(Debug, Clone)]
 pub(super) struct Lamport(u64);
@@ -28,6 +32,20 @@ impl Lamport {
         self.0 = self.0.saturating_add(1);
     }
 
+    /// Whether a time is not too far ahead.
+    pub(super) fn is_near(&self, time: u64) -> bool {
+        time <= self.0.saturating_add(WINDOW)
+    }
+
+    /// Goes back to a time if it is far ahead of that. Gives whether it did.
+    pub(super) fn step_back(&mut self, time: u64) -> bool {
+        let is_far = self.0 > time.saturating_add(WINDOW);
+        if is_far {
+            self.0 = time.max(1);
+        }
+        is_far
+    }
+
     /// Goes past a time that was heard, never back.
     pub(super) fn witness(&mut self, heard: u64) {
         self.0 = self.0.max(heard.saturating_add(1));
@@ -50,5 +68,16 @@ mod tests {
         assert_eq!(clock.time(), 43);
         clock.witness(u64::MAX);
         assert_eq!(clock.time(), u64::MAX);
+    }
+
+    #[test]
+    fn far_is_more_than_a_million() {
+        let mut clock = Lamport::new();
+        assert!(clock.is_near(1 << 20) && !clock.is_near(1 << 21));
+        assert!(!clock.step_back(1));
+        clock.witness(u64::MAX);
+        assert!(clock.is_near(u64::MAX), "there is no time beyond the last");
+        assert!(clock.step_back(5_000_000));
+        assert_eq!(clock.time(), 5_000_000);
     }
 }

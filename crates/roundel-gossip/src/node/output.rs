@@ -1,6 +1,7 @@
 //! What the owner of a node is to do.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use crate::event::Event;
 use crate::query::QueryId;
@@ -33,18 +34,19 @@ pub enum Output {
     Write {
         /// Its name.
         id: StreamId,
-        /// The bytes; may be many.
-        bytes: Vec<u8>,
+        /// The bytes; may be many, and the same for many streams.
+        bytes: Arc<[u8]>,
     },
     /// Close a stream once everything before was written. The node has forgotten it.
     Close {
         /// Its name.
         id: StreamId,
     },
-    /// Save the keys, primary first, then call [`Node::handle_keys_saved`](crate::Node::handle_keys_saved). Only if
-    /// [`Config::keys_are_saved`](crate::Config::keys_are_saved) is set.
+    /// Save the keys, primary first, then call [`Node::handle_keys_saved`](crate::Node::handle_keys_saved): they
+    /// hold from then on, or not at all if they could not be saved. Only if
+    /// [`Config::keys_are_saved`](crate::Config::keys_are_saved) is set, and one at a time.
     SaveKeys {
-        /// The query that changed them.
+        /// The query that asks for the change.
         query: QueryId,
         /// The keys. Secret.
         keys: Vec<Vec<u8>>,

@@ -8,6 +8,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
+use super::doubt::Subject;
 use super::record::{Record, Swim};
 use super::timers::{Timer, TimerKey};
 use super::{Node, StreamId};
@@ -32,7 +33,7 @@ pub(super) struct Probe {
 
 /// Why a ping was sent.
 #[derive(Debug)]
-enum Purpose {
+pub(super) enum Purpose {
     Probe,
     /// For another member, who numbers it `seq`.
     Forward {
@@ -41,6 +42,14 @@ enum Purpose {
         nack: bool,
     },
     Watch(Arc<str>),
+    /// Others say something of the member.
+    Doubt(Subject),
+    /// Others claim our name at this address.
+    Claim(SocketAddr),
+    /// It is new.
+    Greeting(Arc<str>),
+    /// There is no room for the member unless it answers.
+    Newcomer(String),
 }
 
 /// Pings that wait for an answer.
@@ -151,7 +160,9 @@ impl Node {
                     self.send(to, &[Message::Nack(Nack { seq })]);
                 }
             }
-            Some((Purpose::Watch(_), _)) | None => {}
+            Some((Purpose::Claim(_), _)) => self.claim_unanswered(seq),
+            Some((Purpose::Greeting(_), _)) => self.forget_ping(seq),
+            Some((Purpose::Watch(_) | Purpose::Doubt(_) | Purpose::Newcomer(_), _)) | None => {}
         }
     }
 
@@ -308,16 +319,26 @@ impl Node {
                     && !probe.indirect
                 {
                     self.heard_by_datagram(&probe.target);
+                    self.answered(now, &probe.target);
                     self.watch_heard(now, &probe.target, round_trip);
                 }
             }
             Purpose::Forward { to, seq, .. } => {
                 self.send(to, &[Message::Ack(Ack { seq, payload: None })]);
             }
-            Purpose::Watch(name) => {
+            Purpose::Watch(name) | Purpose::Greeting(name) => {
                 self.heard_by_datagram(&name);
+                self.answered(now, &name);
                 self.watch_heard(now, &name, round_trip);
             }
+            Purpose::Doubt(subject) => {
+                self.heard_by_datagram(&subject.0);
+                self.answered(now, &subject.0);
+                self.watch_heard(now, &subject.0, round_trip);
+                self.doubt_answered(now, &subject);
+            }
+            Purpose::Claim(address) => self.claim_answered(address),
+            Purpose::Newcomer(name) => self.newcomer_answered(now, &name),
         }
     }
 
@@ -335,6 +356,35 @@ impl Node {
         {
             probe.nacks += 1;
         }
+    }
+
+    /// Numbers a ping that is to be sent.
+    pub(super) fn number_ping(&mut self, purpose: Purpose, now: Instant) -> u32 {
+        self.pings.insert(purpose, now)
+    }
+
+    /// Numbers a ping by which a member is asked about a word.
+    pub(super) fn ping_to_doubt(&mut self, now: Instant, subject: &Subject) -> u32 {
+        self.pings.insert(Purpose::Doubt(subject.clone()), now)
+    }
+
+    /// Pings a newcomer once.
+    pub(super) fn ping_newcomer(&mut self, now: Instant, name: &Arc<str>, to: SocketAddr) {
+        let seq = self.pings.insert(Purpose::Greeting(name.clone()), now);
+        let timeout = now + self.config.timings.probe_timeout;
+        self.timers.set(timeout, Timer::PingTimeout(seq));
+        let ping = Message::Ping(self.ping_for(name, seq));
+        self.send_alone(to, &ping.encode());
+    }
+
+    /// Asks whether somebody answers to our name at an address. Gives the number of the ping.
+    pub(super) fn ping_claim(&mut self, now: Instant, to: SocketAddr) -> u32 {
+        let seq = self.pings.insert(Purpose::Claim(to), now);
+        let timeout = now + self.config.timings.probe_timeout;
+        self.timers.set(timeout, Timer::PingTimeout(seq));
+        let ping = Message::Ping(self.ping_for(&self.name, seq));
+        self.send_alone(to, &ping.encode());
+        seq
     }
 
     /// Sends a ping that is nobody's business but ours. Gives its number.

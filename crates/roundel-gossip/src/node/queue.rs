@@ -1,6 +1,8 @@
 //! Broadcasts that wait to be sent, each a limited number of times.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
 use std::sync::Arc;
 
 /// What goes first when a packet has room for little: lower first.
@@ -20,12 +22,7 @@ pub(super) enum Tier {
 pub(super) type BroadcastId = u64;
 
 /// Order of taking: by tier, then the least sent, then the longest that fits, then the newest.
-type Rank = (
-    Tier,
-    u32,
-    std::cmp::Reverse<usize>,
-    std::cmp::Reverse<BroadcastId>,
-);
+type Rank = (Tier, u32, Reverse<usize>, Reverse<BroadcastId>);
 
 /// Holds broadcasts until each was sent as often as asked.
 ///
@@ -61,7 +58,6 @@ pub(super) struct Head {
 
 impl Entry {
     fn rank(&self, id: BroadcastId) -> Rank {
-        use std::cmp::Reverse;
         (
             self.tier,
             self.sent,
@@ -91,6 +87,13 @@ impl Queue {
         let kind = message.first().map_or(0, |kind| u64::from(*kind));
         let print = kind << 32 | u64::from(crc32fast::hash(subject.as_bytes()));
         self.insert(Tier::Swim, Some(subject), message, print)
+    }
+
+    /// Drops what is to be said about a member.
+    pub(super) fn forget(&mut self, subject: &str) {
+        if let Some(id) = self.by_subject.get(subject) {
+            self.remove(*id);
+        }
     }
 
     /// Queues a message of Serf's layer.
@@ -140,6 +143,7 @@ impl Queue {
 
     /// Takes messages for one packet: each costs its length and `overhead`, together at most
     /// `room` and at most `count`. What was sent `times` times leaves the queue.
+    /// O(log n) for each that is taken and each number of times that one was sent.
     pub(super) fn take(
         &mut self,
         mut room: usize,
@@ -148,15 +152,23 @@ impl Queue {
         times: u32,
     ) -> Vec<Arc<[u8]>> {
         let mut chosen = Vec::new();
-        for rank in &self.ranks {
+        let mut next = self.ranks.first().copied();
+        while let Some(rank) = next {
             if chosen.len() == count || room <= overhead {
                 break;
             }
-            let cost = rank.2.0 + overhead;
-            if cost <= room {
-                room -= cost;
-                chosen.push(rank.3.0);
-            }
+            let (tier, sent, Reverse(len), Reverse(id)) = rank;
+            let longest = room - overhead;
+            let from = if len <= longest {
+                room -= len + overhead;
+                chosen.push(id);
+                Bound::Excluded(rank)
+            } else {
+                // Past all that do not fit, of which there may be thousands.
+                let first = (tier, sent, Reverse(longest), Reverse(BroadcastId::MAX));
+                Bound::Included(first)
+            };
+            next = self.ranks.range((from, Bound::Unbounded)).next().copied();
         }
         chosen
             .into_iter()
@@ -200,6 +212,12 @@ impl Queue {
     /// Whether nothing waits.
     pub(super) fn is_empty(&self) -> bool {
         self.entries.is_empty()
+    }
+
+    /// The members of which something is said.
+    #[cfg(debug_assertions)]
+    pub(super) fn names(&self) -> impl Iterator<Item = &Arc<str>> {
+        self.by_subject.keys()
     }
 
     /// Whether the three indexes agree and the bounds hold.
@@ -260,6 +278,36 @@ mod tests {
         queue.push_about("a".into(), b"swim".to_vec());
         assert_eq!(texts(queue.take(12, 2, 10, 9)), ["swim", "ev"]);
         assert_eq!(queue.take(1000, 2, 1, 9).len(), 1);
+    }
+
+    #[test]
+    fn what_fits_is_taken_as_if_each_were_looked_at() {
+        let mut rng = fastrand::Rng::with_seed(5);
+        for _ in 0..200 {
+            let mut queue = Queue::new(100);
+            for n in 0..rng.usize(..40) {
+                let message = vec![b'x'; rng.usize(1..30)];
+                match rng.bool() {
+                    true => queue.push_about(format!("m{n}").into(), message),
+                    false => queue.push(Tier::Event, message),
+                };
+                if rng.u8(..4) == 0 {
+                    queue.take(40, 2, 3, 5);
+                }
+            }
+            let (mut room, overhead, count) = (rng.usize(..200), 2, rng.usize(..12));
+            let before = room;
+            let mut expected = Vec::new();
+            for rank in &queue.ranks {
+                let cost = rank.2.0 + overhead;
+                if expected.len() < count && cost <= room {
+                    room -= cost;
+                    expected.push(queue.entries[&rank.3.0].message.clone());
+                }
+            }
+            assert_eq!(queue.take(before, overhead, count, 5), expected);
+            queue.check_invariants();
+        }
     }
 
     #[test]

@@ -15,11 +15,13 @@ const BYTES: usize = 256 << 10;
 pub(super) struct Recent {
     groups: BTreeMap<u64, Vec<BufferedEvent>>,
     bytes: usize,
+    kept: u64,
 }
 
 impl Recent {
     /// Keeps an event that was not kept before.
     pub(super) fn keep(&mut self, time: u64, event: BufferedEvent) {
+        self.kept += 1;
         self.bytes += cost(&event);
         self.groups.entry(time).or_default().push(event);
         let newest = self.groups.last_key_value().map_or(0, |(time, _)| *time);
@@ -31,6 +33,11 @@ impl Recent {
             let gone = entry.remove();
             self.bytes -= gone.iter().map(cost).sum::<usize>();
         }
+    }
+
+    /// How many events were ever kept.
+    pub(super) fn kept(&self) -> u64 {
+        self.kept
     }
 
     /// All that is kept, as a state exchange carries it.

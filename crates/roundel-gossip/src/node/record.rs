@@ -25,7 +25,8 @@ pub(super) enum Swim {
 
 /// One member.
 ///
-/// Invariant: a suspicion runs exactly while `swim` is `Suspect`, and `member.suspect` says so.
+/// Invariant: a suspicion runs exactly while `swim` is `Suspect`; `member.suspect` says so unless
+/// the member is still asked about it, or has answered.
 #[derive(Debug, Clone)]
 pub(super) struct Record {
     pub(super) member: Member,
@@ -44,6 +45,8 @@ pub(super) struct Record {
     pub(super) status_hearsay: bool,
     /// Whether a leave asked for it to be erased soon.
     pub(super) prune: bool,
+    /// Whether it ever answered us itself: else others only say that it is there.
+    pub(super) heard: bool,
 }
 
 impl Record {
@@ -58,6 +61,7 @@ impl Record {
             status_time: 0,
             status_hearsay: false,
             prune: false,
+            heard: false,
         }
     }
 
@@ -124,7 +128,7 @@ impl Record {
         let suspect = self.swim == Swim::Suspect;
         let name = &self.member.name;
         assert_eq!(self.suspicion.is_some(), suspect, "suspicion of {name}");
-        assert_eq!(self.member.suspect, suspect, "suspect flag of {name}");
+        assert!(suspect || !self.member.suspect, "suspect flag of {name}");
         let up = {
             use crate::member::Status;
             matches!(self.member.status, Status::Alive | Status::Leaving)

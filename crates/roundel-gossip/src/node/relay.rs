@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::time::Instant;
 
 use super::Node;
+use super::origin::Origin;
 use super::queue::Tier;
 use super::serf::Heard;
 use crate::event::{DropReason, Event};
@@ -16,7 +17,8 @@ const LONGEST_EVENT: usize = 9 << 10;
 
 impl Node {
     /// Takes a message of Serf's level. What is gossiped and news is passed on unchanged.
-    pub(super) fn user_heard(&mut self, now: Instant, from: SocketAddr, bytes: &[u8]) {
+    pub(super) fn user_heard(&mut self, now: Instant, origin: Origin, bytes: &[u8]) {
+        let from = origin.from;
         let Ok(message) = SerfMessage::decode(bytes) else {
             self.refuse(from, DropReason::Malformed);
             return;
@@ -33,7 +35,7 @@ impl Node {
         match message {
             SerfMessage::Leave(intent) => {
                 if self.intent_is_sane(from, &intent.node, intent.ltime)
-                    && self.leave_intent(now, &intent, Heard::Directly)
+                    && self.leave_intent(now, origin, &intent, Heard::Directly)
                 {
                     self.spread(Tier::Intent, bytes);
                 }
@@ -58,7 +60,8 @@ impl Node {
     }
 
     fn user_event_heard(&mut self, from: SocketAddr, event: UserEvent, bytes: &[u8]) {
-        if !self.fits_gossip(from, bytes) || !self.time_is_sane(from, event.ltime) {
+        let clock = self.event_clock.clone();
+        if !self.fits_gossip(from, bytes) || !self.time_is_sane(from, &clock, event.ltime) {
             return;
         }
         if self.user_event_is_news(event) {
@@ -92,7 +95,8 @@ impl Node {
     /// for them in the same way.
     pub(super) fn old_events_heard(&mut self, from: SocketAddr, slots: Vec<Option<EventGroup>>) {
         for group in slots.into_iter().flatten() {
-            if !self.time_is_sane(from, group.ltime) {
+            let clock = self.event_clock.clone();
+            if !self.time_is_sane(from, &clock, group.ltime) {
                 continue;
             }
             for event in group.events {

@@ -22,6 +22,10 @@ pub(super) struct Roster {
     len: usize,
     /// How many take part in gossip.
     ring: usize,
+    /// How many are not up.
+    down: usize,
+    /// Raised with whatever may change something in it.
+    version: u64,
 }
 
 /// Where [`Roster::follow`] looks first.
@@ -63,6 +67,11 @@ impl Roster {
         self.len
     }
 
+    /// A number that differs whenever what is held does.
+    pub(super) fn version(&self) -> u64 {
+        self.version
+    }
+
     pub(super) fn get(&self, name: &str) -> Option<&Record> {
         self.get_key_value(name).map(|(_, record)| record)
     }
@@ -101,6 +110,7 @@ impl Roster {
 
     /// The record to be changed; [`Roster::set_swim`] changes its state.
     pub(super) fn get_mut(&mut self, name: &str) -> Option<&mut Record> {
+        self.version += 1;
         let at = self.chunk_of(name);
         let chunk = self.chunks.get_mut(at)?;
         let place = chunk.place(name).ok()?;
@@ -115,11 +125,13 @@ impl Roster {
 
     /// Adds a member that is not there yet.
     pub(super) fn insert(&mut self, name: Arc<str>, record: Record) {
+        self.version += 1;
         let at = self.chunk_of(&name);
         if self.chunks.is_empty() {
             self.chunks.push(Arc::default());
         }
         let takes_part = usize::from(in_ring(&record));
+        let is_down = usize::from(!record.is_up());
         let chunk = Arc::make_mut(&mut self.chunks[at]);
         let Err(place) = chunk.place(&name) else {
             debug_assert!(false, "{name} is there already");
@@ -128,6 +140,7 @@ impl Roster {
         chunk.entries.insert(place, (name, Arc::new(record)));
         chunk.ring += takes_part;
         self.ring += takes_part;
+        self.down += is_down;
         self.len += 1;
         if chunk.entries.len() > CHUNK {
             let entries = chunk.entries.split_off(CHUNK / 2);
@@ -139,6 +152,7 @@ impl Roster {
     }
 
     pub(super) fn remove(&mut self, name: &str) -> Option<Record> {
+        self.version += 1;
         let at = self.chunk_of(name);
         let chunk = self.chunks.get_mut(at)?;
         let place = chunk.place(name).ok()?;
@@ -147,6 +161,7 @@ impl Roster {
         let took_part = usize::from(in_ring(&record));
         chunk.ring -= took_part;
         self.ring -= took_part;
+        self.down -= usize::from(!record.is_up());
         self.len -= 1;
         if chunk.entries.is_empty() {
             self.chunks.remove(at);
@@ -156,6 +171,7 @@ impl Roster {
 
     /// Changes the state of a member, and with it whether it takes part in gossip.
     pub(super) fn set_swim(&mut self, name: &str, swim: Swim) {
+        self.version += 1;
         let at = self.chunk_of(name);
         let Some(chunk) = self.chunks.get_mut(at) else {
             return;
@@ -166,7 +182,9 @@ impl Roster {
         let chunk = Arc::make_mut(chunk);
         let record = Arc::make_mut(&mut chunk.entries[place].1);
         let before = usize::from(in_ring(record));
+        self.down -= usize::from(!record.is_up());
         record.swim = swim;
+        self.down += usize::from(!record.is_up());
         let after = usize::from(in_ring(record));
         chunk.ring = chunk.ring + after - before;
         self.ring = self.ring + after - before;
@@ -179,6 +197,11 @@ impl Roster {
 
     pub(super) fn values(&self) -> impl Iterator<Item = &Record> {
         self.iter().map(|(_, record)| record)
+    }
+
+    /// How many are not up.
+    pub(super) fn down(&self) -> usize {
+        self.down
     }
 
     /// How many take part in gossip.
@@ -222,6 +245,8 @@ impl Roster {
         }
         let ring: usize = self.chunks.iter().map(|chunk| chunk.ring).sum();
         assert_eq!(ring, self.ring);
+        let down = self.values().filter(|record| !record.is_up());
+        assert_eq!(down.count(), self.down, "those that are not up");
     }
 }
 
@@ -237,7 +262,7 @@ impl Index<&Arc<str>> for Roster {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::member::{Member, Status};
+    use crate::member::{Known, Member, Status};
     use std::collections::{BTreeMap, BTreeSet};
     use std::time::Instant;
 
@@ -251,6 +276,7 @@ mod tests {
             incarnation: 1,
             versions: [1, 5, 2, 2, 5, 5],
             since: now,
+            known: Known::Hearsay,
         };
         Record::new(member, Vec::new(), now)
     }

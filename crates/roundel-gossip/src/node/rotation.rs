@@ -1,5 +1,6 @@
 //! A list that is walked in random order without missing anyone.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// Walks members in a random order that is drawn anew when all have had their turn.
@@ -34,14 +35,20 @@ impl Rotation {
         self.next = self.order.len();
     }
 
-    /// Takes a name out; unknown ones are ignored.
-    pub(super) fn remove(&mut self, name: &str) {
-        if let Some(at) = self.order.iter().position(|n| &**n == name) {
-            self.order.remove(at);
-            if at < self.next {
-                self.next -= 1;
-            }
+    /// Takes names out; unknown ones are ignored. O(n), however many they are.
+    pub(super) fn remove(&mut self, names: &BTreeSet<Arc<str>>) {
+        if names.is_empty() {
+            return;
         }
+        let mut at = 0;
+        let (before, mut next) = (self.next, self.next);
+        self.order.retain(|name| {
+            let goes = names.contains(name);
+            next -= usize::from(goes && at < before);
+            at += 1;
+            !goes
+        });
+        self.next = next;
     }
 
     /// Gives the next name for which `fits` holds, or none if there is none.
@@ -83,8 +90,7 @@ mod tests {
         for i in 0..10 {
             rotation.insert(&mut rng, format!("n{i}").into());
         }
-        rotation.remove("n3");
-        rotation.remove("unknown");
+        rotation.remove(&["n3".into(), "unknown".into()].into());
         for _ in 0..5 {
             let round: BTreeSet<_> = (0..9)
                 .filter_map(|_| rotation.next(&mut rng, |_| true))

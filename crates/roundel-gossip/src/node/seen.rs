@@ -1,5 +1,12 @@
 //! Rings that tell which user events and queries were seen already.
 
+use std::collections::VecDeque;
+
+use crate::query::QueryId;
+
+/// How many queries to us alone are remembered: each may come twice, one after the other.
+const DIRECTS: usize = 512;
+
 /// How many Lamport times back are remembered, as in Serf.
 const SLOTS: u64 = 512;
 
@@ -46,6 +53,28 @@ impl Seen {
             return false;
         }
         slot.prints.push(print);
+        true
+    }
+}
+
+/// Remembers the newest queries that were asked of us alone.
+///
+/// Shape: at most [`DIRECTS`].
+#[derive(Debug, Default)]
+pub(super) struct Directs {
+    ids: VecDeque<QueryId>,
+}
+
+impl Directs {
+    /// Notes a query. Gives whether it is new.
+    pub(super) fn note(&mut self, id: QueryId) -> bool {
+        if self.ids.contains(&id) {
+            return false;
+        }
+        if self.ids.len() >= DIRECTS {
+            self.ids.pop_front();
+        }
+        self.ids.push_back(id);
         true
     }
 }

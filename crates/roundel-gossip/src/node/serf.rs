@@ -6,17 +6,15 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::Node;
+use super::doubt::Word;
 use super::intents::Kind;
+use super::origin::Origin;
 use super::queue::Tier;
 use super::record::Record;
 use super::roster::Place;
 use crate::event::{DropReason, Event};
-use crate::member::{Status, is_valid_name};
+use crate::member::{Known, Status, is_valid_name};
 use crate::wire::{JoinIntent, LeaveIntent, Message, PushPullState, SerfMessage};
-
-/// Lamport times from here on are refused: no honest clock gets there, and a cluster that
-/// believed one could not count on.
-const ABSURD_TIME: u64 = 1 << 62;
 
 /// Where an intent came from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -79,46 +77,68 @@ impl Node {
             self.refuse(from, DropReason::Name);
             return false;
         }
-        self.time_is_sane(from, time)
-    }
-
-    pub(super) fn time_is_sane(&mut self, from: SocketAddr, time: u64) -> bool {
-        let sane = time < ABSURD_TIME;
-        if !sane {
-            self.refuse(from, DropReason::Malformed);
-        }
-        sane
+        let clock = self.clock.clone();
+        self.time_is_sane(from, &clock, time)
     }
 
     /// Somebody leaves, or is told to be gone for good. Gives whether that is news to pass on.
     pub(super) fn leave_intent(
         &mut self,
         now: Instant,
+        origin: Origin,
         intent: &LeaveIntent,
         heard: Heard,
     ) -> bool {
-        self.clock.witness(intent.ltime);
-        let limit = self.config.limits.intents;
-        let Some(record) = self.members.get(&intent.node) else {
-            return self
-                .intents
-                .keep(now, &intent.node, Kind::Leave, intent.ltime, limit);
+        let Some((name, record)) = self.members.get_key_value(&intent.node) else {
+            return self.intent_kept(now, &intent.node, Kind::Leave, intent.ltime);
         };
+        let name = name.clone();
         // A state exchange tells the time of a leave as if it were a join. If that came first,
         // the leave itself has an equal time and still is news.
         let tie = intent.ltime == record.status_time && record.status_hearsay;
         if intent.ltime <= record.status_time && !(tie && heard == Heard::Directly) {
             return false;
         }
-        if *intent.node == *self.name && self.leave.is_none() {
+        let first_hand = origin.is_at(record.member.address);
+        let is_news = record.member.status == Status::Alive;
+        self.clock.witness(intent.ltime);
+        if name == self.name && self.leave.is_none() {
             self.say_we_are_here();
             return false;
         }
-        let Some(record) = self.members.get_mut(&intent.node) else {
-            return false;
+        if is_news && !first_hand && self.knows(now, &name) {
+            return self.doubt(now, &name, Word::Leaving(intent.clone()));
+        }
+        let known = match first_hand {
+            true => Known::Itself,
+            false => Known::Hearsay,
         };
+        self.leave_believed(now, intent, known);
+        true
+    }
+
+    /// Keeps an intent about one who is not known yet. Gives whether that is news to pass on.
+    fn intent_kept(&mut self, now: Instant, name: &str, kind: Kind, time: u64) -> bool {
+        let limit = self.config.limits.intents;
+        let kept = self.intents.keep(now, name, kind, time, limit);
+        if kept {
+            self.clock.witness(time);
+        }
+        kept
+    }
+
+    /// A member leaves, or is gone for good.
+    pub(super) fn leave_believed(&mut self, now: Instant, intent: &LeaveIntent, known: Known) {
+        let Some(record) = self.members.get_mut(&intent.node) else {
+            return;
+        };
+        // Something newer may have come while the member was asked.
+        if intent.ltime < record.status_time {
+            return;
+        }
         record.status_time = intent.ltime;
         record.status_hearsay = false;
+        record.member.known = known;
         record.prune |= intent.prune;
         match record.member.status {
             Status::Alive => {
@@ -143,21 +163,19 @@ impl Node {
             let name = name.clone();
             self.forget(now, &name);
         }
-        true
     }
 
     /// Somebody joined, or says that it is not leaving. Gives whether that is news to pass on.
     pub(super) fn join_intent(&mut self, now: Instant, intent: &JoinIntent, heard: Heard) -> bool {
-        self.clock.witness(intent.ltime);
-        let limit = self.config.limits.intents;
-        let Some(record) = self.members.get(&intent.node) else {
-            return self
-                .intents
-                .keep(now, &intent.node, Kind::Join, intent.ltime, limit);
+        let Some((name, record)) = self.members.get_key_value(&intent.node) else {
+            return self.intent_kept(now, &intent.node, Kind::Join, intent.ltime);
         };
         if intent.ltime <= record.status_time {
             return false;
         }
+        let name = name.clone();
+        self.clock.witness(intent.ltime);
+        self.contradict_leave(&name, intent.ltime);
         let Some(record) = self.members.get_mut(&intent.node) else {
             return false;
         };
@@ -225,23 +243,20 @@ impl Node {
     pub(super) fn user_state_heard(
         &mut self,
         now: Instant,
-        from: SocketAddr,
+        origin: Origin,
         state: PushPullState,
         living: &BTreeSet<String>,
         fresh: bool,
     ) {
-        if state.ltime.max(state.event_ltime).max(state.query_ltime) >= ABSURD_TIME {
-            self.refuse(from, DropReason::Malformed);
+        let from = origin.from;
+        let before = self.clock.time();
+        if !self.clocks_heard(origin, &state) {
+            self.refuse(from, DropReason::Time);
             return;
         }
         if fresh {
             self.event_floor = self.event_floor.max(state.event_ltime);
         }
-        self.clock.witness(state.ltime.saturating_sub(1));
-        self.event_clock
-            .witness(state.event_ltime.saturating_sub(1));
-        self.query_clock
-            .witness(state.query_ltime.saturating_sub(1));
         self.old_events_heard(from, state.events.unwrap_or_default());
         let left: BTreeSet<String> = state.left_members.into_iter().collect();
         let mut place = Place::default();
@@ -265,9 +280,10 @@ impl Node {
                     node,
                     prune: false,
                 };
-                self.leave_intent(now, &intent, Heard::Hearsay);
+                self.leave_intent(now, origin, &intent, Heard::Hearsay);
             }
         }
+        self.bring_along(origin, before);
     }
 
     /// Whether hearsay of a leave is about a former life: the member lives here, and the peer

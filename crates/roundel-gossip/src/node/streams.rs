@@ -3,13 +3,25 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::Instant;
 
+use super::incoming::Incoming;
+use super::origin::{Origin, Way};
 use super::timers::{Timer, TimerKey};
 use super::{Node, Output, StreamId};
+use crate::config::Limits;
 use crate::event::DropReason;
 use crate::wire::{Ack, Progress, StreamDecoder, StreamError, StreamMessage};
 
 /// The most streams that we have open towards others.
-const OUTGOING: usize = 1024;
+const OUTGOING: usize = 256;
+
+/// What there are too many of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Crowd {
+    /// Streams of one peer.
+    Peer,
+    /// Streams of all peers together.
+    All,
+}
 
 /// What a stream is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,7 +44,15 @@ pub(super) struct Stream {
     at: Option<IpAddr>,
     role: Role,
     decoder: StreamDecoder,
+    /// What of the memory for all streams it takes.
+    held: usize,
     deadline: TimerKey,
+}
+
+impl Incoming {
+    pub(super) fn of(limits: &Limits) -> Self {
+        Self::new(limits.incoming_bytes, limits.streams + OUTGOING)
+    }
 }
 
 impl Node {
@@ -40,6 +60,7 @@ impl Node {
     pub(super) fn stream_accepted(&mut self, now: Instant, peer: SocketAddr) -> Option<StreamId> {
         let incoming = self.streams.values().filter(|s| s.role == Role::Incoming);
         if incoming.count() >= self.config.limits.streams {
+            self.stats.streams_refused += 1;
             self.refuse(peer, DropReason::Limit);
             return None;
         }
@@ -77,6 +98,7 @@ impl Node {
             at: None,
             role,
             decoder: StreamDecoder::new(self.config.limits.stream_bytes),
+            held: 0,
             deadline: self.timers.set(at, Timer::Stream(id)),
         };
         self.streams.insert(id, stream);
@@ -99,6 +121,7 @@ impl Node {
     fn forget_stream(&mut self, id: StreamId) -> Option<Stream> {
         let stream = self.streams.remove(&id)?;
         self.timers.cancel(stream.deadline);
+        self.incoming.changed(stream.peer.ip(), stream.held, 0);
         Some(stream)
     }
 
@@ -113,8 +136,8 @@ impl Node {
         }
         let message = match role {
             Role::Incoming => return,
-            Role::Join(_) => return self.write_encoded(id, &self.own_state(true)),
-            Role::Sync { join } => return self.write_encoded(id, &self.own_state(join)),
+            Role::Join(_) => return self.write_state(id, true),
+            Role::Sync { join } => return self.write_state(id, join),
             Role::Ping(seq) => match self.probe_target(seq) {
                 Some(target) => StreamMessage::Ping(self.ping_for(&target, seq)),
                 None => return self.close_stream(id),
@@ -124,11 +147,12 @@ impl Node {
     }
 
     fn write(&mut self, id: StreamId, message: &StreamMessage) {
-        self.write_encoded(id, &message.encode());
+        let bytes = self.seal.stream(&message.encode()).into();
+        self.outputs.push_back(Output::Write { id, bytes });
     }
 
-    fn write_encoded(&mut self, id: StreamId, message: &[u8]) {
-        let bytes = self.seal.stream(message);
+    fn write_state(&mut self, id: StreamId, join: bool) {
+        let bytes = self.sealed_state(join);
         self.outputs.push_back(Output::Write { id, bytes });
     }
 
@@ -137,7 +161,13 @@ impl Node {
             return;
         };
         let (peer, at, role) = (stream.peer, stream.at, stream.role);
-        match stream.decoder.feed(bytes, &self.seal.envelope) {
+        let room = self.incoming.room(peer.ip(), stream.held);
+        stream.decoder.set_room(room);
+        let progress = stream.decoder.feed(bytes, &self.seal.envelope);
+        let held = stream.decoder.held();
+        self.incoming.changed(peer.ip(), stream.held, held);
+        stream.held = held;
+        match progress {
             Ok(Progress::NeedMore) => {}
             Ok(Progress::Message(message)) => {
                 // Before our state is told, so that it tells of the right address.
@@ -146,6 +176,7 @@ impl Node {
                 self.reached(now, peer, at);
             }
             Err(error) => {
+                self.stats.incoming_refused += u64::from(error == StreamError::NoRoom);
                 self.refuse(peer, reason_of(&error));
                 if role == Role::Incoming {
                     self.write(id, &StreamMessage::Error(error.to_string()));
@@ -165,10 +196,10 @@ impl Node {
     ) {
         match (role, message) {
             (Role::Incoming, StreamMessage::PushPull(state)) => {
-                let answer = self.own_state(state.join);
-                self.write_encoded(id, &answer);
+                self.write_state(id, state.join);
                 self.close_stream(id);
-                self.merge(now, peer, state);
+                let way = Way::Incoming;
+                self.merge(now, Origin { from: peer, way }, state);
             }
             (Role::Incoming, StreamMessage::Ping(ping)) => {
                 if ping.node.is_empty() || *ping.node == *self.name {
@@ -182,7 +213,8 @@ impl Node {
             }
             (Role::Incoming, StreamMessage::User(bytes)) => {
                 self.close_stream(id);
-                self.user_heard(now, peer, &bytes);
+                let way = Way::Incoming;
+                self.user_heard(now, Origin { from: peer, way }, &bytes);
             }
             (Role::Join(address), StreamMessage::PushPull(state)) => {
                 self.close_stream(id);
@@ -190,7 +222,8 @@ impl Node {
             }
             (Role::Sync { .. }, StreamMessage::PushPull(state)) => {
                 self.close_stream(id);
-                self.merge(now, peer, state);
+                let way = Way::Outgoing;
+                self.merge(now, Origin { from: peer, way }, state);
             }
             (Role::Ping(seq), StreamMessage::Ack(ack)) => {
                 self.close_stream(id);
@@ -198,6 +231,7 @@ impl Node {
                     && let Some(target) = self.probe_target(seq)
                 {
                     self.probe_succeeded(seq);
+                    self.answered(now, &target);
                     self.heard_by_stream(&target);
                 }
             }
@@ -253,7 +287,7 @@ impl Node {
 
 fn reason_of(error: &StreamError) -> DropReason {
     match error {
-        StreamError::TooLong | StreamError::TooLarge => DropReason::Limit,
+        StreamError::TooLong | StreamError::TooLarge | StreamError::NoRoom => DropReason::Limit,
         StreamError::Label => DropReason::Label,
         StreamError::NotEncrypted | StreamError::Encrypted | StreamError::Encryption(_) => {
             DropReason::Unauthenticated

@@ -3,71 +3,101 @@
 //! Source: SWIM (Das et al. 2002) sections 4.2 and 4.3; Lifeguard (Dadgar et al. 2018);
 //! memberlist's rules where those leave room.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
+use super::border::PASSED;
+use super::doubt::Word;
+use super::origin::{Origin, Way};
 use super::queue::BroadcastId;
 use super::record::{Record, Swim};
 use super::roster::Place;
-use super::suspicion::Suspicion;
 use super::timers::Timer;
 use super::{COMPLAINTS, Node};
 use crate::event::{DropReason, Event};
-use crate::member::{Member, Status, is_valid_name};
+use crate::member::{Known, Member, Status, is_valid_name};
 use crate::wire::{
     Accusation, BadRecord, Message, NodeRecord, NodeState, RecordState, Versions, tags,
 };
 
 impl Node {
-    /// Somebody says that a member is alive. `from` is who told us, for complaints.
-    pub(super) fn alive_heard(&mut self, now: Instant, from: SocketAddr, record: NodeRecord) {
-        if let Some(reason) = self.unacceptable(&record) {
-            self.refuse(from, reason);
+    /// Somebody says that a member is alive.
+    pub(super) fn alive_heard(&mut self, now: Instant, origin: Origin, record: NodeRecord) {
+        if let Some(reason) = self.unacceptable(now, &record) {
+            self.refuse(origin.from, reason);
+            if reason == DropReason::Incarnation && *record.name() == *self.name {
+                self.say_who_we_are(origin);
+            }
             return;
         }
         if *record.name() == *self.name {
-            self.alive_about_us(now, record);
+            self.alive_about_us(now, origin, record);
             return;
         }
-        let Some(known) = self.members.get(record.name()) else {
-            if self.members.len() >= self.config.limits.members {
-                self.refuse(from, DropReason::Limit);
+        let Some((name, known)) = self.members.get_key_value(record.name()) else {
+            if self.must_answer(origin, &record) {
+                self.newcomer_asked(now, origin, record);
+            } else if self.has_room(now) {
+                self.member_added(now, origin, record);
             } else {
-                self.member_added(now, record);
+                self.stats.members_refused += 1;
+                self.refuse(origin.from, DropReason::Limit);
+                self.newcomer_asked(now, origin, record);
             }
             return;
         };
         let moved = known.member.address != record.address();
         let replaceable = matches!(known.swim, Swim::Left | Swim::Gone);
+        let newer = record.incarnation() > known.member.incarnation
+            || known.swim == Swim::Gone
+            || (moved && replaceable);
+        let by_itself = origin.is_at(known.member.address);
+        let differs = known.meta != record.meta();
+        let (name, is_up) = (name.clone(), known.is_up());
         if moved && !replaceable {
-            let kept = known.member.address;
-            self.conflict(record.name(), kept, record.address());
+            // The name stays where it is as long as somebody answers there.
+            self.doubt(now, &name, Word::Moved(record));
             return;
         }
-        let newer = record.incarnation() > known.member.incarnation;
-        if newer || known.swim == Swim::Gone || (moved && replaceable) {
+        if by_itself {
+            self.contradict_tags(&name, record.meta());
+        }
+        if newer && differs && !by_itself && is_up && self.knows(now, &name) {
+            if self.doubt(now, &name, Word::Changed(record.clone())) {
+                self.say_about(name, &Message::Alive(record));
+            }
+        } else if newer {
             self.member_alive(now, record);
         }
     }
 
     /// Says why a record must be neither believed nor passed on.
-    pub(super) fn unacceptable(&self, record: &NodeRecord) -> Option<DropReason> {
+    pub(super) fn unacceptable(&self, now: Instant, record: &NodeRecord) -> Option<DropReason> {
         if !is_valid_name(record.name()) {
             return Some(DropReason::Name);
         }
         if record.address().port() == 0 {
             return Some(DropReason::Address);
         }
+        if !self.may_be_reached(now, record.incarnation()) {
+            return Some(DropReason::Incarnation);
+        }
         let compatible = record.versions().is_compatible_with(&Versions::SERF);
         (!compatible).then_some(DropReason::Incompatible)
     }
 
-    fn alive_about_us(&mut self, now: Instant, record: NodeRecord) {
+    /// Whether an honest member may have come to this incarnation.
+    pub(super) fn may_be_reached(&self, now: Instant, incarnation: u32) -> bool {
+        incarnation <= self.time_of_day.border(now)
+    }
+
+    fn alive_about_us(&mut self, now: Instant, origin: Origin, record: NodeRecord) {
         if self.leave.is_some() {
             return;
         }
-        if self.name_is_taken(now, &record) {
+        if self.name_is_taken(now, origin, &record) {
             return;
         }
         let own = self.own();
@@ -75,27 +105,36 @@ impl Node {
             && record.meta() == own.meta
             && *record.versions().as_bytes() == own.member.versions;
         if record.incarnation() >= own.member.incarnation && !same {
-            self.refute(record.incarnation());
+            self.refute(now, record.incarnation());
+        }
+    }
+
+    /// Answers what we do not take of ourselves: whoever believes it asks us what is right.
+    fn say_who_we_are(&mut self, origin: Origin) {
+        if self.leave.is_none() && origin.way == Way::Datagram {
+            let alive = Message::Alive(self.own().to_wire());
+            self.send_alone(origin.from, &alive.encode());
         }
     }
 
     /// Whether our name is known at another address: then others refuse us, and they vote. That
     /// is so as well when the other is dead, until it is forgotten.
-    fn name_is_taken(&mut self, now: Instant, record: &NodeRecord) -> bool {
+    ///
+    /// Only whoever we were told to join by is believed in this at once; else somebody must answer
+    /// there to our name.
+    fn name_is_taken(&mut self, now: Instant, origin: Origin, record: &NodeRecord) -> bool {
         if self.is_former_self(now, record.address(), record.incarnation()) {
             return true;
         }
-        let kept = self.own().member.address;
-        let taken = record.address() != kept;
+        let taken = record.address() != self.own().member.address;
         if taken {
-            self.conflict(record.name(), kept, record.address());
-            self.vote_begin(now);
+            self.name_claimed(now, origin, record.address());
         }
         taken
     }
 
     /// Tells once that a name is claimed twice.
-    fn conflict(&mut self, name: &str, kept: SocketAddr, refused: SocketAddr) {
+    pub(super) fn conflict(&mut self, name: &str, kept: SocketAddr, refused: SocketAddr) {
         if self.conflicts.len() >= COMPLAINTS {
             self.conflicts.clear();
         }
@@ -108,7 +147,7 @@ impl Node {
         }
     }
 
-    fn member_added(&mut self, now: Instant, wire: NodeRecord) {
+    pub(super) fn member_added(&mut self, now: Instant, origin: Origin, wire: NodeRecord) {
         let name: Arc<str> = wire.name().into();
         let member = Member {
             name: wire.name().to_owned(),
@@ -119,21 +158,29 @@ impl Node {
             incarnation: wire.incarnation(),
             versions: *wire.versions().as_bytes(),
             since: now,
+            known: match origin.is_at(wire.address()) {
+                true => Known::Itself,
+                false => Known::Hearsay,
+            },
         };
         let mut record = Record::new(member, wire.meta().to_vec(), now);
         record.mapped = is_mapped(&wire);
         self.members.insert(name.clone(), record);
         self.enlist(name.clone());
+        self.unmet.add(name.clone());
         self.say_about(name.clone(), &Message::Alive(wire));
         self.serf_joined(now, &name, true);
+        self.greet(now, &name);
+        self.unmet_counted(now);
     }
 
-    fn member_alive(&mut self, now: Instant, wire: NodeRecord) {
+    pub(super) fn member_alive(&mut self, now: Instant, wire: NodeRecord) {
         let name: Arc<str> = wire.name().into();
+        self.contradict(&name, wire.incarnation());
         let Some(record) = self.members.get_mut(&name) else {
             return;
         };
-        let before = record.swim;
+        let (before, was_shown) = (record.swim, record.member.suspect);
         let update = record.meta != wire.meta() || record.member.address != wire.address();
         if update {
             record.member.tags = tags::decode(wire.meta()).unwrap_or_default();
@@ -143,6 +190,9 @@ impl Node {
         record.mapped = is_mapped(&wire);
         record.member.incarnation = wire.incarnation();
         record.member.versions = *wire.versions().as_bytes();
+        if !record.is_up() {
+            record.member.known = Known::Hearsay;
+        }
         self.set_swim(now, &name, Swim::Alive);
         self.say_about(name.clone(), &Message::Alive(wire));
         match before {
@@ -152,7 +202,7 @@ impl Node {
             }
             Swim::Dead | Swim::Left => self.serf_joined(now, &name, false),
             Swim::Alive | Swim::Suspect => {
-                if before == Swim::Suspect {
+                if was_shown {
                     self.event(Event::Refuted {
                         name: name.to_string(),
                     });
@@ -171,11 +221,13 @@ impl Node {
         self.to_probe.insert(&mut self.rng, name);
     }
 
-    /// Drops a dead member from this level; Serf's level remembers it.
-    pub(super) fn delist(&mut self, now: Instant, name: &Arc<str>) {
-        self.set_swim(now, name, Swim::Gone);
-        self.known -= 1;
-        self.to_probe.remove(name);
+    /// Drops members from this level; Serf's level remembers them. O(members), however many they are.
+    pub(super) fn delist_all(&mut self, now: Instant, names: &BTreeSet<Arc<str>>) {
+        for name in names {
+            self.set_swim(now, name, Swim::Gone);
+            self.known -= 1;
+        }
+        self.to_probe.remove(names);
     }
 
     /// Changes the state and keeps what hangs on it in step.
@@ -195,137 +247,26 @@ impl Node {
         self.members.set_swim(name, swim);
     }
 
-    /// Somebody got no answer from a member.
-    ///
-    /// `peer` brought the news, if a peer did: it may not raise doubts about everybody.
-    pub(super) fn suspect_heard(
-        &mut self,
-        now: Instant,
-        peer: Option<SocketAddr>,
-        accusation: Accusation,
-    ) {
-        // Most of what is heard is known; only what is news may copy a shared record.
-        let Some((name, record)) = self.members.get_key_value(&accusation.node) else {
-            return;
-        };
-        let over = !record.is_up() || accusation.incarnation < record.member.incarnation;
-        if over {
-            return;
-        }
-        let name = name.clone();
-        let Some(record) = self.members.get_mut(&name) else {
-            return;
-        };
-        if let Some((suspicion, key)) = &mut record.suspicion {
-            if suspicion.confirm(&accusation.from) {
-                self.timers.cancel(*key);
-                *key = self
-                    .timers
-                    .set(suspicion.deadline(), Timer::Suspicion(name.clone()));
-                self.say_about(name, &Message::Suspect(accusation));
-            }
-        } else if record.swim == Swim::Alive {
-            if name == self.name {
-                self.address.accused(now);
-                self.refute(accusation.incarnation);
-            } else if self.may_doubt(now, peer) {
-                self.suspicion_begins(now, name, accusation);
-            }
-        }
-    }
-
-    /// Whether whoever brought a doubt has not brought too many.
-    fn may_doubt(&mut self, now: Instant, peer: Option<SocketAddr>) -> bool {
-        let Some(peer) = peer else {
-            return true;
-        };
-        let may = self.accusers.may_accuse(now, peer.ip(), self.known);
-        if !may {
-            self.refuse(peer, DropReason::Limit);
-        }
-        may
-    }
-
-    fn suspicion_begins(&mut self, now: Instant, name: Arc<str>, accusation: Accusation) {
-        let suspicion = Suspicion::new(now, &accusation.from, self.known, &self.config.timings);
-        let timer = Timer::Suspicion(name.clone());
-        let key = self.timers.set(suspicion.deadline(), timer);
-        self.revision += 1;
-        self.stats.suspicions += 1;
-        let Some(record) = self.members.get_mut(&name) else {
-            return;
-        };
-        record.swim = Swim::Suspect;
-        record.member.suspect = true;
-        record.member.incarnation = accusation.incarnation;
-        record.suspicion = Some((suspicion, key));
-        self.event(Event::Suspect {
-            name: name.to_string(),
-            from: accusation.from.clone(),
-        });
-        self.say_about(name, &Message::Suspect(accusation));
-    }
-
-    /// A suspicion has lasted its time without a refutation.
-    pub(super) fn suspicion_ended(&mut self, now: Instant, name: &str) {
-        let Some(record) = self.members.get(name) else {
-            return;
-        };
-        let over = record
-            .suspicion
-            .as_ref()
-            .is_some_and(|(suspicion, _)| suspicion.deadline() <= now);
-        if over {
-            let accusation = Accusation {
-                node: name.to_owned(),
-                incarnation: record.member.incarnation,
-                from: self.name.to_string(),
-            };
-            self.dead_heard(now, accusation);
-        }
-    }
-
-    /// Somebody says that a member is dead; if it is the member itself, it has left.
-    pub(super) fn dead_heard(&mut self, now: Instant, accusation: Accusation) {
-        let Some((name, record)) = self.members.get_key_value(&accusation.node) else {
-            return;
-        };
-        let by_itself = accusation.from == accusation.node;
-        if accusation.incarnation < record.member.incarnation {
-            return;
-        }
-        let name = name.clone();
-        if record.swim == Swim::Dead && by_itself {
-            // It was not dead, and is gone from there: its name is free for another address.
-            self.set_swim(now, &name, Swim::Left);
-            self.say_about(name, &Message::Dead(accusation));
-            return;
-        }
-        if !record.is_up() {
-            return;
-        }
-        if name == self.name && self.leave.is_none() {
-            self.address.accused(now);
-            self.refute(accusation.incarnation);
-            return;
-        }
-        let Some(record) = self.members.get_mut(&name) else {
-            return;
-        };
-        record.member.incarnation = accusation.incarnation;
-        let swim = if by_itself { Swim::Left } else { Swim::Dead };
-        self.set_swim(now, &name, swim);
-        self.say_about(name.clone(), &Message::Dead(accusation));
-        self.serf_gone(now, &name, by_itself);
-    }
-
     /// Contradicts what was said about us in incarnation `accused`.
-    fn refute(&mut self, accused: u32) {
+    pub(super) fn refute(&mut self, now: Instant, accused: u32) {
         self.stats.refutations += 1;
         self.awareness.shift(1);
         let own = self.own_mut();
         own.member.incarnation = own.member.incarnation.max(accused).saturating_add(1);
+        let newest = own.member.incarnation;
         self.announce_ourselves();
+        // Others refuse it until their borders have gone on.
+        if !self.may_be_reached(now, newest) && !std::mem::replace(&mut self.passes, true) {
+            self.timers.set(now + PASSED, Timer::Passed);
+        }
+    }
+
+    /// Says once more what was beyond the border a moment ago.
+    pub(super) fn border_passed(&mut self) {
+        self.passes = false;
+        if self.leave.is_none() {
+            self.announce_ourselves();
+        }
     }
 
     /// Gossips our own record.
@@ -368,10 +309,10 @@ impl Node {
 
     /// Takes one record of a state exchange. A death told this way must survive a suspicion
     /// here, so that a mistake can be refuted.
-    pub(super) fn state_heard(&mut self, now: Instant, from: SocketAddr, state: NodeState) {
+    pub(super) fn state_heard(&mut self, now: Instant, origin: Origin, state: NodeState) {
         let record = &state.record;
-        if let Some(reason) = self.unacceptable(record) {
-            self.refuse(from, reason);
+        if let Some(reason) = self.unacceptable(now, record) {
+            self.refuse(origin.from, reason);
             return;
         }
         let accusation = |from: &str| Accusation {
@@ -381,14 +322,14 @@ impl Node {
         };
         let about_us = *record.name() == *self.name && self.leave.is_none();
         // One that left has given its name back.
-        if about_us && state.state != RecordState::Left && self.name_is_taken(now, record) {
+        if about_us && state.state != RecordState::Left && self.name_is_taken(now, origin, record) {
             return;
         }
         match state.state {
-            RecordState::Alive => self.alive_heard(now, from, state.record),
-            RecordState::Left => self.dead_heard(now, accusation(record.name())),
+            RecordState::Alive => self.alive_heard(now, origin, state.record),
+            RecordState::Left => self.dead_heard(now, origin, accusation(record.name())),
             RecordState::Suspect | RecordState::Dead => {
-                self.suspect_heard(now, Some(from), accusation(&self.name));
+                self.suspect_heard(now, Some(origin), accusation(&self.name));
             }
         }
     }

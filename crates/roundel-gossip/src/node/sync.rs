@@ -5,13 +5,14 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use super::Node;
-use super::record::{Record, Swim};
+use super::origin::Origin;
+use super::record::Swim;
 use super::roster::Place;
 use super::streams::Role;
 use super::swim::reason_of;
 use super::timers::Timer;
 use crate::event::DropReason;
-use crate::wire::{PushPull, PushPullState, Reason, RecordState, SerfMessage, encode_push_pull_of};
+use crate::wire::{NodeState, PushPull, PushPullState, Reason, RecordState, SerfMessage};
 
 /// Up to this many members the exchanges keep their pace; memberlist's figure.
 const UNHURRIED: usize = 32;
@@ -21,6 +22,18 @@ impl Node {
     pub(super) fn push_pull_tick(&mut self, now: Instant) {
         let interval = push_pull_interval(self.config.timings.push_pull_interval, self.known);
         self.timers.set(now + interval, Timer::PushPull);
+        self.push_pull(now);
+    }
+
+    /// Exchanges states once more a moment after a join. News that spread meanwhile went to those
+    /// whom its senders knew, and they did not know us yet.
+    pub(super) fn catch_up_later(&mut self, now: Instant) {
+        if let Some(after) = self.config.timings.push_pull_after_join {
+            self.timers.set(now + after, Timer::CatchUp);
+        }
+    }
+
+    pub(super) fn push_pull(&mut self, now: Instant) {
         if self.has_departed() {
             return;
         }
@@ -30,14 +43,9 @@ impl Node {
         }
     }
 
-    /// All that we know, to be sent to a peer.
-    pub(super) fn own_state(&self, join: bool) -> Vec<u8> {
-        let states = self.members.values().filter_map(Record::as_state);
-        encode_push_pull_of(join, self.known, states, &self.user_state())
-    }
-
     /// Takes what a peer knows. A bad record spoils only itself.
-    pub(super) fn merge(&mut self, now: Instant, from: SocketAddr, state: PushPull) {
+    pub(super) fn merge(&mut self, now: Instant, origin: Origin, state: PushPull) {
+        let from = origin.from;
         // The first whom we meet knows user events of a time when we were not there.
         let fresh = self.known == 1;
         self.stats.push_pulls += 1;
@@ -55,11 +63,20 @@ impl Node {
         let mut place = Place::default();
         for node in state.nodes {
             if !self.is_old_news(&mut place, &node) {
-                self.state_heard(now, from, node);
+                self.state_heard(now, origin, node);
             }
         }
         if let Some(user_state) = user_state {
-            self.user_state_heard(now, from, user_state, &living, fresh);
+            self.user_state_heard(now, origin, user_state, &living, fresh);
+        }
+        if origin.is_fetched() {
+            let mut members = self.members.iter();
+            let there = members.find(|(_, record)| record.member.address == from);
+            let there = there.map(|(name, _)| name.clone());
+            drop(members);
+            if let Some(name) = there {
+                self.answered(now, &name);
+            }
         }
     }
 
@@ -81,7 +98,7 @@ impl Node {
         if left.is_empty() {
             return BTreeSet::new();
         }
-        let lives = |node: &&crate::wire::NodeState| {
+        let lives = |node: &&NodeState| {
             let up = matches!(node.state, RecordState::Alive | RecordState::Suspect);
             let known = self.members.get(node.record.name());
             let said = left.contains(node.record.name());

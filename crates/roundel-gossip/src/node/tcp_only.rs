@@ -22,6 +22,7 @@ impl Node {
     /// A probe was answered by a stream, and not by a datagram in time.
     pub(super) fn heard_by_stream(&mut self, name: &Arc<str>) {
         self.stats.probes_by_stream += 1;
+        self.heard_itself(name);
         let members = &self.members;
         let streaks = &mut self.tcp_only.streaks;
         streaks.retain(|name, _| members.get(name).is_some_and(Record::is_up));
@@ -58,6 +59,7 @@ impl Node {
 
     /// A member answered by a datagram.
     pub(super) fn heard_by_datagram(&mut self, name: &str) {
+        self.heard_itself(name);
         if self.tcp_only.streaks.remove(name).is_none() {
             return;
         }

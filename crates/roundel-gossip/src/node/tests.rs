@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::*;
 use crate::wire::{
-    Accusation, Envelope, IndirectPing, JoinIntent, LeaveIntent, Message, Nack, NodeRecord,
+    Accusation, Ack, Envelope, IndirectPing, JoinIntent, LeaveIntent, Message, Nack, NodeRecord,
     NodeState, Packet, Ping, Progress, PushPull, PushPullState, Query, QueryResponse, RecordState,
     Relay, SerfMessage, Source, StreamDecoder, StreamMessage, UserEvent, decode_packet,
 };
@@ -78,7 +78,8 @@ fn join_intent(node: &str, ltime: u64) -> Message {
 }
 
 impl Bench {
-    /// The node `me` at port 1, which knows `a` at port 2, `b` at port 3 and so on.
+    /// The node `me` at port 1, which knows `a` at port 2, `b` at port 3 and so on. Each of them has
+    /// answered once, and none lately, so that what others say of them is believed.
     fn with(peers: &[&str]) -> Self {
         Self::configured(peers, |_| {})
     }
@@ -94,6 +95,7 @@ impl Bench {
             nonce: [0; 12],
             compress: false,
             incarnation: 100,
+            unix_seconds: 1_800_000_000,
             seed: 1,
             timings: Timings::lan(),
             limits: Limits {
@@ -109,6 +111,8 @@ impl Bench {
         let mut bench = Self { node, now };
         for (port, name) in (2..).zip(peers) {
             bench.hear(&Message::Alive(record(name, port, 1)));
+            bench.node.contacts.lost(&(*name).into());
+            bench.node.heard_itself(name);
         }
         // Spreads what came of that, so that it is out of the way.
         while bench.node.stats().queued > 0 {
@@ -120,6 +124,37 @@ impl Bench {
 
     fn hear(&mut self, message: &Message) -> Out {
         self.hear_bytes(&message.encode())
+    }
+
+    /// Hears a message that comes from the peer at `port`.
+    fn hear_from(&mut self, port: u16, message: &Message) -> Out {
+        let bytes = message.encode();
+        self.node.handle_datagram(self.now, at(port), &bytes);
+        self.drain()
+    }
+
+    /// Takes it that these members have answered us.
+    fn know(&mut self, names: &[&str]) {
+        for name in names {
+            self.node.answered(self.now, &(*name).into());
+        }
+    }
+
+    /// Has the peer at `port` answer the pings that came out.
+    fn answer(&mut self, out: &Out, port: u16) -> Out {
+        let mut after = Out::default();
+        for message in out.to(port) {
+            if let Message::Ping(ping) = message {
+                let ack = Ack {
+                    seq: ping.seq,
+                    payload: None,
+                };
+                let more = self.hear_from(port, &Message::Ack(ack));
+                after.messages.extend(more.messages);
+                after.events.extend(more.events);
+            }
+        }
+        after
     }
 
     fn hear_bytes(&mut self, bytes: &[u8]) -> Out {
@@ -153,7 +188,7 @@ impl Bench {
                 }
                 Output::Event(event) => out.events.push(event),
                 Output::SaveKeys { query, keys } => out.saved.push((query, keys)),
-                Output::Write { bytes, .. } => out.written.extend(bytes),
+                Output::Write { bytes, .. } => out.written.extend_from_slice(&bytes),
                 Output::Close { .. } => out.closed += 1,
                 Output::Open { to, .. } => out.opened.push(to),
             }
@@ -186,9 +221,13 @@ impl Bench {
 
 mod acquaintances;
 mod address;
+mod hearsay;
 mod identity;
 mod keys;
 mod leaves;
+mod many;
 mod queries;
 mod relays;
+mod states;
 mod swim;
+mod times;

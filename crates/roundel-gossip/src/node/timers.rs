@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::StreamId;
+use super::doubt::Subject;
 use crate::query::QueryId;
 
 /// What is to be done when a deadline is reached.
@@ -22,6 +23,8 @@ pub(super) enum Timer {
     GossipSoon,
     /// Exchange full states with a random member.
     PushPull,
+    /// Do so once more, as we have joined.
+    CatchUp,
     /// A suspicion has lasted long enough.
     Suspicion(Arc<str>),
     /// A stream took too long.
@@ -40,6 +43,12 @@ pub(super) enum Timer {
     QueryEnd(QueryId),
     /// Say the next word of a move to another address.
     Moved,
+    /// Ask a member again what others say of it, or believe it.
+    Doubt(Subject),
+    /// Say again what was beyond the border when it was said first.
+    Passed,
+    /// Ping those who never answered, as they are many.
+    Unmet,
 }
 
 /// Names a deadline that was set, to cancel it.

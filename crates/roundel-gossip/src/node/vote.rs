@@ -2,11 +2,18 @@
 //!
 //! Only the node that hears its own name claimed asks; it tells its application what the others
 //! say, and goes on. Agents end themselves when they lose.
+//!
+//! A claim alone is a word: somebody must answer to our name where it is claimed, and only those
+//! vote who have answered us before.
 
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use super::Node;
 use super::asking::Purpose;
+use super::origin::{Origin, Way};
+use super::record::Record;
 use crate::event::Event;
 use crate::member::Status;
 use crate::query::QueryParams;
@@ -22,11 +29,64 @@ pub(super) struct Vote {
     votes: usize,
     answers: usize,
     next: Option<Instant>,
+    /// Where each voter is; none if whoever answers may vote.
+    voters: Option<BTreeMap<String, SocketAddr>>,
+    /// The ping that asks for the claimant.
+    claim: Option<u32>,
+}
+
+impl Vote {
+    /// Whether what came from an address in the name of `voter` is a vote.
+    pub(super) fn may(&self, from: SocketAddr, voter: &str) -> bool {
+        let voters = self.voters.as_ref();
+        voters.is_none_or(|voters| voters.get(voter) == Some(&from))
+    }
 }
 
 impl Node {
+    /// Somebody says that our name is at another address.
+    ///
+    /// Whoever we were told to join by is believed, and so are those who are met that way: we
+    /// know nobody better. In other cases the claimant is looked for.
+    pub(super) fn name_claimed(&mut self, now: Instant, origin: Origin, at: SocketAddr) {
+        if origin.way == Way::Joined {
+            self.name_is_at(at);
+            return self.vote_begin(now, None);
+        }
+        if self.vote.claim.is_none() {
+            self.vote.claim = Some(self.ping_claim(now, at));
+        }
+        let known = self.contacts.answering().filter_map(|name| {
+            let record = self.members.get(name).filter(|r| Record::is_up(r))?;
+            Some((name.to_string(), record.member.address))
+        });
+        let known = known.collect();
+        self.vote_begin(now, Some(known));
+    }
+
+    /// Somebody answers to our name at another address.
+    pub(super) fn claim_answered(&mut self, at: SocketAddr) {
+        self.vote.claim = None;
+        self.name_is_at(at);
+    }
+
+    /// Nobody does.
+    pub(super) fn claim_unanswered(&mut self, seq: u32) {
+        self.forget_ping(seq);
+        self.vote.claim = None;
+        self.stats.hearsay_refuted += 1;
+    }
+
+    fn name_is_at(&mut self, at: SocketAddr) {
+        let kept = self.own().member.address;
+        if at != kept {
+            let name = self.name.clone();
+            self.conflict(&name, kept, at);
+        }
+    }
+
     /// Asks all members whom they know by our name.
-    pub(super) fn vote_begin(&mut self, now: Instant) {
+    fn vote_begin(&mut self, now: Instant, voters: Option<BTreeMap<String, SocketAddr>>) {
         if self.vote.running || self.vote.next.is_some_and(|next| now < next) {
             return;
         }
@@ -39,6 +99,8 @@ impl Node {
             self.vote = Vote {
                 running: true,
                 next: Some(now + APART),
+                voters,
+                claim: self.vote.claim,
                 ..Vote::default()
             };
         }

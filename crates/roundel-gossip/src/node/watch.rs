@@ -1,6 +1,6 @@
 //! Watched members: pinged while nothing is heard of them, for our application's use only.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -58,10 +58,24 @@ impl Node {
             }
             return;
         }
-        self.watches.by_name.entry(name.into()).or_default();
+        if !self.watches.by_name.contains_key(name) {
+            self.watches.by_name.insert(name.into(), Watch::default());
+        }
         if !self.watches.ticking {
             self.watches.ticking = true;
             self.timers.set(now, Timer::Watch);
+        }
+    }
+
+    /// Has exactly these watched; those that are already stay as they are.
+    pub(super) fn watch_all(&mut self, now: Instant, names: &BTreeSet<String>) {
+        let watched = self.watches.by_name.keys();
+        let dropped = watched.filter(|name| !names.contains(&***name));
+        for name in dropped.cloned().collect::<Vec<_>>() {
+            self.watch_set(now, &name, false);
+        }
+        for name in names {
+            self.watch_set(now, name, true);
         }
     }
 
@@ -136,6 +150,9 @@ impl Node {
         watch.missed += 1;
         let missed = watch.missed;
         if missed >= MISSED && !std::mem::replace(&mut watch.silent, true) {
+            if let Some((name, _)) = self.members.get_key_value(name) {
+                self.contacts.lost(name);
+            }
             self.event(Event::Silent {
                 name: name.to_owned(),
             });

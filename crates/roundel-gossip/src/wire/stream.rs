@@ -152,16 +152,24 @@ pub enum StreamError {
     /// More node records or application bytes than one exchange may carry.
     #[error("the announced state is too large")]
     TooLarge,
+    /// More than the room that is left for what peers send.
+    #[error("there is no room for that much now")]
+    NoRoom,
 }
 
 /// Decodes what one peer sends on one connection.
 ///
 /// Shape: [`feed`](Self::feed) what was read until a message or an error comes out. The work is
 /// linear in the bytes fed, however small the pieces are.
-/// Memory: at most the limit given, and [`limits::STREAM_UNPACKED`] while unpacking.
+/// Memory: at most the room given. Records are read as they come and their bytes given back; what
+/// is encrypted or compressed as one is held as one, twice while it is opened, and is refused when
+/// its length is known and the room is not there.
 #[derive(Debug)]
 pub struct StreamDecoder {
     limit: usize,
+    room: usize,
+    /// Bytes fed so far.
+    fed: usize,
     buffer: Vec<u8>,
     stage: Stage,
 }
@@ -184,14 +192,31 @@ impl StreamDecoder {
     pub fn new(limit: usize) -> Self {
         Self {
             limit,
+            room: usize::MAX,
+            fed: 0,
             buffer: Vec::new(),
             stage: Stage::Layers,
         }
     }
 
+    /// Says how many bytes it may hold from here on. None other than what memory there is until
+    /// then.
+    pub fn set_room(&mut self, room: usize) {
+        self.room = room;
+    }
+
+    /// Counts the bytes that it holds.
+    pub fn held(&self) -> usize {
+        let read = match &self.stage {
+            Stage::Plain(decoder) => decoder.held(),
+            Stage::Layers | Stage::Done => 0,
+        };
+        self.buffer.capacity() + read
+    }
+
     /// Says whether nothing has been fed.
     pub fn is_empty(&self) -> bool {
-        self.buffer.is_empty()
+        self.fed == 0
     }
 
     /// Takes the next bytes of the peer and says what they completed.
@@ -210,21 +235,52 @@ impl StreamDecoder {
     }
 
     fn advance(&mut self, bytes: &[u8], envelope: &Envelope) -> Result<Progress, StreamError> {
-        if self.buffer.len() + bytes.len() > self.limit {
+        self.fed += bytes.len();
+        if self.fed > self.limit {
             return Err(StreamError::TooLong);
         }
-        self.buffer.extend_from_slice(bytes);
+        self.keep(bytes)?;
         if matches!(self.stage, Stage::Layers) {
             match self.open_layers(envelope)? {
                 Layers::NeedMore => return Ok(Progress::NeedMore),
-                Layers::Plain { from } => self.stage = Stage::Plain(PlainDecoder::new(from)),
-                Layers::Whole(plain) => return decode_whole(&plain),
+                Layers::Plain { from } => {
+                    self.buffer.drain(..from);
+                    self.stage = Stage::Plain(PlainDecoder::default());
+                }
+                Layers::Opened(plain) => {
+                    self.buffer = Vec::new();
+                    return decode_opened(plain, self.room);
+                }
+                Layers::Whole(plain) => {
+                    self.buffer = Vec::new();
+                    return decode_whole(&plain, self.room);
+                }
             }
         }
         match &mut self.stage {
-            Stage::Plain(decoder) => decoder.advance(&self.buffer),
+            Stage::Plain(decoder) => {
+                let progress = decoder.advance(&self.buffer, self.room)?;
+                self.buffer.drain(..decoder.take_read());
+                Ok(progress)
+            }
             Stage::Layers | Stage::Done => Ok(Progress::NeedMore),
         }
+    }
+
+    /// Appends to the buffer, which doubles as long as there is room.
+    fn keep(&mut self, bytes: &[u8]) -> Result<(), StreamError> {
+        let needed = self.buffer.len() + bytes.len();
+        if needed > self.buffer.capacity() {
+            let read = self.held() - self.buffer.capacity();
+            let most = self.room.saturating_sub(read);
+            if needed > most {
+                return Err(StreamError::NoRoom);
+            }
+            let wished = needed.max(2 * self.buffer.capacity()).min(most);
+            self.buffer.reserve_exact(wished - self.buffer.len());
+        }
+        self.buffer.extend_from_slice(bytes);
+        Ok(())
     }
 
     /// Takes label, encryption and compression off as soon as they are complete.
@@ -240,21 +296,45 @@ impl StreamDecoder {
         match bytes {
             [] => Ok(Layers::NeedMore),
             [ENCRYPT, _, ..] if envelope.keyring.is_empty() => Err(StreamError::Encrypted),
-            [ENCRYPT, rest @ ..] => {
-                open_frame(&bytes[..bytes.len().min(5)], rest, envelope, self.limit)
-            }
+            [ENCRYPT, rest @ ..] => self.open_frame(&bytes[..bytes.len().min(5)], rest, envelope),
             _ if !envelope.keyring.is_empty() => Err(StreamError::NotEncrypted),
-            [COMPRESS, body @ ..] => unpack(body).map_or_else(
-                |error| match error {
-                    UnpackError::Malformed(ReadError::Truncated) => Ok(Layers::NeedMore),
-                    other => Err(other.into()),
-                },
-                |plain| Ok(Layers::Whole(plain)),
-            ),
+            [COMPRESS, body @ ..] => {
+                match unpack(body, self.room.saturating_sub(self.buffer.capacity())) {
+                    Err(StreamError::Compression(UnpackError::Malformed(ReadError::Truncated))) => {
+                        Ok(Layers::NeedMore)
+                    }
+                    unpacked => unpacked.map(Layers::Whole),
+                }
+            }
             _ => Ok(Layers::Plain {
                 from: self.buffer.len() - bytes.len(),
             }),
         }
+    }
+
+    /// Decrypts the frame once all of it is there.
+    fn open_frame(
+        &self,
+        header: &[u8],
+        rest: &[u8],
+        envelope: &Envelope,
+    ) -> Result<Layers, StreamError> {
+        let Some((length, rest)) = rest.split_first_chunk() else {
+            return Ok(Layers::NeedMore);
+        };
+        let length = u32::from_be_bytes(*length) as usize;
+        if length > self.limit.min(limits::STREAM_WIRE) {
+            return Err(StreamError::TooLong);
+        }
+        // As it came, and opened.
+        if 2 * length > self.room {
+            return Err(StreamError::NoRoom);
+        }
+        let Some(sealed) = rest.get(..length) else {
+            return Ok(Layers::NeedMore);
+        };
+        let aad = [header, envelope.label.as_str().as_bytes()].concat();
+        Ok(Layers::Opened(envelope.keyring.open(&aad, sealed)?))
     }
 }
 
@@ -265,42 +345,32 @@ enum Layers {
     Plain {
         from: usize,
     },
+    /// The message, decrypted and complete; it may be compressed.
+    Opened(Vec<u8>),
     /// The message, complete.
     Whole(Vec<u8>),
 }
 
-/// Decrypts the frame once all of it is there.
-fn open_frame(
-    header: &[u8],
-    rest: &[u8],
-    envelope: &Envelope,
-    limit: usize,
-) -> Result<Layers, StreamError> {
-    let Some((length, rest)) = rest.split_first_chunk() else {
-        return Ok(Layers::NeedMore);
+fn decode_opened(plain: Vec<u8>, room: usize) -> Result<Progress, StreamError> {
+    let [COMPRESS, body @ ..] = plain.as_slice() else {
+        return decode_whole(&plain, room);
     };
-    let length = u32::from_be_bytes(*length) as usize;
-    if length > limit.min(limits::STREAM_WIRE) {
-        return Err(StreamError::TooLong);
-    }
-    let Some(sealed) = rest.get(..length) else {
-        return Ok(Layers::NeedMore);
-    };
-    let aad = [header, envelope.label.as_str().as_bytes()].concat();
-    let plain = envelope.keyring.open(&aad, sealed)?;
-    match plain.as_slice() {
-        [COMPRESS, body @ ..] => Ok(Layers::Whole(unpack(body)?)),
-        _ => Ok(Layers::Whole(plain)),
-    }
+    let unpacked = unpack(body, room.saturating_sub(plain.len()))?;
+    drop(plain);
+    decode_whole(&unpacked, room)
 }
 
-fn unpack(body: &[u8]) -> Result<Vec<u8>, UnpackError> {
-    lzw::unpack_message(body, limits::STREAM_MAP_VALUES, limits::STREAM_UNPACKED)
+fn unpack(body: &[u8], room: usize) -> Result<Vec<u8>, StreamError> {
+    let limit = limits::STREAM_UNPACKED.min(room);
+    match lzw::unpack_message(body, limits::STREAM_MAP_VALUES, limit) {
+        Err(UnpackError::TooLarge) if limit == room => Err(StreamError::NoRoom),
+        other => Ok(other?),
+    }
 }
 
 /// Decodes a message of which nothing more can come.
-fn decode_whole(plain: &[u8]) -> Result<Progress, StreamError> {
-    match PlainDecoder::new(0).advance(plain)? {
+fn decode_whole(plain: &[u8], room: usize) -> Result<Progress, StreamError> {
+    match PlainDecoder::default().advance(plain, room)? {
         Progress::NeedMore => Err(ReadError::Truncated.into()),
         done => Ok(done),
     }

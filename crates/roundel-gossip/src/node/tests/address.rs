@@ -119,6 +119,7 @@ fn who_still_believes_the_former_self_is_told_again_and_is_no_conflict() {
     assert!(bench.node.member("me").unwrap().incarnation > 500);
     // An address where we never were is somebody else's.
     let out = bench.hear(&Message::Alive(record("me", 8, 500)));
+    let out = bench.answer(&out, 8);
     assert!(matches!(&out.events[..], [Event::Conflict { .. }]));
 }
 

@@ -371,9 +371,9 @@ fn a_restarted_node_repeats_nothing() {
     assert!(bench.node.clocks().member >= 500);
     let (out, _) = bench.exchange(Vec::new(), with_event(80, b"v1".to_vec()));
     assert!(out.events.is_empty(), "{:?}", out.events);
-    let out = bench.hear(&query("load", 1, |q| q.ltime = 90));
+    let out = bench.hear(&query("load", 1, |q| (q.ltime, q.flags) = (90, 0)));
     assert!(questions(&out).is_empty());
-    let out = bench.hear(&query("load", 1, |q| q.ltime = 91));
+    let out = bench.hear(&query("load", 1, |q| (q.ltime, q.flags) = (91, 0)));
     assert_eq!(questions(&out).len(), 1);
 }
 
@@ -451,9 +451,11 @@ fn one_peer_cannot_make_us_doubt_everybody() {
 
 #[test]
 fn a_claim_of_our_name_is_voted_on_and_we_go_on() {
-    let mut bench = Bench::with(&["a", "b", "c"]);
+    let mut bench = Bench::with(&["a", "b", "c", "stranger"]);
+    bench.know(&["a", "b", "c"]);
     let out = bench.hear(&Message::Alive(record("me", 99, 1)));
-    assert!(matches!(&out.events[..], [Event::Conflict { name, .. }] if name == "me"));
+    let claimed = bench.answer(&out, 99);
+    assert!(matches!(&claimed.events[..], [Event::Conflict { name, .. }] if name == "me"));
     let asked = out.serf().into_iter().find_map(|serf| match serf {
         SerfMessage::Query(query) if query.name == "_serf_conflict" => Some(query),
         _ => None,
@@ -478,8 +480,11 @@ fn a_claim_of_our_name_is_voted_on_and_we_go_on() {
         };
         Message::User(SerfMessage::QueryResponse(response).encode())
     };
-    for (from, port) in [("a", 1), ("b", 99), ("c", 99)] {
-        assert!(bench.hear(&vote(from, port)).events.is_empty());
+    let voters = [(2, "a", 1), (3, "b", 99), (4, "c", 99)];
+    // Who never answered us has no vote, nor is anybody believed to be another.
+    let strangers = [(5, "stranger", 99), (5, "a", 99), (9, "unknown", 99)];
+    for (at, from, port) in strangers.into_iter().chain(voters) {
+        assert!(bench.hear_from(at, &vote(from, port)).events.is_empty());
     }
     let out = bench.pass(Duration::from_secs(4));
     let voted = Event::Voted {
@@ -504,8 +509,9 @@ fn our_name_at_the_address_of_a_former_life_is_taken_until_that_is_forgotten() {
             state,
         };
         let (out, _) = bench.exchange(vec![former], PushPullState::default());
+        let found = bench.answer(&out, 99);
         let conflict = |e: &Event| matches!(e, Event::Conflict { name, .. } if name == "me");
-        assert_eq!(out.events.iter().any(conflict), taken, "{state:?}");
+        assert_eq!(found.events.iter().any(conflict), taken, "{state:?}");
         let asks = |serf: &SerfMessage| matches!(serf, SerfMessage::Query(_));
         assert_eq!(out.serf().iter().any(asks), taken, "{state:?}");
         assert_eq!(bench.status("me"), Some(Status::Alive));

@@ -181,7 +181,7 @@ fn what_no_agent_says_is_neither_believed_nor_passed_on() {
     let out = bench.hear(&Message::Alive(record("portless", 0, 1)));
     assert_eq!(out.events, [dropped(DropReason::Address)]);
     let out = bench.hear(&leave_intent("x", u64::MAX));
-    assert_eq!(out.events, [dropped(DropReason::Malformed)]);
+    assert_eq!(out.events, [dropped(DropReason::Time)]);
     assert_eq!(bench.node.members().count(), 2);
     let stats = bench.node.stats();
     assert_eq!(stats.dropped[&DropReason::Name], 3);

@@ -7,11 +7,17 @@ use super::super::msgpack::{ReadError, Reader, read_map};
 use super::super::record::NodeState;
 use super::{Progress, PushPull, StreamError, StreamMessage};
 
+/// What one record takes at most beside its bytes: its place in a list that doubles, and two
+/// allocations.
+const RECORD: usize = 2 * size_of::<NodeState>() + 64;
+
 /// Decodes a bare message, remembering how far it came.
 #[derive(Debug)]
 pub(super) struct PlainDecoder {
     /// Where the next undecoded value starts in the buffer.
     at: usize,
+    /// At most so many bytes are held by what was read.
+    held: usize,
     part: Part,
 }
 
@@ -34,18 +40,23 @@ enum Part {
     Done,
 }
 
-impl PlainDecoder {
-    /// Starts at `at` in the buffer that is handed to `advance`.
-    pub(super) fn new(at: usize) -> Self {
+impl Default for PlainDecoder {
+    fn default() -> Self {
         Self {
-            at,
+            at: 0,
+            held: 0,
             part: Part::Type,
         }
     }
+}
 
-    /// Goes on with the buffer, which has only grown since the last call.
-    pub(super) fn advance(&mut self, buffer: &[u8]) -> Result<Progress, StreamError> {
+impl PlainDecoder {
+    /// Goes on with the buffer, which has only grown since the last call, or lost what was read.
+    ///
+    /// Errors: also when more than `room` bytes would be held, the buffer included.
+    pub(super) fn advance(&mut self, buffer: &[u8], room: usize) -> Result<Progress, StreamError> {
         loop {
+            self.check_room(buffer.len(), room)?;
             let bytes = &buffer[self.at..];
             let part = std::mem::replace(&mut self.part, Part::Done);
             match part.step(bytes)? {
@@ -55,11 +66,35 @@ impl PlainDecoder {
                 }
                 Step::Next { used, part } => {
                     self.at += used;
+                    self.held += used + RECORD;
                     self.part = part;
                 }
                 Step::Message(message) => return Ok(Progress::Message(message)),
             }
         }
+    }
+
+    /// What comes in one piece is held twice, and its length is known before it comes.
+    fn check_room(&self, buffer: usize, room: usize) -> Result<(), StreamError> {
+        let piece = match self.part {
+            Part::UserState { len, .. } | Part::UserMessage { len } => len,
+            _ => 0,
+        };
+        let all = self.held + piece + buffer.max(self.at + piece);
+        if all > room {
+            return Err(StreamError::NoRoom);
+        }
+        Ok(())
+    }
+
+    /// At most so many bytes are held by what was read.
+    pub(super) fn held(&self) -> usize {
+        self.held
+    }
+
+    /// How much of the buffer was read since the last call and can go.
+    pub(super) fn take_read(&mut self) -> usize {
+        std::mem::take(&mut self.at)
     }
 }
 

@@ -191,3 +191,87 @@ fn long_error_texts_are_cut() {
     let expected = StreamMessage::Error(cut);
     assert_eq!(feed(&bytes), Ok(Progress::Message(expected)));
 }
+
+/// Feeds all in pieces and gives the most that was held on the way, and how it ended.
+fn feed_in(room: usize, bytes: &[u8], envelope: &Envelope) -> (usize, Result<(), StreamError>) {
+    let mut decoder = StreamDecoder::default();
+    decoder.set_room(room);
+    let mut most = 0;
+    for piece in bytes.chunks(1000) {
+        match decoder.feed(piece, envelope) {
+            Ok(Progress::NeedMore) => most = most.max(decoder.held()),
+            Ok(Progress::Message(_)) => return (most, Ok(())),
+            Err(error) => return (most, Err(error)),
+        }
+    }
+    panic!("no end");
+}
+
+#[test]
+fn a_decoder_keeps_within_its_room() {
+    let nodes = |n: usize| (0..n).map(|i| node(&format!("node-{i}"))).collect();
+    let message = |user_state: Vec<u8>| PushPull {
+        nodes: nodes(1000),
+        user_state,
+        ..PushPull::default()
+    };
+    let small = StreamMessage::PushPull(message(Vec::new())).encode();
+    let large = StreamMessage::PushPull(message(vec![7; 200_000])).encode();
+    let packing = Envelope {
+        compress: true,
+        ..Envelope::default()
+    };
+    let plain = Envelope::default();
+    for (message, envelope) in [
+        (&small, &plain),
+        (&large, &plain),
+        (&small, &packing),
+        (&small, &keyed()),
+    ] {
+        let wire = envelope.seal_stream(message, &[0; 12]);
+        let (most, done) = feed_in(usize::MAX, &wire, envelope);
+        assert!(done.is_ok() && most > 0);
+        for room in [0, 5_000, 50_000, 150_000] {
+            let (most, done) = feed_in(room, &wire, envelope);
+            assert_eq!(done, Err(StreamError::NoRoom), "{room}");
+            assert!(most <= room, "{most} of {room}");
+        }
+        assert!(feed_in(1_500_000, &wire, envelope).1.is_ok());
+    }
+}
+
+/// The bytes of records that were read are not kept beside them.
+#[test]
+fn what_was_read_is_given_back() {
+    let mut bytes = header(20_000, 0);
+    for _ in 0..20_000 {
+        bad_record(&mut bytes, &"x".repeat(200));
+    }
+    let mut decoder = StreamDecoder::default();
+    for piece in bytes.chunks(16 << 10) {
+        let _ = decoder.feed(piece, &Envelope::default()).unwrap();
+        assert!(decoder.buffer.capacity() < 80 << 10);
+    }
+    assert!(matches!(decoder.stage, Stage::Done));
+}
+
+/// What is to come as one piece is refused before it comes.
+#[test]
+fn a_length_that_has_no_room_is_refused_at_once() {
+    let check = |start: &[u8], envelope: &Envelope| {
+        let mut decoder = StreamDecoder::default();
+        decoder.set_room(100_000);
+        decoder.feed(start, envelope)
+    };
+    let no_room = Err(StreamError::NoRoom);
+    assert_eq!(check(&[ENCRYPT, 0, 1, 0, 0], &keyed()), no_room);
+    assert_eq!(
+        check(&[ENCRYPT, 0, 0, 0x80, 0], &keyed()),
+        Ok(Progress::NeedMore)
+    );
+    let plain = Envelope::default();
+    assert_eq!(check(&header(0, 60_000), &plain), no_room);
+    assert_eq!(check(&header(0, 40_000), &plain), Ok(Progress::NeedMore));
+    let bomb = lzw::pack_message(&vec![0; 8 << 20]);
+    assert_eq!(check(&bomb, &plain), no_room);
+}
