@@ -96,6 +96,12 @@ pub enum CheckStatus {
     L4Con,
     /// The connect did not end in time.
     L4Tout,
+    /// The TLS handshake succeeded (TCP check).
+    L6Ok,
+    /// The server did not speak TLS, or is not to be believed.
+    L6Rsp,
+    /// The TLS handshake did not end in time.
+    L6Tout,
     /// The answer passed.
     L7Ok,
     /// The answer's status did not pass.
@@ -115,6 +121,9 @@ impl CheckStatus {
             Self::L4Ok => "L4OK",
             Self::L4Con => "L4CON",
             Self::L4Tout => "L4TOUT",
+            Self::L6Ok => "L6OK",
+            Self::L6Rsp => "L6RSP",
+            Self::L6Tout => "L6TOUT",
             Self::L7Ok => "L7OK",
             Self::L7Sts => "L7STS",
             Self::L7Tout => "L7TOUT",
@@ -130,6 +139,9 @@ impl CheckStatus {
             Self::L4Ok => "Layer4 check passed",
             Self::L4Con => "Layer4 connection problem",
             Self::L4Tout => "Layer4 timeout",
+            Self::L6Ok => "Layer6 check passed",
+            Self::L6Rsp => "Layer6 invalid response",
+            Self::L6Tout => "Layer6 timeout",
             Self::L7Ok => "Layer7 check passed",
             Self::L7Sts => "Layer7 wrong status",
             Self::L7Tout => "Layer7 timeout",
@@ -139,7 +151,7 @@ impl CheckStatus {
 
     /// Whether the server passed.
     pub fn passed(self) -> bool {
-        matches!(self, Self::L4Ok | Self::L7Ok)
+        matches!(self, Self::L4Ok | Self::L6Ok | Self::L7Ok)
     }
 }
 

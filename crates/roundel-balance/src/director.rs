@@ -5,14 +5,17 @@
 //! verdict. `record` derives the state, `sets` and `verdicts` carry the inputs into it.
 
 mod command;
+mod config;
 mod health;
 mod heritage;
 mod input;
 mod left;
+mod newcomers;
 mod orders;
 mod outliers;
 mod output;
 mod probe;
+mod proof;
 mod record;
 mod relief;
 mod sets;
@@ -23,6 +26,7 @@ mod tests;
 mod timers;
 mod trust;
 mod verdicts;
+mod waiting;
 mod weights;
 mod words;
 
@@ -30,52 +34,24 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use roundel_model::{EventKind, Name, Presence, ServerState};
+use roundel_model::{EventKind, Name, Presence, ServerState, SourceKind};
 use roundel_stats::{Histogram, HistogramSnapshot};
 
-use crate::{Balancer, CheckSpec, OutlierSpec, ServerId};
+use crate::{Balancer, CheckSpec, ServerId, ServerLive};
 use left::{LeftRow, LeftRows};
+use newcomers::Newcomers;
 use orders::Kept;
 use record::Record;
 use weights::Weights;
 use words::Span;
 
+pub use config::DirectorConfig;
 pub use heritage::Heritage;
 pub use input::{CommandError, Evidence, EvidenceKind, ServerAct, ServerCommand};
+pub use newcomers::Crowd;
 pub use orders::ServerOrders;
 pub use output::{CheckTicket, DirectorEvent, DirectorOutput, StartCheck};
 pub use status::{CheckState, ServerStatus};
-
-/// What a director needs to know beyond the servers. Changes with a reload.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct DirectorConfig {
-    /// How servers are probed.
-    pub check: CheckSpec,
-    /// The longest a leaving server waits for its requests in flight. Default 8 s.
-    pub drain_timeout: Duration,
-    /// The time over which a server that begins to serve reaches its weight; zero (the default)
-    /// gives it the whole weight at once.
-    pub slow_start: Duration,
-    /// When passive errors put a server out.
-    pub outlier: OutlierSpec,
-    /// The most requests in flight on one server; 0 (the default) for any number.
-    pub maxconn: u32,
-    /// The same for some of the servers, by name.
-    pub maxconns: BTreeMap<Name, u32>,
-}
-
-impl Default for DirectorConfig {
-    fn default() -> Self {
-        Self {
-            check: CheckSpec::default(),
-            drain_timeout: Duration::from_secs(8),
-            slow_start: Duration::ZERO,
-            outlier: OutlierSpec::default(),
-            maxconn: 0,
-            maxconns: BTreeMap::new(),
-        }
-    }
-}
 
 /// Turns sets, check reports, evidence and orders into states, and publishes them.
 ///
@@ -109,6 +85,9 @@ pub struct Director {
     standing_in: bool,
     rounded: bool,
     check_delay: Histogram,
+    newcomers: Newcomers,
+    /// What counts of announced weights may have changed.
+    reweigh: bool,
 }
 
 impl Director {
@@ -132,6 +111,8 @@ impl Director {
             standing_in: false,
             rounded: false,
             check_delay: Histogram::default(),
+            newcomers: Newcomers::new(),
+            reweigh: false,
         }
     }
 
@@ -163,6 +144,8 @@ impl Director {
             self.judge_claims();
         }
         self.reconfigure_outliers(now);
+        self.make_room(now);
+        self.reweigh = true;
         self.dirty = true;
         self.finish(now);
     }
@@ -208,6 +191,15 @@ impl Director {
         self.position(name).map(|i| self.records[i].live.id)
     }
 
+    /// What is counted of the servers that one kind of source named, and their states.
+    pub fn servers_of(
+        &self,
+        kind: SourceKind,
+    ) -> impl Iterator<Item = (&Arc<ServerLive>, ServerState)> {
+        let own = self.records.iter().filter(move |r| r.server.source == kind);
+        own.map(|record| (&record.live, record.state))
+    }
+
     fn position(&self, name: &Name) -> Option<usize> {
         self.records.iter().position(|r| r.server.name == *name)
     }
@@ -221,6 +213,7 @@ impl Director {
         if record.warm_until.is_some_and(|until| until <= now) {
             record.warm_until = None;
         }
+        self.weigh_claim(i);
         self.weigh_trust(now, i);
         let record = &mut self.records[i];
         let mut after = record.derive();
@@ -247,6 +240,7 @@ impl Director {
             self.dirty = true;
             self.tell_transition(now, i, (before, had_served), lasted);
         }
+        self.prove(now, i);
         self.tell_return(i);
         if self.records[i].tell_silence() {
             self.balancer.note_silence();
@@ -323,6 +317,9 @@ impl Director {
     fn finish(&mut self, now: Instant) {
         if self.standing_in {
             self.relieve(now);
+        }
+        if std::mem::take(&mut self.reweigh) {
+            self.weigh_announced();
         }
         self.look_at = self.next_look(now);
         if std::mem::take(&mut self.dirty) {

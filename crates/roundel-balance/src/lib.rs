@@ -49,9 +49,9 @@ pub use balancer::{BackendConfig, Balancer, Placement};
 pub use budget::RetryBudget;
 pub use check::{CheckKind, CheckReport, CheckSpec, CheckStatus};
 pub use director::{
-    CheckState, CheckTicket, CommandError, Director, DirectorConfig, DirectorEvent, DirectorOutput,
-    Evidence, EvidenceKind, Heritage, ServerAct, ServerCommand, ServerOrders, ServerStatus,
-    StartCheck,
+    CheckState, CheckTicket, CommandError, Crowd, Director, DirectorConfig, DirectorEvent,
+    DirectorOutput, Evidence, EvidenceKind, Heritage, ServerAct, ServerCommand, ServerOrders,
+    ServerStatus, StartCheck,
 };
 pub use hash::hash_key;
 pub use live::{BackendCounters, ServerCounters, ServerId, ServerLive};

@@ -12,30 +12,38 @@ use roundel_model::Name;
 
 use crate::key::{Key, Maybe, Table, key, part};
 use crate::kind::{
-    Bytes, FilePath, List, Listen, Named, Notation, OrOff, Text, Texts, Time, Whole, any, table,
-    word,
+    Bool, Bytes, FilePath, List, Listen, Named, Notation, OrOff, Text, Texts, Time, Whole, any,
+    table, word,
 };
 use crate::reader::{At, Item, choose};
 use crate::value::{self, Fault};
-use crate::{AccessLogFormat, LOG_FORMATS};
+use crate::{AccessLogFormat, LOG_FORMATS, bounds};
 
+mod acme;
 mod answers;
+mod back;
 mod backend;
 mod check;
+mod cluster;
 mod discover;
 mod frontend;
 mod headers;
 mod location;
 mod policy;
 mod sticky;
+mod tls;
 
+pub(crate) use acme::AcmeTable;
 pub(crate) use answers::{PageFiles, RateTable, RedirectTable};
+pub(crate) use back::BackTable;
 pub(crate) use backend::{BackendTable, ServerTable};
 pub(crate) use check::{CheckTable, check_word};
+pub(crate) use cluster::ClusterTable;
 pub(crate) use discover::{DiscoverTable, RoleTable};
 pub(crate) use frontend::{FrontendTable, ListenTable, MarksTable, RouteTable};
 pub(crate) use policy::{HashTable, HashWord, OutlierTable};
 pub(crate) use sticky::{StickyTable, cookie_name, cookie_prefix};
+pub(crate) use tls::{ClientAuth, TlsTable};
 
 /// The whole file.
 ///
@@ -47,6 +55,7 @@ pub struct File {
     pub(crate) cli: CliTable,
     pub(crate) access_log: AccessLogTable,
     pub(crate) gossip: Maybe<GossipTable>,
+    pub(crate) cluster: ClusterTable,
     pub(crate) defaults: DefaultsTable,
     pub(crate) frontend: Maybe<Vec<At<FrontendTable>>>,
     pub(crate) backend: Maybe<Vec<At<BackendTable>>>,
@@ -64,6 +73,10 @@ impl Table for File {
             key!(gossip, table::<GossipTable>())
                 .restart()
                 .words("without this table a file means no gossip"),
+            part!(cluster).words(
+                "with key_file balancers share the certificates that they order and the keys of tickets; they \
+                 find each other by gossip",
+            ),
             part!(defaults).words("each frontend and backend may override its part"),
             key!(frontend, List(table::<FrontendTable>()))
                 .words("listens, and says which backend answers; there may be several"),
@@ -91,6 +104,7 @@ pub(crate) struct GlobalTable {
     pub(crate) threads: Maybe<u64>,
     pub(crate) maxconn: Maybe<u64>,
     pub(crate) drain_timeout: Maybe<Duration>,
+    pub(crate) http2_memory: Maybe<u64>,
 }
 
 impl Table for GlobalTable {
@@ -109,17 +123,55 @@ impl Table for GlobalTable {
             key!(drain_timeout, Time(any))
                 .default("\"8s\"")
                 .words("how long the end waits for requests in flight"),
+            key!(http2_memory, Bytes(a_few_streams))
+                .default(bounds::HTTP2_MEMORY)
+                .words("for open streams, 40 KiB each and their unread bodies; more are refused"),
         ]
     }
+}
+
+/// Less would refuse the streams of a single page.
+fn a_few_streams(item: &Item<'_>, size: u64) -> Option<u64> {
+    const LEAST: u64 = 16 << 20;
+    if size < LEAST {
+        return item.fail(Fault::new(
+            format!(
+                "{} bytes are too few for the streams of one connection",
+                size
+            ),
+            "write \"16 MiB\" or more",
+        ));
+    }
+    Some(size)
 }
 
 /// `[stats]`.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct StatsTable {
     pub(crate) listen: Maybe<SocketAddr>,
+    pub(crate) read: Maybe<ReadWord>,
+    pub(crate) read_token_file: Maybe<PathBuf>,
+    pub(crate) users_file: Maybe<PathBuf>,
+    pub(crate) open_metrics: Maybe<bool>,
+    pub(crate) tls: Maybe<TlsTable>,
     pub(crate) admin: Maybe<ActsWord>,
     pub(crate) admin_token_file: Maybe<PathBuf>,
+    pub(crate) memory: Maybe<u64>,
 }
+
+/// The words of `stats.read`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ReadWord {
+    Open,
+    Token,
+    Basic,
+}
+
+const READ: [(&str, ReadWord); 3] = [
+    ("open", ReadWord::Open),
+    ("token", ReadWord::Token),
+    ("basic", ReadWord::Basic),
+];
 
 /// The words of `stats.admin`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -144,6 +196,29 @@ impl Table for StatsTable {
                 .default("\":1936\"")
                 .restart()
                 .words("page, metrics, JSON, CSV"),
+            key!(read, word(&READ))
+                .default("\"open\"")
+                .restart()
+                .words(
+                    "who may read all that over HTTP: open (everybody), token, basic (names and \
+                     passwords). /livez, /readyz, /healthz and /ping are answered to everybody. A \
+                     browser is shown a form to sign in",
+                ),
+            key!(read_token_file, FilePath)
+                .example("\"/run/secrets/roundel_read\"")
+                .restart()
+                .words("with read = \"token\"; at least 16 characters; the token for acts reads too"),
+            key!(users_file, FilePath)
+                .example("\"/etc/roundel/users\"")
+                .restart()
+                .words("with read = \"basic\"; lines of NAME:HASH, bcrypt (htpasswd -nB NAME) or argon2"),
+            key!(open_metrics, Bool)
+                .default("false")
+                .restart()
+                .words("true: /metrics is answered to everybody"),
+            key!(tls, table::<TlsTable>())
+                .example(TlsTable::EXAMPLE)
+                .words("HTTPS instead of HTTP, with the keys of a frontend's tls but alpn"),
             key!(admin, word(&ACTS))
                 .default("\"off\"")
                 .restart()
@@ -151,9 +226,24 @@ impl Table for StatsTable {
             key!(admin_token_file, FilePath)
                 .example("\"/run/secrets/roundel_admin\"")
                 .restart()
-                .words("with admin = \"token\""),
+                .words("with admin = \"token\"; at least 16 characters"),
+            key!(memory, Bytes(of_the_page))
+                .default(bounds::STATS_MEMORY)
+                .restart()
+                .words("what readers of all that may have it keep"),
         ]
     }
+}
+
+/// Its connections alone need a part, and a few thousand servers make views of 10 MiB.
+fn of_the_page(item: &Item<'_>, size: u64) -> Option<u64> {
+    if (32 << 20..=1 << 40).contains(&size) {
+        return Some(size);
+    }
+    item.fail(Fault::new(
+        "this memory is out of range",
+        "use 32MiB to 1024GiB",
+    ))
 }
 
 /// `[cli]`.
@@ -199,7 +289,8 @@ impl Table for AccessLogTable {
                 .default("\"json\"")
                 .restart()
                 .words(
-                    "json, haproxy, common, combined, logfmt, off. The client is whom \
+                    "json, haproxy (option httplog, over TLS option httpslog), common, combined, \
+                     logfmt, off. The client is whom \
                      trusted_proxies name; json and logfmt tell the proxy as `peer`, and haproxy \
                      shows port 0, which is not known. A request that got no answer has no status \
                      in json and logfmt, -1 in haproxy, 499 or 408 in the common formats",
@@ -220,6 +311,9 @@ pub(crate) struct GossipTable {
     pub(crate) snapshot: Maybe<PathBuf>,
     pub(crate) event_handlers: Maybe<Vec<At<Handler>>>,
     pub(crate) tags: Maybe<BTreeMap<String, At<String>>>,
+    pub(crate) memory: Maybe<u64>,
+    pub(crate) max_members: Maybe<u64>,
+    pub(crate) allow_addr: Maybe<Vec<At<IpNet>>>,
 }
 
 impl Table for GossipTable {
@@ -283,8 +377,34 @@ impl Table for GossipTable {
                 .said("{ role = \"balancer\" }")
                 .restart()
                 .words("what it announces about itself; `role` is \"balancer\" by default"),
+            key!(memory, Bytes(of_the_gossip))
+                .default("\"96MiB\"")
+                .restart()
+                .words("for what peers send and do not read, all together"),
+            key!(max_members, Whole(10..=1_000_000))
+                .default("20000")
+                .restart()
+                .words("known at a time; who answered us keeps its place"),
+            key!(allow_addr, networks())
+                .default("[]")
+                .example("[\"10.0.0.0/8\"]")
+                .restart()
+                .words(
+                    "networks of other hosts that a member may name by its tag `addr` although the \
+                     gossip has no key; with one, any",
+                ),
         ]
     }
+}
+
+fn of_the_gossip(item: &Item<'_>, size: u64) -> Option<u64> {
+    if (bounds::GOSSIP_MEMORY_LEAST as u64..=16 << 30).contains(&size) {
+        return Some(size);
+    }
+    item.fail(Fault::new(
+        "this memory is out of range",
+        "use 24MiB to 16GiB",
+    ))
 }
 
 /// `[defaults]`.
@@ -355,9 +475,9 @@ impl Table for ServerTimesTable {
             key!(server, Time(any)).said("\"50s\"").words(
                 "without a byte while the server is waited for; sets first_byte and response_idle",
             ),
-            key!(first_byte, Time(any))
-                .default("\"50s\"")
-                .words("without a byte before a server's answer begins"),
+            key!(first_byte, Time(any)).default("\"50s\"").words(
+                "without a byte before a server's answer begins, and for its head to be whole then",
+            ),
             key!(response_idle, Time(any))
                 .default("\"50s\"")
                 .words("without a byte within a server's answer"),

@@ -35,6 +35,10 @@ pub struct Flags {
     /// be written]
     #[arg(long, value_name = "DIR", env = "ROUNDEL_STATE_DIR")]
     pub state_dir: Option<PathBuf>,
+    /// File that holds the key under which balancers, and they alone, share certificates and keys of
+    /// tickets; not the gossip's
+    #[arg(long, value_name = "FILE", env = "ROUNDEL_CLUSTER_KEY_FILE")]
+    pub cluster_key_file: Option<PathBuf>,
     /// Form of the access log on standard output [default: json]
     #[arg(long, value_name = "FORMAT", env = "ROUNDEL_ACCESS_LOG", value_parser = log_format)]
     pub access_log: Option<AccessLogFormat>,

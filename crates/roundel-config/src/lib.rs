@@ -14,6 +14,7 @@
 //! [`File`] and prints it.
 //! Invariants: all mistakes of a file are reported at once, each with its place; no secret is shown.
 
+pub mod bounds;
 pub mod flags;
 pub mod host;
 pub mod list;

@@ -9,6 +9,7 @@ use toml::de::{DeTable, DeValue};
 
 use super::Problem;
 use super::interpolate::interpolate;
+use super::problem::MOST;
 use crate::value::{Fault, closest};
 
 /// A value together with who said it.
@@ -96,6 +97,16 @@ impl<'e> Reader<'e> {
             hint: fault.hint,
             span: None,
         });
+    }
+
+    /// The word that was likely meant; none any more once more is wrong than is told.
+    pub(crate) fn near<'k>(
+        &self,
+        word: &str,
+        known: impl IntoIterator<Item = &'k str>,
+    ) -> Option<&'k str> {
+        let is_told = self.problems.borrow().len() < MOST;
+        is_told.then(|| closest(word, known)).flatten()
     }
 
     pub(crate) fn into_problems(self) -> Vec<Problem> {
@@ -224,7 +235,7 @@ impl<'a> Section<'a> {
                     format!("this version cannot do `{word}` {place} yet"),
                     *hint,
                 )
-            } else if let Some(near) = closest(word, known.iter().copied()) {
+            } else if let Some(near) = self.reader.near(word, known.iter().copied()) {
                 Fault::new(
                     format!("unknown key `{word}` {place}"),
                     format!("did you mean `{near}`?"),

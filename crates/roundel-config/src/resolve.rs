@@ -14,11 +14,15 @@ use crate::key::{Maybe, Table};
 use crate::reader::{At, Place, Reader, Section};
 use crate::value::Fault;
 
+mod acme;
+mod back;
 mod backend;
+mod cluster;
 mod frontend;
 mod gossip;
 mod pages;
 mod process;
+mod tls;
 
 pub use gossip::read_key;
 
@@ -29,6 +33,16 @@ pub enum LoadError {
     Usage(String),
     /// The configuration has mistakes.
     Problems(Problems),
+}
+
+impl LoadError {
+    /// What is wrong first, in one line.
+    pub fn headline(&self) -> String {
+        match self {
+            Self::Usage(text) => text.clone(),
+            Self::Problems(problems) => problems.headline(),
+        }
+    }
 }
 
 /// Reads the file that `flags` name, if any, and resolves everything.
@@ -186,19 +200,24 @@ struct Merge<'a> {
 impl Merge<'_> {
     /// Turns what the file says into what counts, and that into settings.
     fn settings(&self, mut file: File) -> Option<Settings> {
+        let stats_tls = self.stats_tls(&mut file);
         let process = self.process(&mut file);
         let gossip = self.gossip(&mut file);
+        let cluster = self.cluster(&mut file, gossip.as_ref());
         let backends = self.backends(&mut file, gossip.as_ref());
         let frontends = self.frontends(&mut file, &backends);
         if let Some(process) = &process {
-            self.addresses_are_free(&file, process, gossip.as_ref());
+            let nodes = (gossip.as_ref(), cluster.as_ref());
+            self.addresses_are_free(&file, process, nodes);
         }
         // Each frontend and backend has its own by now.
         file.defaults = DefaultsTable::default();
         Some(Settings {
             file: self.source.map(|s| s.file().to_owned()),
             process: process?,
+            stats_tls,
             gossip,
+            cluster,
             frontends,
             backends,
             effective: Effective::new(file, self.source),

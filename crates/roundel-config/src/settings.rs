@@ -4,16 +4,19 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use ipnet::IpNet;
-use roundel_balance::{CheckSpec, OutlierSpec, Policy, RetryBudget, StickyKey};
+use roundel_admin::Read;
+use roundel_balance::{CheckSpec, OutlierSpec, RetryBudget, StickyKey};
 use roundel_gossip_tokio::{Advertise, Handler};
 use roundel_model::{Name, Weight};
 use roundel_proxy::{
     ClientTimeouts, HashOn, HeaderRules, HostPattern, Limits, Listen, LogFormat, Marks, Page,
-    ProxyVersion, RateLimit, Redirect, SendProxy, ServerTimeouts, Sticky,
+    ProxyVersion, RateLimit, Redirect, Reuse, SendProxy, ServerTimeouts, Sticky,
 };
+use roundel_tls::{Back, Certificate, Policy};
 
 use crate::effective::Effective;
 
@@ -27,8 +30,12 @@ pub struct Settings {
     pub file: Option<String>,
     /// Fixed while the process runs.
     pub process: Process,
+    /// What the page's port shows over TLS; `None`: it speaks plain HTTP.
+    pub stats_tls: Option<Tls>,
     /// The gossip node; `None` when gossip is off. Fixed while the process runs.
     pub gossip: Option<Gossip>,
+    /// What balancers alone share; `None` when nothing is. Fixed while the process runs.
+    pub cluster: Option<Cluster>,
     /// In the order of the file.
     pub frontends: Vec<Frontend>,
     /// In the order of the file.
@@ -38,6 +45,12 @@ pub struct Settings {
 }
 
 impl Settings {
+    /// All that is shown over TLS.
+    pub fn tls(&self) -> impl Iterator<Item = &Tls> {
+        let frontends = self.frontends.iter().filter_map(|f| f.tls.as_ref());
+        frontends.chain(&self.stats_tls)
+    }
+
     /// The keys that are not as they run and that only a restart takes over.
     pub fn needs_restart(&self, running: &Self) -> Vec<String> {
         let mut keys = running.effective.restarts(&self.effective);
@@ -49,7 +62,10 @@ impl Settings {
         // The same file may hold another secret.
         let secrets = |s: &Self| s.gossip.as_ref().map(|g| g.keys.clone());
         also("gossip.key_file", secrets(self) != secrets(running));
+        let secrets = |s: &Self| s.cluster.as_ref().map(|c| c.key);
+        also("cluster.key_file", secrets(self) != secrets(running));
         also("stats.admin", self.process.acts != running.process.acts);
+        also("stats.read", self.process.read != running.process.read);
         keys
     }
 
@@ -58,9 +74,11 @@ impl Settings {
         self.process = Process {
             drain_timeout: self.process.drain_timeout,
             maxconn: self.process.maxconn,
+            http2_memory: self.process.http2_memory,
             ..running.process.clone()
         };
         self.gossip.clone_from(&running.gossip);
+        self.cluster.clone_from(&running.cluster);
         self.effective.keep(&running.effective);
     }
 }
@@ -84,10 +102,18 @@ pub struct Process {
     pub threads: usize,
     /// The most client connections; 0 for as many as the descriptors allow.
     pub maxconn: u64,
+    /// Bytes for open streams of HTTP/2.
+    pub http2_memory: u64,
     /// How long a graceful end may take.
     pub drain_timeout: Duration,
     /// Page, metrics, API.
     pub stats_listen: SocketAddr,
+    /// Bytes that all of that may take.
+    pub stats_memory: u64,
+    /// Who may read through the HTTP API.
+    pub read: Read,
+    /// Whether everybody may read the metrics all the same.
+    pub open_metrics: bool,
     /// Who may act through the HTTP API.
     pub acts: Acts,
     /// The read-only runtime API; `None` when off.
@@ -160,6 +186,34 @@ pub struct Gossip {
     pub snapshot: Option<PathBuf>,
     /// Scripts to run for events.
     pub handlers: Vec<Handler>,
+    /// Bytes for what peers send and do not read.
+    pub memory: usize,
+    /// Members known at a time.
+    pub max_members: usize,
+    /// Networks that the tag `addr` may name although there is no key.
+    pub allow_addr: Vec<IpNet>,
+}
+
+impl Gossip {
+    /// Whether whoever reaches its port may take part.
+    pub fn is_open(&self) -> bool {
+        self.keys.is_empty()
+    }
+}
+
+/// What balancers alone share, and where.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Cluster {
+    /// TCP.
+    pub listen: SocketAddr,
+    /// Held by balancers alone.
+    pub key: [u8; roundel_cluster::KEY],
+}
+
+impl fmt::Debug for Cluster {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Cluster({})", self.listen)
+    }
 }
 
 /// Listening addresses and the rules that choose a backend.
@@ -169,6 +223,8 @@ pub struct Frontend {
     pub name: Name,
     /// At least one.
     pub listen: Vec<Listen>,
+    /// What it shows on listeners that speak TLS.
+    pub tls: Option<Tls>,
     /// Answers what no route takes.
     pub default_backend: Name,
     /// Tried in order.
@@ -194,6 +250,35 @@ pub struct Frontend {
     /// How often one client may ask.
     pub rate_limit: Option<RateLimit>,
 }
+
+/// What a frontend shows over TLS.
+///
+/// Two are equal if clients are shown the same.
+#[derive(Debug, Clone)]
+pub struct Tls {
+    /// The default first; no two are the same.
+    pub certificates: Vec<Arc<Certificate>>,
+    /// What is ordered of a CA, and shown after those.
+    pub acme: Option<roundel_acme::Config>,
+    /// Under which conditions.
+    pub policy: Policy,
+    /// The files and folders of which all that was made.
+    pub paths: Vec<PathBuf>,
+    /// What [`roundel_tls::trace`] told of them before they were read.
+    pub trace: Vec<String>,
+}
+
+impl PartialEq for Tls {
+    fn eq(&self, other: &Self) -> bool {
+        let shown = |tls: &Self| {
+            let (certificates, acme) = (tls.certificates.clone(), tls.acme.clone());
+            (certificates, acme, tls.policy.clone())
+        };
+        self.paths == other.paths && shown(self) == shown(other)
+    }
+}
+
+impl Eq for Tls {}
 
 /// Decides about requests that match.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -226,7 +311,7 @@ pub struct Backend {
     /// Unique among backends.
     pub name: Name,
     /// How servers are chosen.
-    pub balance: Policy,
+    pub balance: roundel_balance::Policy,
     /// What a policy that needs a key picks by.
     pub hash_on: HashOn,
     /// Where servers come from, in order of precedence. At least one.
@@ -247,10 +332,16 @@ pub struct Backend {
     pub maxconn: u32,
     /// The most requests that wait for a full backend; 0 for any number.
     pub max_queue: u32,
+    /// The most servers of each kind of source that finds them.
+    pub max_servers: u32,
     /// How many requests in all may be sent a second time.
     pub retry_budget: RetryBudget,
     /// The PROXY protocol header that servers get; `None`: none.
     pub send_proxy: Option<ProxyVersion>,
+    /// How its servers are spoken to over TLS; `None` in clear.
+    pub tls: Option<Arc<Back>>,
+    /// Which connections to its servers a client's requests may go on.
+    pub reuse: Reuse,
     /// How often a request that failed safely is tried again.
     pub retries: u32,
     /// Whether a client that ends its side has given its request up.
@@ -295,6 +386,8 @@ pub enum Discover {
     Gossip {
         /// The value of the tag `role`.
         role: String,
+        /// The networks in which they may be; none for any but special ranges.
+        from: Vec<IpNet>,
     },
     /// What DNS answers for a name.
     Dns(Dns),

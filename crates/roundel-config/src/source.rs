@@ -4,6 +4,8 @@ use std::io::Read;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
+use roundel_files::LARGEST;
+
 /// Holds a configuration's text and the name to show for it.
 #[derive(Debug, Clone)]
 pub struct Source {
@@ -15,14 +17,19 @@ pub struct Source {
 }
 
 impl Source {
-    /// Reads a file, or standard input for `-`. Errors: as the system says, or not UTF-8.
+    /// Reads a file, or standard input for `-`. Errors: as the system says, not UTF-8, no regular file,
+    /// or larger than 16 MiB.
     pub fn read(path: &Path) -> std::io::Result<Self> {
         if path.as_os_str() == "-" {
             let mut text = String::new();
-            std::io::stdin().read_to_string(&mut text)?;
+            let input = std::io::stdin().take(LARGEST + 1);
+            std::io::BufReader::new(input).read_to_string(&mut text)?;
+            if text.len() as u64 > LARGEST {
+                return Err(std::io::ErrorKind::FileTooLarge.into());
+            }
             return Ok(Self::new("standard input", text));
         }
-        let text = std::fs::read_to_string(path)?;
+        let text = roundel_files::read_text(path, LARGEST)?;
         let mut source = Self::new(&path.display().to_string(), text);
         source.path = Some(path.to_owned());
         Ok(source)

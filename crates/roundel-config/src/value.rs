@@ -293,10 +293,14 @@ pub fn pair(text: &str) -> Result<(String, String), Fault> {
 
 /// Finds the word of `known` that `word` most likely stands for.
 pub fn closest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let length = word.chars().count();
+    let most = |k: &str| 1 + k.len().max(word.len()) / 4;
     known
         .into_iter()
+        // Each character that one has more is a step of the distance, which is dear to compute.
+        .filter(|k| k.chars().count().abs_diff(length) <= most(k))
         .map(|k| (strsim::damerau_levenshtein(word, k), k))
-        .filter(|(distance, k)| *distance <= 1 + k.len().max(word.len()) / 4)
+        .filter(|(distance, k)| *distance <= most(k))
         .min()
         .map(|(_, k)| k)
 }

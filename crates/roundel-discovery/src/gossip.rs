@@ -5,49 +5,87 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use ipnet::IpNet;
 use roundel_gossip_tokio::{Member, Status};
 use roundel_model::{Name, Presence, Server, SourceKind, Weight};
-use tokio::sync::watch;
 
 use crate::claims::Claims;
 use crate::line::parse_address;
 use crate::notices::{Notices, quoted};
-use crate::run::Outlet;
+use crate::own::Own;
+use crate::run::{Gossip, Outlet, clock};
+use crate::source::Heard;
+use crate::special::Permitted;
 
 /// Which members are servers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct GossipConfig {
     /// The value of the tag `role` that makes a member a server.
     pub role: String,
-    /// Whether loopback addresses may be servers: only where the gossip itself stays on this
-    /// machine.
-    pub allow_loopback: bool,
+    /// Where they may be.
+    pub permitted: Permitted,
+    /// Whom the tag `addr` may name besides the member itself.
+    pub addr: AddrTag,
+}
+
+/// Which addresses of other hosts a member may name as its server's by the tag `addr`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum AddrTag {
+    /// Any: who is in the gossip has its key.
+    Any,
+    /// Those in these networks; with none, a server is where its member gossips.
+    In(Vec<IpNet>),
 }
 
 /// Time between two readings of the members, each of which costs a look at all. Half of the time
 /// for which the aggregator waits for more, so that a burst is merged as before.
 const PACE: Duration = Duration::from_millis(10);
+/// The same as a multiple of what the last one took: a hundred thousand made-up members shall not take
+/// a thread to themselves.
+const REST: u32 = 10;
 
 /// Follows the members until the gossip ends.
 pub(crate) async fn follow(
     config: GossipConfig,
     default_port: u16,
-    mut members: watch::Receiver<Arc<Vec<Member>>>,
+    read: Gossip,
+    heard: Heard,
     outlet: Outlet,
 ) {
+    let Gossip {
+        mut members,
+        mut listens,
+    } = read;
     let mut notices = Notices::default();
     let mut reading = Reading::new(config, default_port);
     loop {
-        let next = tokio::time::Instant::now() + PACE;
+        let begun = tokio::time::Instant::now();
         let now = Arc::clone(&members.borrow_and_update());
         let mut complaints = BTreeMap::new();
-        let servers = reading.servers(&now, &mut complaints);
+        let own = Own::new(Arc::clone(&listens.borrow_and_update()));
+        let servers = reading.servers(&now, &own, &mut complaints);
+        let next = begun + PACE.max(begun.elapsed() * REST);
+        heard.note(clock(), None);
+        heard.remark(summary(&complaints));
         notices.renew("gossip", complaints);
-        if !outlet.say(servers).await || members.changed().await.is_err() {
+        if !outlet.say(servers).await {
             return;
+        }
+        tokio::select! {
+            changed = members.changed() => if changed.is_err() { return },
+            Ok(()) = listens.changed() => {}
         }
         tokio::time::sleep_until(next).await;
     }
+}
+
+/// What is wrong, in a line: how much, and the first of it.
+fn summary(complaints: &BTreeMap<String, String>) -> Option<String> {
+    let (subject, complaint) = complaints.first_key_value()?;
+    Some(match complaints.len() {
+        1 => format!("{subject}: {complaint}"),
+        n => format!("{n} members with faults, such as {subject}: {complaint}"),
+    })
 }
 
 /// Finds the servers among the members, and remembers what their tags last said that made sense.
@@ -78,12 +116,14 @@ impl Reading {
     /// The servers among `members`, in natural order of name.
     ///
     /// Tags come from the network: `port` must be a port, `addr` an address and `weight` a weight.
+    /// No address may lead to what is not for servers, or back to this process.
     /// What is none is complained about by the member's name, and the last good value stays in
     /// force; without one, the weight is 1, and a member whose address is unknown is left out.
     /// `drain=1` announces that it leaves.
     fn servers(
         &mut self,
         members: &[Member],
+        own: &Own,
         complaints: &mut BTreeMap<String, String>,
     ) -> Vec<Server> {
         let mut found: Vec<Server> = Vec::new();
@@ -94,7 +134,7 @@ impl Reading {
                 continue;
             }
             let mut faults = Vec::new();
-            let read = self.read(member, &mut faults);
+            let read = self.read(member, own, &mut faults);
             good.insert(member.name.clone(), read);
             match server(member, &read) {
                 Ok(Some(mut server)) => {
@@ -117,10 +157,10 @@ impl Reading {
         found
     }
 
-    fn read(&self, member: &Member, faults: &mut Vec<String>) -> Good {
+    fn read(&self, member: &Member, own: &Own, faults: &mut Vec<String>) -> Good {
         let before = self.good.get(&member.name);
         let before = before.filter(|good| good.gossip == member.address);
-        let address = self.address(member).map_or_else(
+        let address = self.address(member, own).map_or_else(
             |fault| {
                 let kept = before.and_then(|good| good.address);
                 let stays = kept.map_or(String::new(), |kept| format!("; {kept} stays"));
@@ -141,7 +181,7 @@ impl Reading {
         }
     }
 
-    fn address(&self, member: &Member) -> Result<SocketAddr, String> {
+    fn address(&self, member: &Member, own: &Own) -> Result<SocketAddr, String> {
         let tag = |key: &str| member.tags.get(key).map(String::as_str);
         let port = match tag("port") {
             None => self.default_port,
@@ -151,18 +191,56 @@ impl Reading {
                 .filter(|port| *port != 0)
                 .ok_or_else(|| format!("tag port={} is not a port", quoted(text)))?,
         };
-        let address = match tag("addr") {
-            None => SocketAddr::new(member.address.ip(), port),
-            Some(text) => parse_address(text, port)
-                .ok_or_else(|| format!("tag addr={} is not an address", quoted(text)))?,
-        };
-        // A mapped address must be judged, and dialled, as the IPv4 address that it is.
-        let address = SocketAddr::new(address.ip().to_canonical(), address.port());
-        match refusal(address.ip(), self.config.allow_loopback) {
-            Some(why) => Err(format!("{why} address {}", address.ip())),
-            None => Ok(address),
+        let address = named(member, port)?;
+        self.config.permits(member, address.ip())?;
+        if own.is_reached_at(address) {
+            return Err(format!("{address} is this balancer's own"));
         }
+        Ok(address)
     }
+}
+
+impl GossipConfig {
+    /// Where a member has its metrics: its address, or that of its tag `addr` as far as that is
+    /// believed, with the port of its tag `metrics`, or of `port` without that. `None` if it says no port,
+    /// or what nobody shall be sent to. `own_member` is this process, which listens where it says.
+    pub fn metrics(&self, member: &Member, own: &Own, own_member: bool) -> Option<SocketAddr> {
+        let tag = |key: &str| member.tags.get(key);
+        let port: u16 = tag("metrics").or(tag("port"))?.parse().ok()?;
+        let address = SocketAddr::new(named(member, port).ok()?.ip(), port);
+        self.permits(member, address.ip()).ok()?;
+        let is_ours = own.is_reached_at(address) && !own_member;
+        (port != 0 && !is_ours).then_some(address)
+    }
+
+    /// Errors: why a member may not send others to `ip`. Without a key anybody may say that requests
+    /// shall go to somebody else.
+    fn permits(&self, member: &Member, ip: IpAddr) -> Result<(), String> {
+        let at = member.address.ip().to_canonical();
+        let is_believed = match &self.addr {
+            AddrTag::Any => true,
+            AddrTag::In(networks) => ip == at || networks.iter().any(|n| n.contains(&ip)),
+        };
+        if !is_believed {
+            return Err(format!(
+                "tag addr={ip} is not where the member gossips, {at}; give the gossip a key, or \
+                 name the network in `gossip.allow_addr`"
+            ));
+        }
+        self.permitted.refusal(ip).map_or(Ok(()), Err)
+    }
+}
+
+/// The address that a member names, or has, with `port` unless it names one.
+///
+/// A mapped address must be judged, and dialled, as the IPv4 address that it is.
+fn named(member: &Member, port: u16) -> Result<SocketAddr, String> {
+    let address = match member.tags.get("addr") {
+        None => SocketAddr::new(member.address.ip(), port),
+        Some(text) => parse_address(text, port)
+            .ok_or_else(|| format!("tag addr={} is not an address", quoted(text)))?,
+    };
+    Ok(SocketAddr::new(address.ip().to_canonical(), address.port()))
 }
 
 /// The server that a member is; nothing if its address is unknown.
@@ -200,23 +278,6 @@ fn presence(member: &Member) -> Presence {
     }
 }
 
-/// Why an address cannot be a server's: a member could make the balancer speak to what only
-/// this machine may reach.
-fn refusal(ip: IpAddr, allow_loopback: bool) -> Option<&'static str> {
-    let is_link_local = match ip {
-        IpAddr::V4(ip) => ip.is_link_local(),
-        IpAddr::V6(ip) => ip.is_unicast_link_local(),
-    };
-    match ip {
-        _ if is_link_local => Some("link-local"),
-        _ if ip.is_loopback() && !allow_loopback => Some("loopback"),
-        _ if ip.is_unspecified() => Some("unspecified"),
-        _ if ip.is_multicast() => Some("multicast"),
-        IpAddr::V4(ip) if ip.is_broadcast() => Some("broadcast"),
-        _ => None,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::time::Instant;
@@ -236,19 +297,29 @@ mod tests {
             incarnation: 1,
             versions: [1, 5, 2, 2, 5, 4],
             since: Instant::now(),
+            known: roundel_gossip_tokio::Known::Asked,
         }
     }
 
     fn config() -> GossipConfig {
         GossipConfig {
             role: "backend".into(),
-            allow_loopback: false,
+            permitted: Permitted::default(),
+            addr: AddrTag::Any,
         }
     }
 
     fn read(members: &[Member]) -> (Vec<Server>, BTreeMap<String, String>) {
+        read_as(config(), members)
+    }
+
+    fn read_as(
+        config: GossipConfig,
+        members: &[Member],
+    ) -> (Vec<Server>, BTreeMap<String, String>) {
         let mut complaints = BTreeMap::new();
-        let servers = Reading::new(config(), 3000).servers(members, &mut complaints);
+        let mut reading = Reading::new(config, 3000);
+        let servers = reading.servers(members, &Own::default(), &mut complaints);
         (servers, complaints)
     }
 
@@ -311,6 +382,46 @@ mod tests {
         assert_eq!(complaints.len(), hostile.len());
     }
 
+    /// Prometheus is sent nowhere where no request would go.
+    #[test]
+    fn metrics_are_where_a_server_may_be() {
+        let config = GossipConfig {
+            addr: AddrTag::In(vec!["10.9.0.0/16".parse().unwrap()]),
+            ..config()
+        };
+        let own = Own::with(&["0.0.0.0:1936"], &["10.0.0.5"]);
+        let at = |tags: &[(&str, &str)], ours| {
+            let address = config.metrics(&member("m", tags), &own, ours);
+            address.map(|at| at.to_string())
+        };
+        let (port, metrics) = (("port", "3000"), ("metrics", "9100"));
+        assert_eq!(at(&[port], false).as_deref(), Some("10.0.0.7:3000"));
+        assert_eq!(
+            at(&[port, metrics], false).as_deref(),
+            Some("10.0.0.7:9100")
+        );
+        for addr in ["10.9.0.1", "10.9.0.1:3000", "::ffff:10.9.0.1"] {
+            let found = at(&[metrics, ("addr", addr)], false);
+            assert_eq!(found.as_deref(), Some("10.9.0.1:9100"), "{addr}");
+        }
+        for addr in [
+            "10.8.0.1",
+            "169.254.169.254",
+            "::ffff:127.0.0.1",
+            "64:ff9b::a9fe:a9fe",
+            "localhost",
+        ] {
+            assert_eq!(at(&[metrics, ("addr", addr)], false), None, "{addr}");
+        }
+        assert_eq!(at(&[], false), None, "no port");
+        assert_eq!(at(&[("port", "0")], false), None);
+        let mut ours = member("m", &[("metrics", "1936")]);
+        ours.address.set_ip([10, 0, 0, 5].into());
+        assert_eq!(config.metrics(&ours, &own, false), None);
+        let shown = config.metrics(&ours, &own, true);
+        assert_eq!(shown, Some(([10, 0, 0, 5], 1936).into()));
+    }
+
     #[test]
     fn a_bad_weight_counts_as_one() {
         let (servers, complaints) = read(&[member("w", &[("role", "backend"), ("weight", "1e9")])]);
@@ -325,7 +436,7 @@ mod tests {
             let mut w = member("w", &[&[("role", "backend")], tags].concat());
             w.address.set_port(port);
             let mut complaints = BTreeMap::new();
-            let servers = reading.servers(&[w], &mut complaints);
+            let servers = reading.servers(&[w], &Own::default(), &mut complaints);
             let shown = servers.first().map(|s| (s.address.port(), s.weight.get()));
             let told = complaints.into_values().next().unwrap_or_default();
             (shown, told)
@@ -353,12 +464,50 @@ mod tests {
         let mut local = member("w", &[("role", "backend")]);
         local.address = ([127, 0, 3, 1], 7946).into();
         assert!(read(std::slice::from_ref(&local)).0.is_empty());
-        let allowing = GossipConfig {
-            allow_loopback: true,
+        let mut allowing = config();
+        allowing.permitted.loopback = true;
+        let (servers, _) = read_as(allowing, &[local]);
+        assert_eq!(servers[0].address.to_string(), "127.0.3.1:3000");
+    }
+
+    #[test]
+    fn without_a_key_a_server_is_where_its_member_gossips() {
+        let open = |networks: &[&str]| GossipConfig {
+            addr: AddrTag::In(networks.iter().map(|n| n.parse().unwrap()).collect()),
             ..config()
         };
-        let servers = Reading::new(allowing, 3000).servers(&[local], &mut BTreeMap::new());
-        assert_eq!(servers[0].address.to_string(), "127.0.3.1:3000");
+        let named = |addr| member("w", &[("role", "backend"), ("addr", addr)]);
+        for addr in ["10.0.0.7", "10.0.0.7:80", "::ffff:10.0.0.7"] {
+            assert_eq!(read_as(open(&[]), &[named(addr)]).0.len(), 1, "{addr}");
+        }
+        let (servers, complaints) = read_as(open(&[]), &[named("10.9.9.9")]);
+        assert!(servers.is_empty(), "{servers:?}");
+        let told = complaints.into_values().next().unwrap();
+        assert!(told.contains("`gossip.allow_addr`"), "{told}");
+        assert_eq!(
+            read_as(open(&["10.9.0.0/16"]), &[named("10.9.9.9")])
+                .0
+                .len(),
+            1
+        );
+        assert_eq!(read(&[named("10.9.9.9")]).0.len(), 1, "with a key");
+    }
+
+    #[test]
+    fn nobody_is_a_server_where_this_balancer_listens() {
+        let own = Own::with(&["0.0.0.0:80", "10.0.0.1:1936"], &["10.0.0.7", "10.0.0.1"]);
+        let told = |port| {
+            let mut complaints = BTreeMap::new();
+            let w = member("w", &[("role", "backend"), ("port", port)]);
+            let servers = Reading::new(config(), 3000).servers(&[w], &own, &mut complaints);
+            (servers.len(), complaints.into_values().next())
+        };
+        let (taken, why) = told("80");
+        assert_eq!(taken, 0);
+        let why = why.unwrap();
+        assert!(why.ends_with("10.0.0.7:80 is this balancer's own"), "{why}");
+        assert_eq!(told("81"), (1, None));
+        assert_eq!(told("1936"), (1, None), "at another address of ours");
     }
 
     #[test]

@@ -20,11 +20,15 @@ mod file;
 mod gossip;
 mod line;
 mod notices;
+mod own;
 mod run;
 mod source;
+mod special;
 
 pub use aggregator::{Aggregator, Clash};
 pub use dns::DnsConfig;
-pub use gossip::GossipConfig;
-pub use run::{Config, Discovery, start};
+pub use gossip::{AddrTag, GossipConfig};
+pub use own::Own;
+pub use run::{Config, Discovery, Gossip, start};
 pub use source::{SourceConfig, SourceState, SourceUpdate};
+pub use special::Permitted;

@@ -2,6 +2,9 @@
 
 use std::collections::BTreeMap;
 
+/// The most lines for one look; a flood of the same is not worth more.
+const MOST: usize = 20;
+
 /// What is wrong at this moment, by subject.
 #[derive(Debug, Default)]
 pub(crate) struct Notices(BTreeMap<String, String>);
@@ -9,10 +12,15 @@ pub(crate) struct Notices(BTreeMap<String, String>);
 impl Notices {
     /// Takes the complaints of one look and logs those that differ from the look before.
     pub(crate) fn renew(&mut self, source: &str, complaints: BTreeMap<String, String>) {
-        for (subject, complaint) in &complaints {
-            if self.0.get(subject) != Some(complaint) {
-                tracing::warn!(source, "{subject}: {complaint}");
-            }
+        let is_news =
+            |(subject, complaint): &(&String, &String)| self.0.get(*subject) != Some(*complaint);
+        let mut news = complaints.iter().filter(is_news);
+        for (subject, complaint) in news.by_ref().take(MOST) {
+            tracing::warn!(source, "{subject}: {complaint}");
+        }
+        match news.count() {
+            0 => {}
+            more => tracing::warn!(source, "{more} more complaints of this kind"),
         }
         self.0 = complaints;
     }

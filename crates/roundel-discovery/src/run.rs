@@ -1,6 +1,7 @@
 //! Runs the sources of one backend and their aggregator as tasks.
 
 use std::collections::{BTreeMap, HashMap};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -11,6 +12,15 @@ use tokio::task::{Id, JoinSet};
 
 use crate::source::Heard;
 use crate::{Aggregator, SourceConfig, SourceState, SourceUpdate, dns, file, gossip};
+
+/// What a gossip source reads.
+#[derive(Debug, Clone)]
+pub struct Gossip {
+    /// The members of the cluster, whenever something in them differs.
+    pub members: watch::Receiver<Arc<Vec<Member>>>,
+    /// Where this process listens, with the ports in force: nobody is a server there.
+    pub listens: watch::Receiver<Arc<[SocketAddr]>>,
+}
 
 /// The sources of one backend.
 #[derive(Debug, Clone)]
@@ -69,13 +79,9 @@ impl Discovery {
 
 /// Starts the sources of a backend; each set that differs from the one before goes to `sets`.
 ///
-/// `members` is needed by gossip sources only; without it they say nothing.
+/// `gossip` is needed by gossip sources only; without it they say nothing.
 /// Panics: outside a tokio runtime.
-pub fn start(
-    config: Config,
-    members: Option<&watch::Receiver<Arc<Vec<Member>>>>,
-    sets: mpsc::Sender<BackendSet>,
-) -> Discovery {
+pub fn start(config: Config, gossip: Option<&Gossip>, sets: mpsc::Sender<BackendSet>) -> Discovery {
     let (updates, inbox) = mpsc::channel(16);
     let mut discovery = Discovery {
         tasks: JoinSet::new(),
@@ -106,9 +112,11 @@ pub fn start(
                 discovery.heard.push(heard.clone());
                 discovery.spawn(name, dns::follow(config, port, bridged, heard, outlet));
             }
-            SourceConfig::Gossip(config) => match members {
-                Some(members) => {
-                    let follow = gossip::follow(config, port, members.clone(), outlet);
+            SourceConfig::Gossip(config) => match gossip {
+                Some(read) => {
+                    let heard = Heard::new(SourceKind::Gossip, config.role.clone());
+                    discovery.heard.push(heard.clone());
+                    let follow = gossip::follow(config, port, read.clone(), heard, outlet);
                     discovery.spawn(name, follow);
                 }
                 None => tracing::warn!("a gossip source is configured, and gossip is off"),

@@ -55,6 +55,8 @@ pub struct SourceState {
     pub answered: Option<Instant>,
     /// Why the last question has no answer; `None` if it has.
     pub error: Option<String>,
+    /// What it says that is not taken, in words; `None` if all is.
+    pub notice: Option<String>,
 }
 
 /// A state that its source writes and others read.
@@ -68,6 +70,7 @@ impl Heard {
             name,
             answered: None,
             error: None,
+            notice: None,
         })))
     }
 
@@ -78,6 +81,12 @@ impl Heard {
             state.answered = Some(now);
         }
         state.error = error;
+    }
+
+    /// Notes what of its last answer is not taken.
+    pub(crate) fn remark(&self, notice: Option<String>) {
+        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        state.notice = notice;
     }
 
     pub(crate) fn state(&self) -> SourceState {

@@ -6,8 +6,10 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use roundel_discovery::{Config, Discovery, GossipConfig, SourceConfig, start};
-use roundel_gossip_tokio::{Member, Status};
+use roundel_discovery::{
+    AddrTag, Config, Discovery, Gossip, GossipConfig, Permitted, SourceConfig, start,
+};
+use roundel_gossip_tokio::{Known, Member, Status};
 use roundel_model::{BackendSet, Name, Presence, Server, SourceKind, Weight};
 use tokio::sync::{mpsc, watch};
 
@@ -24,7 +26,11 @@ fn run(
         default_port: 3000,
         inherited: None,
     };
-    (start(config, members, tx), rx)
+    let gossip = members.map(|members| Gossip {
+        members: members.clone(),
+        listens: watch::channel(Arc::from([])).1,
+    });
+    (start(config, gossip.as_ref(), tx), rx)
 }
 
 /// Waits until a set holds exactly these names.
@@ -55,13 +61,15 @@ fn member(name: &str, last: u8) -> Member {
         incarnation: 1,
         versions: [1, 5, 2, 2, 5, 4],
         since: Instant::now(),
+        known: Known::Asked,
     }
 }
 
 fn backend_role() -> SourceConfig {
     SourceConfig::Gossip(GossipConfig {
         role: "backend".into(),
-        allow_loopback: false,
+        permitted: Permitted::default(),
+        addr: AddrTag::Any,
     })
 }
 

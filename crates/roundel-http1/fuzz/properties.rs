@@ -367,7 +367,7 @@ pub(crate) fn proxy_protocol(data: &[u8]) {
     assert!(length <= data.len() && length <= proxy_protocol::MAX_LENGTH);
     for version in [proxy_protocol::Version::V1, proxy_protocol::Version::V2] {
         let mut out = Vec::new();
-        proxy_protocol::write(version, header.addresses, &mut out);
+        proxy_protocol::write(version, header.addresses, None, &mut out);
         let again = proxy_protocol::parse(&out);
         let expected = proxy_protocol::Header {
             tls: false,

@@ -35,6 +35,17 @@ pub struct Header {
     pub tls: bool,
 }
 
+/// How the client's connection to a proxy is encrypted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Tls<'a> {
+    /// `TLSv1.3`, say.
+    pub version: &'a str,
+    /// The cipher, as OpenSSL spells it.
+    pub cipher: &'a str,
+    /// The client has shown a certificate, which was verified.
+    pub verified: bool,
+}
+
 /// Both ends of the client's connection to a proxy, with IPv4 shown as such.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Addresses {
@@ -83,13 +94,19 @@ pub fn parse(bytes: &[u8]) -> Result<Option<(Header, usize)>, Invalid> {
 }
 
 /// Appends a header of this version; without addresses it says that the proxy speaks for itself.
+/// Version 1 has no place for what is said of TLS.
 ///
 /// An IPv4 address beside an IPv6 one is written as a mapped one.
-pub fn write(version: Version, addresses: Option<Addresses>, out: &mut Vec<u8>) {
+pub fn write(
+    version: Version,
+    addresses: Option<Addresses>,
+    tls: Option<Tls<'_>>,
+    out: &mut Vec<u8>,
+) {
     let addresses = addresses.map(Addresses::of_one_family);
     match version {
         Version::V1 => v1::write(addresses, out),
-        Version::V2 => v2::write(addresses, out),
+        Version::V2 => v2::write(addresses, tls, out),
     }
 }
 

@@ -44,6 +44,8 @@ pub enum EventKind {
     NoServer,
     /// A listener opened or closed.
     Listener,
+    /// A certificate ends soon, has ended, or does not count yet.
+    Certificate,
     /// Anything else.
     #[default]
     #[serde(other)]
@@ -72,6 +74,7 @@ impl EventKind {
             Self::Set => "set",
             Self::NoServer => "no_server",
             Self::Listener => "listener",
+            Self::Certificate => "certificate",
             Self::Other => "other",
         }
     }

@@ -1,6 +1,7 @@
 //! The words that every Roundel crate shares.
 //!
-//! Owns: names, weights, servers, backend sets, the states a server can be in, the kinds of events.
+//! Owns: names, weights, servers, backend sets, the states a server can be in, the kinds of events,
+//! how text from outside is shown ([`Shown`]).
 //! Does not own: how sets are found (`roundel-discovery`), who decides on a state or how a
 //! server is chosen (`roundel-balance`), any I/O, any wire or file format.
 //! Start at [`BackendSet`]. Invariants: a [`Name`] is always printable ASCII that is safe in
@@ -11,6 +12,7 @@ mod event;
 mod name;
 mod server;
 mod set;
+mod shown;
 mod state;
 
 pub use event::EventKind;
@@ -19,4 +21,5 @@ pub use server::{
     Presence, Server, SourceKind, Weight, WeightError, WeightOrder, WeightOrderError,
 };
 pub use set::{BackendSet, Generation};
+pub use shown::{Shown, is_hidden, visible, visible_json};
 pub use state::{AdminState, ServerState};

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use roundel_model::{Name, ServerState};
+use roundel_model::{Name, ServerState, Weight};
 
 use super::record::{Record, Totals};
 use super::{Director, ServerOrders};
@@ -23,6 +23,8 @@ pub struct Heritage {
     pub never_up: bool,
     /// For how long gossip has held it for failed; zero for one that it has not.
     pub failed_for: Duration,
+    /// The weight with which it has served for a minute; `None` if it has not.
+    pub proven: Option<Weight>,
     /// The time it was down, in sum.
     pub downtime: Duration,
     /// Failed probes while it was up.
@@ -63,6 +65,7 @@ impl Record {
                 true => now.saturating_duration_since(self.presence_since),
                 false => Duration::ZERO,
             },
+            proven: self.proof.weight(),
             downtime: totals.downtime,
             check_failures: totals.check_failures,
             check_downs: totals.check_downs,
@@ -81,6 +84,11 @@ impl Record {
             check_downs: heritage.check_downs,
             ejections: heritage.ejections,
         });
+        if heritage.address == self.server.address {
+            let given = self.weights.given;
+            self.proof
+                .inherit(heritage.proven.map(|weight| weight.min(given)));
+        }
         if !is_checked || heritage.address != self.server.address {
             return;
         }

@@ -15,6 +15,8 @@ use crate::ServerLive;
 const KEEP: Duration = Duration::from_secs(600);
 /// How many rows are kept; the oldest goes first.
 const MOST: usize = 1_024;
+/// How many of them may be of servers that never served: made-up ones leave by the thousand.
+const MOST_UNSERVED: usize = 64;
 
 /// One server that left.
 #[derive(Debug)]
@@ -27,6 +29,7 @@ pub(super) struct LeftRow {
     backup: bool,
     since: Instant,
     reason: String,
+    has_served: bool,
 }
 
 impl LeftRow {
@@ -40,6 +43,7 @@ impl LeftRow {
             live: record.live,
             since: now,
             reason,
+            has_served: record.has_served,
         }
     }
 
@@ -77,12 +81,16 @@ pub(super) struct LeftRows(VecDeque<LeftRow>);
 impl LeftRows {
     /// Adds a row and returns the one that it pushes out.
     pub(super) fn push(&mut self, row: LeftRow) -> Option<LeftRow> {
+        let unserved = |row: &LeftRow| !row.has_served;
+        let of_crowd =
+            unserved(&row) && self.0.iter().filter(|r| unserved(r)).count() >= MOST_UNSERVED;
         self.0.push_back(row);
-        if self.0.len() > MOST {
-            self.0.pop_front()
-        } else {
-            None
-        }
+        let goes = match of_crowd {
+            true => self.0.iter().position(unserved)?,
+            false if self.0.len() > MOST => 0,
+            false => return None,
+        };
+        self.0.remove(goes)
     }
 
     /// Takes out the row of a server that came back.

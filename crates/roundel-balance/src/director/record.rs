@@ -9,6 +9,7 @@ use roundel_model::{AdminState, Presence, Server, ServerState};
 use super::health::Health;
 use super::outliers::Outlier;
 use super::probe::Probe;
+use super::proof::Proof;
 use super::relief::{Instead, StandIn};
 use super::silence::Silence;
 use super::trust::Distrust;
@@ -19,6 +20,11 @@ use crate::{CheckStatus, CookieValue, EjectionCause, Placement, ServerLive};
 
 /// For how long a server that has never passed is probed at the fast pace.
 const BIRTH: Duration = Duration::from_secs(60);
+/// The time between any two probes of servers that have never passed: where there are many, each is
+/// probed the more seldom …
+const CROWDED: Duration = Duration::from_millis(5);
+/// … but so often in any case.
+const SELDOM: Duration = Duration::from_secs(10);
 /// The slow start rises in this many steps.
 const STEPS: u32 = 20;
 
@@ -32,6 +38,7 @@ pub(super) struct Record {
     pub(super) live: Arc<ServerLive>,
     pub(super) server: Server,
     pub(super) weights: Weights,
+    pub(super) proof: Proof,
     pub(super) admin: AdminState,
     /// The limit of requests in flight that an operator ordered.
     pub(super) maxconn: Option<u32>,
@@ -50,6 +57,8 @@ pub(super) struct Record {
     /// It went out because nothing that was sent to it is answered.
     pub(super) silent: bool,
     pub(super) gossip_down: bool,
+    /// Who has its address, as gossip says; empty where nobody has.
+    pub(super) claim: String,
     pub(super) distrust: Distrust,
     /// What brought it back just now, until that is told.
     pub(super) came_back: &'static str,
@@ -104,10 +113,8 @@ impl Record {
             outlier: Outlier::new(now, &live),
             silence: Silence::new(now, &live),
             live,
-            weights: Weights {
-                given: server.weight,
-                ordered: None,
-            },
+            weights: Weights::given(server.weight),
+            proof: Proof::default(),
             server: server.clone(),
             admin: AdminState::Ready,
             maxconn: None,
@@ -120,6 +127,7 @@ impl Record {
             slow: false,
             silent: false,
             gossip_down: false,
+            claim: String::new(),
             distrust: Distrust::default(),
             came_back: "",
             presence_since: now,
@@ -147,6 +155,7 @@ impl Record {
         self.slow = false;
         self.silent = false;
         self.gossip_down = false;
+        self.claim.clear();
         self.distrust = Distrust::default();
         self.departure = None;
         self.stand_in = None;
@@ -155,6 +164,7 @@ impl Record {
         self.live.clear_streaks();
         self.joined = now;
         self.has_served = false;
+        self.proof = Proof::default();
     }
 
     /// The state that follows from every verdict.
@@ -243,16 +253,31 @@ impl Record {
         }
     }
 
+    /// Whether its first checks have failed so far.
+    pub(super) fn has_failed_at_birth(&self) -> bool {
+        let last = self.probe.last.status;
+        self.health.is_fresh() && last != CheckStatus::Ini && !last.passed()
+    }
+
     /// The time between two probes: shorter while failures count against a server that serves,
-    /// much shorter for one that may come in, and with `urgent`.
-    pub(super) fn interval(&self, now: Instant, config: &DirectorConfig, urgent: bool) -> Duration {
+    /// much shorter for one that may come in, and with `urgent`; less so where many try to come in.
+    pub(super) fn interval(
+        &self,
+        now: Instant,
+        config: &DirectorConfig,
+        urgent: bool,
+        failing: usize,
+    ) -> Duration {
         let every = config.check.every;
+        let crowd = CROWDED * u32::try_from(failing).unwrap_or(u32::MAX);
+        let crowd = crowd.min(SELDOM);
         let is_young = now.saturating_duration_since(self.joined) < BIRTH;
         let is_doubted = self.connect_doubt || self.silent || urgent;
         if self.health.is_fresh() && !is_young {
-            every
+            every.max(crowd)
         } else if is_doubted || (!self.health.is_up() && self.health.is_in_transition()) {
-            (every / 8).max(Duration::from_millis(50)).min(every)
+            let short = (every / 8).max(Duration::from_millis(50));
+            short.min(every).max(crowd)
         } else if self.health.is_in_transition() {
             config.check.fast()
         } else {
@@ -419,8 +444,13 @@ impl Record {
         match self.server.presence {
             Presence::Suspect => format!("gossip silent for {for_how_long}, check passes"),
             Presence::Failed | Presence::Claimed => {
-                format!("failed by gossip for {for_how_long}, check passes")
+                let claim = match self.claim.as_str() {
+                    "" => String::new(),
+                    claim => format!("; {claim}, yet it is the last that serves"),
+                };
+                format!("failed by gossip for {for_how_long}, check passes{claim}")
             }
+            _ if self.weights.is_capped() => self.weights.why_capped(),
             _ if self.slow => "slow: the check times out, requests are answered".into(),
             _ if self.outlier.spared.is_some() => {
                 "fails requests; stays, since no more servers may be put out".into()

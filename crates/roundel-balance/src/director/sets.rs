@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use roundel_model::{BackendSet, Name, Presence, Server};
 
+use super::newcomers::Place;
 use super::record::{Departure, Record, Totals};
 use super::relief::{Instead, StandIn};
 use super::{Director, EventKind, Span};
@@ -17,17 +18,32 @@ impl Director {
     /// idle or at the deadline; but not before one of those that are left serves, if there is
     /// one whose first check is still to come. One first seen while it leaves or has failed is
     /// not taken in.
+    ///
+    /// Of those that sources find, at most [`super::DirectorConfig::max_servers`] of each kind are
+    /// taken in, and those never checked by turns; the others wait.
     pub fn handle_set(&mut self, now: Instant, set: &BackendSet) {
         debug_assert_eq!(set.backend, *self.balancer.name());
         let mut known = Known::new(std::mem::take(&mut self.records));
         let mut notes = Vec::new();
+        let mut places: Vec<Place<'_>> = Vec::with_capacity(set.servers.len());
         for server in &set.servers {
-            if let Some(mut record) = known.take(&server.name) {
-                self.update(now, &mut record, server, &mut notes);
-                self.records.push(record);
-            } else if self.is_welcome(server) {
-                let record = self.admit(now, server, &mut notes);
-                self.records.push(record);
+            let mut record = known.take(&server.name);
+            if let Some(record) = &mut record {
+                self.update(now, record, server, &mut notes);
+            } else if !self.is_welcome(server) {
+                continue;
+            }
+            places.push((server, record));
+        }
+        let chosen = self.choose(now, &mut places);
+        for (server, record) in places {
+            match record {
+                Some(record) => self.records.push(record),
+                None if chosen.has(server) => {
+                    let record = self.admit(now, server, &mut notes);
+                    self.records.push(record);
+                }
+                None => {}
             }
         }
         for mut record in known.rest() {
@@ -41,6 +57,7 @@ impl Director {
         }
         self.reindex();
         self.dirty = true;
+        self.reweigh = true;
         for (name, kind, text) in notes {
             self.tell(kind, Some(name), text, None);
         }
@@ -62,7 +79,7 @@ impl Director {
     }
 
     /// A server seen for the first time, or again after it left.
-    fn admit(&mut self, now: Instant, server: &Server, notes: &mut Notes) -> Record {
+    pub(super) fn admit(&mut self, now: Instant, server: &Server, notes: &mut Notes) -> Record {
         let back = self.left.take(&server.name);
         let totals = back.as_ref().map_or_else(Totals::default, |row| row.totals);
         let live = self.balancer.live(&server.name);
@@ -71,7 +88,9 @@ impl Director {
             "{word} through {} at {}, weight {}",
             server.source, server.address, server.weight
         );
-        notes.push((server.name.clone(), EventKind::Join, text));
+        if !self.is_crowded() {
+            notes.push((server.name.clone(), EventKind::Join, text));
+        }
         let mut record = Record::new(now, server, live, &self.config, totals);
         if let Some(heritage) = self.heritage.remove(&server.name) {
             record.inherit(now, &heritage, self.config.check.is_on());
@@ -94,7 +113,7 @@ impl Director {
         ) {
             record.stand_in = None;
         }
-        record.weights.given = server.weight;
+        record.announce(now, server.weight);
         let mut note = |kind, text| notes.push((server.name.clone(), kind, text));
         if old.weight != server.weight {
             let text = format!(
@@ -166,10 +185,6 @@ impl Director {
             return;
         }
         record.probe.hasten(now, &self.config.check);
-        if record.server.presence == Presence::Claimed {
-            record.gossip_down = true;
-            record.cause = "another member has its address".into();
-        }
     }
 
     fn failed_text(&self) -> String {
@@ -200,11 +215,17 @@ impl Director {
         });
     }
 
-    /// Puts down at once those that are suspect or failed and whose address another server
-    /// claims: a check would be answered by that other one.
+    /// Finds those that are suspect or failed and whose address another has: a check would be
+    /// answered by that other one.
     pub(super) fn judge_claims(&mut self) {
         let is_doubted =
             |r: &Record| matches!(r.server.presence, Presence::Suspect | Presence::Failed);
+        for record in &mut self.records {
+            record.claim.clear();
+            if record.server.presence == Presence::Claimed {
+                record.claim = "another member has its address".into();
+            }
+        }
         if !self.records.iter().any(is_doubted) {
             return;
         }
@@ -217,10 +238,9 @@ impl Director {
         for record in &mut self.records {
             if let Some(by) = present.get(&record.server.address)
                 && is_doubted(record)
-                && !record.gossip_down
             {
-                record.gossip_down = true;
-                record.cause = format!("address {} taken over by {by}", record.server.address);
+                let at = record.server.address;
+                record.claim = format!("address {at} taken over by {by}");
             }
         }
     }
@@ -232,7 +252,7 @@ struct Known {
     records: Vec<Option<Record>>,
     /// Where the next one is expected.
     next: usize,
-    /// The records in order of name; made when the first is not where it is expected.
+    /// The records in order of the bytes of their names; made when the first is not where it is expected.
     by_name: Option<Vec<(Name, usize)>>,
 }
 
@@ -256,11 +276,11 @@ impl Known {
             let name =
                 |(i, r): (usize, &Option<Record>)| Some((r.as_ref()?.server.name.clone(), i));
             let mut list: Vec<_> = self.records.iter().enumerate().filter_map(name).collect();
-            list.sort();
+            list.sort_by(|(a, _), (b, _)| a.as_str().cmp(b.as_str()));
             list
         });
         let at = by_name
-            .binary_search_by(|(known, _)| known.cmp(name))
+            .binary_search_by(|(known, _)| known.as_str().cmp(name.as_str()))
             .ok()?;
         self.next = by_name[at].1 + 1;
         self.records[by_name[at].1].take()

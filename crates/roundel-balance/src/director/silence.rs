@@ -7,10 +7,10 @@
 
 use std::time::{Duration, Instant};
 
+use super::Director;
 use super::record::Record;
 use super::words::Span;
-use super::{Director, OutlierSpec};
-use crate::{EjectionCause, ServerLive};
+use crate::{EjectionCause, OutlierSpec, ServerLive};
 
 /// Silence that is looked into: above what a busy machine or a collection of garbage costs often.
 const SILENT: Duration = Duration::from_millis(150);

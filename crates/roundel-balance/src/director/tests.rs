@@ -5,8 +5,10 @@ mod checks;
 mod evidence;
 mod gossip;
 mod leaving;
+mod newcomers;
 mod orders;
 mod outliers;
+mod proof;
 mod publishing;
 mod relief;
 mod silence;
@@ -18,7 +20,7 @@ use roundel_model::{SourceKind, Weight, WeightOrder};
 
 use super::*;
 use crate::{BackendConfig, CheckKind, CheckReport, CheckStatus, Policy, StickyKey, StickyVerdict};
-use crate::{Pick, PickContext, View};
+use crate::{OutlierSpec, Pick, PickContext, View};
 
 const MS: Duration = Duration::from_millis(1);
 const SECOND: Duration = Duration::from_secs(1);

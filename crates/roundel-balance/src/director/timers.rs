@@ -17,10 +17,15 @@ impl Director {
     /// When [`Self::handle_timeout`] is due next.
     pub fn poll_timeout(&self) -> Option<Instant> {
         let first = self.timers.first().map(|(at, _)| *at);
-        [first, self.left.expiry(), self.look_at]
-            .into_iter()
-            .flatten()
-            .min()
+        [
+            first,
+            self.left.expiry(),
+            self.look_at,
+            self.newcomers.due(),
+        ]
+        .into_iter()
+        .flatten()
+        .min()
     }
 
     /// Does what is due at `now`.
@@ -48,6 +53,7 @@ impl Director {
         if !gone.is_empty() {
             self.remove(now, &gone);
         }
+        self.admit_waiting(now);
         self.look(now);
         while let Some(row) = self.left.pop_expired(now) {
             self.balancer.forget(&row.live.name);
@@ -71,7 +77,11 @@ impl Director {
         let step = record.next_step(now, self.config.slow_start);
         let back = record.outlier.ejection.as_ref().map(|e| e.until);
         let relief = record.stand_in.as_ref().map(|s| s.until);
-        let due = [departs, check, trust, step, back, relief]
+        let proof = match self.config.open_gossip {
+            true => record.proof.due(),
+            false => None,
+        };
+        let due = [departs, check, trust, step, back, relief, proof]
             .into_iter()
             .flatten()
             .min();
@@ -126,6 +136,7 @@ impl Director {
         self.records = kept;
         self.reindex();
         self.dirty = true;
+        self.make_room(now);
         let gone: Vec<Record> = gone;
         for record in gone {
             self.retire(now, record);

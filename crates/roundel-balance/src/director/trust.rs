@@ -69,9 +69,24 @@ impl Record {
 }
 
 impl Director {
+    /// Puts a server down at once whose address another has; not the last usable one on hearsay,
+    /// while its check passes.
+    pub(super) fn weigh_claim(&mut self, i: usize) {
+        let record = &self.records[i];
+        if record.claim.is_empty() || record.gossip_down {
+            return;
+        }
+        let passes = self.config.check.is_on() && record.health.is_up();
+        if passes && !self.is_another_usable(i) {
+            return;
+        }
+        let record = &mut self.records[i];
+        record.gossip_down = true;
+        record.cause.clone_from(&record.claim);
+    }
+
     /// Takes the words of gossip and of the check on one server together.
     pub(super) fn weigh_trust(&mut self, now: Instant, i: usize) {
-        let another = self.is_another_usable(i);
         let record = &mut self.records[i];
         if !record.is_failed() || !self.config.check.is_on() {
             if record.distrust.on && record.health.is_up() {
@@ -93,7 +108,8 @@ impl Director {
         let since = *record.distrust.passing.get_or_insert(now);
         let long = now.saturating_duration_since(since) >= PASSING;
         let claimed = record.server.presence == Presence::Claimed || record.gossip_down;
-        if long && !another && !claimed {
+        if long && !claimed && !self.is_another_usable(i) {
+            let record = &mut self.records[i];
             record.came_back = "its check has passed for 30 s and no other server is usable, \
                                 though gossip holds it for failed";
             record.distrust = Distrust::default();

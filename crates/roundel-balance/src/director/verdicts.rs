@@ -32,6 +32,7 @@ impl Director {
         let Some(answered_before) = record.probe.finish(ticket.number, report) else {
             return;
         };
+        let was_fresh = record.health.is_fresh();
         if status.passed() {
             record.connect_doubt = false;
             record.slow = false;
@@ -53,7 +54,12 @@ impl Director {
             let few = self.records.len() <= HURRIED;
             let record = &mut self.records[i];
             let urgent = !another && few && !record.health.is_up();
-            let mut interval = record.interval(now, &self.config, urgent);
+            let failing = match record.health.is_fresh() {
+                true => self.failing_at_birth(),
+                false => 0,
+            };
+            let record = &mut self.records[i];
+            let mut interval = record.interval(now, &self.config, urgent, failing);
             if urgent {
                 interval = interval.min(self.haste(now));
             }
@@ -61,7 +67,18 @@ impl Director {
             record.probe.schedule(now, interval, &mut self.rng);
         }
         self.settle(now, i);
+        match (was_fresh, status.passed()) {
+            (true, true) => self.return_turn(now),
+            (true, false) => self.make_room(now),
+            _ => {}
+        }
         self.finish(now);
+    }
+
+    /// How many servers have been checked and have never passed.
+    fn failing_at_birth(&self) -> usize {
+        let failing = self.records.iter().filter(|r| r.has_failed_at_birth());
+        failing.count()
     }
 
     /// Takes what a worker saw.

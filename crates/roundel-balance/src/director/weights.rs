@@ -8,15 +8,43 @@ use crate::Placement;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Weights {
     pub(super) given: Weight,
+    /// How much of it counts at most; `None` for all.
+    pub(super) most: Option<Weight>,
     pub(super) ordered: Option<WeightOrder>,
 }
 
 impl Weights {
+    pub(super) fn given(weight: Weight) -> Self {
+        Self {
+            given: weight,
+            most: None,
+            ordered: None,
+        }
+    }
+
+    /// What counts of the weight given.
+    pub(super) fn counted(&self) -> Weight {
+        self.most.map_or(self.given, |most| self.given.min(most))
+    }
+
+    /// Whether less counts than was given.
+    pub(super) fn is_capped(&self) -> bool {
+        self.counted() < self.given
+    }
+
+    pub(super) fn why_capped(&self) -> String {
+        let (given, counted) = (self.given, self.counted());
+        format!(
+            "weight {given} announced and {counted} counts: the gossip has no key; more once it has \
+             served for a minute"
+        )
+    }
+
     /// The weight in units of 1/[`Placement::WEIGHT_UNIT`]; zero only when zero was given or
     /// ordered, never by rounding.
     pub(super) fn fine(&self) -> u32 {
         let unit = Placement::WEIGHT_UNIT;
-        let given = u32::from(self.given.get()) * unit;
+        let given = u32::from(self.counted().get()) * unit;
         match self.ordered {
             None => given,
             Some(WeightOrder::Absolute(weight)) => u32::from(weight.get()) * unit,
@@ -53,10 +81,7 @@ mod tests {
     use super::*;
 
     fn weights(given: u64, order: WeightOrder) -> Weights {
-        let mut weights = Weights {
-            given: Weight::new(given).unwrap(),
-            ordered: None,
-        };
+        let mut weights = Weights::given(Weight::new(given).unwrap());
         weights.order(order);
         weights
     }

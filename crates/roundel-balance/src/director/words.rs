@@ -40,6 +40,9 @@ pub(super) fn result(report: &CheckReport) -> String {
 pub(super) fn diagnosis(spec: &CheckSpec, report: &CheckReport) -> String {
     let (kind, result) = (&spec.kind, result(report));
     match (report.status, report.http_code) {
+        (CheckStatus::L7Sts, Some(508)) => {
+            format!("{kind} gave 508; it leads back to this balancer, or round in a circle")
+        }
         (CheckStatus::L7Sts, Some(code)) => {
             format!("{kind} gave {code}; 2xx and 3xx pass; set check = \"GET /healthz\" or \"tcp\"")
         }
@@ -53,6 +56,9 @@ pub(super) fn diagnosis(spec: &CheckSpec, report: &CheckReport) -> String {
         (CheckStatus::L4Tout, _) => {
             format!("{result}; is the address right, and does no firewall drop it?")
         }
+        (CheckStatus::L6Rsp | CheckStatus::L6Tout, _) => format!(
+            "{result}; does it speak TLS, and are tls.server_name, ca_file and certificate right?"
+        ),
         _ => format!("{result}; does the app listen at that address and port?"),
     }
 }
@@ -79,6 +85,12 @@ mod tests {
                 CheckStatus::L4Con,
                 None,
                 "L4CON refused; does the app listen at that address and port?",
+            ),
+            (
+                CheckStatus::L6Rsp,
+                None,
+                "L6RSP refused; does it speak TLS, and are tls.server_name, ca_file and \
+                 certificate right?",
             ),
         ] {
             let report = CheckReport {

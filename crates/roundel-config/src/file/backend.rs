@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use roundel_balance::Policy;
 use roundel_model::{Name, Weight};
-use roundel_proxy::{HeaderRules, ProxyVersion};
+use roundel_proxy::{HeaderRules, ProxyVersion, Reuse};
 
 use super::answers::{PageFiles, Pages};
+use super::back::BackTable;
 use super::headers::{Head, Headers};
 use super::policy::{HashTable, MANY, OutlierTable, maxconn, not_outlier};
 use super::sticky::not_sticky;
@@ -32,6 +33,7 @@ pub(crate) struct BackendTable {
     pub(crate) max_queue: Maybe<u64>,
     pub(crate) abort_on_close: Maybe<bool>,
     pub(crate) send_proxy: Maybe<Option<ProxyVersion>>,
+    pub(crate) tls: Maybe<BackTable>,
     pub(crate) retries: Maybe<u64>,
     pub(crate) retry_budget: Maybe<u8>,
     pub(crate) timeouts: ServerTimesTable,
@@ -40,6 +42,8 @@ pub(crate) struct BackendTable {
     pub(crate) error_pages: Maybe<PageFiles>,
     pub(crate) outlier: Maybe<Option<OutlierTable>>,
     pub(crate) sticky: Maybe<Option<StickyTable>>,
+    pub(crate) reuse: Maybe<Reuse>,
+    pub(crate) max_servers: Maybe<u64>,
     /// Servers are named that cannot be, which was reported.
     pub(crate) has_wrong_servers: bool,
 }
@@ -106,6 +110,12 @@ impl Table for BackendTable {
                 "\"v1\", \"v2\": a PROXY header with the client's address on each connection, which \
                  then serves that client only; checks too",
             ),
+            key!(tls, BackTable::kind())
+                .example("{ server_name = \"nodes.internal\", ca_file = \"ca.pem\" }")
+                .words(
+                    "or tls = true: servers are spoken to over TLS, by checks too, and verified by \
+                     the authorities that browsers trust",
+                ),
             key!(retries, retries())
                 .default("3")
                 .contextual()
@@ -134,6 +144,16 @@ impl Table for BackendTable {
             key!(sticky, sticky)
                 .default("{ cookie = \"SERVERID\" }")
                 .words("or sticky = \"off\""),
+            key!(reuse, word(&REUSES))
+                .default("\"safe\"")
+                .words(
+                    "connections that served other clients: never; safe: not for a client's first \
+                     request; always",
+                ),
+            key!(max_servers, Whole(1..=MANY)).default(crate::bounds::SERVERS).words(
+                "that gossip, DNS or files may bring, each; who is there stays, others wait until \
+                 one goes",
+            ),
         ]
     }
 
@@ -144,6 +164,13 @@ impl Table for BackendTable {
         true
     }
 }
+
+/// The words of `reuse`, HAProxy's.
+const REUSES: [(&str, Reuse); 3] = [
+    ("never", Reuse::Never),
+    ("safe", Reuse::Safe),
+    ("always", Reuse::Always),
+];
 
 fn send_proxy() -> Word<Option<ProxyVersion>> {
     word(&[

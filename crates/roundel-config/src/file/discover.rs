@@ -4,6 +4,9 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use ipnet::IpNet;
+
+use super::networks;
 use crate::key::{Key, Maybe, Table, key};
 use crate::kind::{FilePath, List, Notation, Text, Time, any, table};
 use crate::reader::{At, Section};
@@ -46,6 +49,7 @@ impl Table for DiscoverTable {
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct RoleTable {
     pub(crate) role: Maybe<String>,
+    pub(crate) from: Maybe<Vec<At<IpNet>>>,
 }
 
 impl Table for RoleTable {
@@ -57,6 +61,14 @@ impl Table for RoleTable {
                 .default("\"backend\"")
                 .contextual()
                 .words("the value of their tag `role`"),
+            key!(from, networks())
+                .default("[]")
+                .example("[\"10.0.0.0/8\"]")
+                .words(
+                    "the networks in which they may be; none: any but special ranges (loopback, \
+                     carrier-grade, documentation, …), which must be named, such as \
+                     \"100.64.0.0/10\"",
+                ),
         ]
     }
 }

@@ -8,10 +8,11 @@ use roundel_proxy::{HeaderRules, HostPattern};
 
 use super::answers::{PageFiles, Pages, RateTable, RedirectTable};
 use super::headers::{Head, Headers};
+use super::tls::TlsTable;
 use super::{ClientTimesTable, LimitsTable, location, networks, policy};
 use crate::key::{Key, Maybe, Style, Table, key, part};
 use crate::kind::{Bool, Kind, List, Listen, Named, Notation, Short, table};
-use crate::reader::{At, Item, Section};
+use crate::reader::{At, Section};
 use crate::value::Fault;
 
 /// One `[[frontend]]`.
@@ -19,6 +20,7 @@ use crate::value::Fault;
 pub(crate) struct FrontendTable {
     pub(crate) name: Maybe<Name>,
     pub(crate) listen: Maybe<Vec<At<ListenTable>>>,
+    pub(crate) tls: Maybe<TlsTable>,
     pub(crate) default_backend: Maybe<Name>,
     pub(crate) route: Maybe<Vec<At<RouteTable>>>,
     pub(crate) strict_paths: Maybe<bool>,
@@ -35,8 +37,6 @@ pub(crate) struct FrontendTable {
 
 impl Table for FrontendTable {
     const EXAMPLE: &'static str = "[[frontend]]";
-    const LATER: &'static [(&'static str, &'static str)] =
-        &[("tls", "put a TLS terminator in front")];
 
     fn keys() -> Vec<Key<Self>> {
         let listen = Short {
@@ -55,6 +55,9 @@ impl Table for FrontendTable {
                 .required()
                 .said("[\":80\", { address = \":8080\", h2c = false }]")
                 .words("where it takes requests"),
+            key!(tls, table::<TlsTable>())
+                .example(TlsTable::EXAMPLE)
+                .words("for listeners with tls = true"),
             key!(default_backend, Named)
                 .said("\"nodes\"")
                 .words("answers what no route takes; not needed with one backend"),
@@ -64,7 +67,7 @@ impl Table for FrontendTable {
                      \x20   { host = \"api.example.org\", path_prefix = \"/v1\", backend = \"api\" },\n\
                      \x20   { path_prefix = \"/login\", backend = \"nodes\", rate_limit = { requests = 5, per = \"1m\", burst = 10 } },\n\
                      \x20   { path_prefix = \"/old\", redirect = { path_prefix = \"/new\", status = 301 } },\n\
-                     \x20   # { redirect = { scheme = \"https\" } },   # https is what a trusted proxy's X-Forwarded-Proto says\n\
+                     \x20   # { redirect = { scheme = \"https\" } },   # from plain listeners; behind a trusted proxy its X-Forwarded-Proto counts\n\
                      ]",
                 )
                 .words("the first that matches"),
@@ -105,24 +108,56 @@ impl Table for FrontendTable {
                 .said("{ remove = [\"X-Debug\"], set = { X-Env = \"prod\", X-Client = \"%{client_ip}\" } }")
                 .words(
                     "remove, then set, then add (beside those that are there); names are compared \
-                     without case. Placeholders: %{client_ip}, %{host}, %{path}, %{request_id}",
+                     without case. Placeholders: %{client_ip}, %{host}, %{path}, %{request_id}, and of a \
+                     client's certificate %{client_cert_subject}, %{client_cert_san}, \
+                     %{client_cert_sha256}",
                 ),
             key!(response_headers, Headers(Head::Response))
                 .said("{ remove = [\"X-Powered-By\"], set = { X-Content-Type-Options = \"nosniff\" } }")
-                .words("a frontend's act on Roundel's own answers too"),
+                .words(
+                    "a frontend's act on Roundel's own answers too. HSTS is set = { \
+                     Strict-Transport-Security = \"max-age=31536000\" } on the frontend that \
+                     speaks TLS",
+                ),
         ]
     }
 
     fn verify(&mut self, section: &Section<'_>) -> bool {
         let listen = section.item("listen");
-        let Some(empty) = listen.filter(|item| item.list().is_empty()) else {
-            return true;
-        };
-        empty.fail::<()>(Fault::new(
-            "a frontend listens somewhere",
-            "write [\":80\"]",
-        ));
-        false
+        if let Some(empty) = listen.filter(|item| item.list().is_empty()) {
+            empty.fail::<()>(Fault::new(
+                "a frontend listens somewhere",
+                "write [\":80\"]",
+            ));
+            return false;
+        }
+        self.listeners_and_certificates_meet(section);
+        true
+    }
+}
+
+impl FrontendTable {
+    /// Complains of listeners without certificates, and of certificates that nobody is shown.
+    fn listeners_and_certificates_meet(&self, section: &Section<'_>) {
+        let Some(listen) = &self.listen else { return };
+        let speaks = |at: &&At<ListenTable>| at.value.tls.as_ref().is_some_and(|at| at.value);
+        let mut speaking = listen.value.iter().filter(speaks);
+        match section.item("tls") {
+            None => speaking.for_each(|listener| {
+                let fault = Fault::new(
+                    "this listener speaks TLS, but its frontend has no certificate",
+                    "add tls = { certificates = [\"/etc/roundel/certs\"] } to the frontend",
+                );
+                section.report_at(&listener.place, fault);
+            }),
+            Some(item) if speaking.next().is_none() => {
+                let _ = item.fail::<()>(Fault::new(
+                    "nobody is shown these certificates: no listener of this frontend speaks TLS",
+                    "write listen = [{ address = \":443\", tls = true }]",
+                ));
+            }
+            Some(_) => {}
+        }
     }
 }
 
@@ -151,8 +186,24 @@ impl Table for ListenTable {
                 "each connection begins with a PROXY header, v1 or v2, from trusted_proxies; all \
                  others are closed",
             ),
-            key!(tls, NoTls).default("false"),
+            key!(tls, Bool)
+                .default("false")
+                .words("HTTPS, with the certificates of the frontend's tls"),
         ]
+    }
+
+    fn verify(&mut self, section: &Section<'_>) -> bool {
+        let tls = self.tls.as_ref().is_some_and(|at| at.value);
+        if let Some(h2c) = self.h2c.as_ref().filter(|_| tls) {
+            section.report_at(
+                &h2c.place,
+                Fault::new(
+                    "h2c is HTTP/2 without TLS, and this listener speaks TLS",
+                    "leave it out; whether TLS offers HTTP/2 is the frontend's tls = { alpn = [\"h2\", \"http/1.1\"] }",
+                ),
+            );
+        }
+        true
     }
 }
 
@@ -174,31 +225,6 @@ impl ListenTable {
         let mut lines = self.lines(style).into_iter();
         let address = lines.next().map(|line| line.value);
         address.filter(|_| lines.next().is_none())
-    }
-}
-
-/// `tls = false`.
-struct NoTls;
-
-impl Kind for NoTls {
-    type Value = bool;
-
-    fn read(&self, item: &Item<'_>) -> Option<bool> {
-        match item.boolean()? {
-            true => item.fail(Fault::new(
-                "this version cannot do `tls` on a listener yet",
-                "put a TLS terminator in front",
-            )),
-            false => Some(false),
-        }
-    }
-
-    fn show(&self, value: &bool, style: Style) -> String {
-        Bool.show(value, style)
-    }
-
-    fn schema(&self) -> serde_json::Value {
-        serde_json::json!({ "const": false })
     }
 }
 

@@ -122,6 +122,7 @@ impl Merge<'_> {
         let sticky = known(&table.sticky);
         let key = sticky.as_ref().and_then(|table| told(&table.key));
         let error_pages = self.pages(&mut table.error_pages);
+        let tls = self.back(&mut table.tls);
         Some(Backend {
             name: known(&table.name),
             balance,
@@ -130,6 +131,7 @@ impl Merge<'_> {
             slow_start: known(&table.slow_start),
             maxconn: small(known(&table.maxconn)),
             max_queue: small(known(&table.max_queue)),
+            max_servers: small(known(&table.max_servers)),
             retry_budget: RetryBudget {
                 percent: known(&table.retry_budget),
                 ..RetryBudget::default()
@@ -140,6 +142,8 @@ impl Merge<'_> {
             sticky_key: sticky_key(key.as_deref(), gossip),
             check: check(known(&table.check).as_ref()),
             send_proxy: known(&table.send_proxy),
+            tls,
+            reuse: known(&table.reuse),
             retries: small(known(&table.retries)),
             abort_on_close: known(&table.abort_on_close),
             request_headers: told(&table.request_headers).unwrap_or_default(),
@@ -206,8 +210,10 @@ impl Merge<'_> {
                     ),
                 );
             }
-            let role = known(&role.value.role);
-            return Some(Discover::Gossip { role });
+            return Some(Discover::Gossip {
+                role: known(&role.value.role),
+                from: all(&role.value.from),
+            });
         }
         if let Some(dns) = &table.dns {
             return Some(Discover::Dns(Dns {

@@ -13,8 +13,8 @@ use crate::file::{
 };
 use crate::key::Table;
 use crate::reader::{At, Place};
-use crate::value::{self, Fault, closest};
-use crate::{Backend, Frontend, Gossip, Process, Route, Target};
+use crate::value::{self, Fault};
+use crate::{Backend, Cluster, Frontend, Gossip, Process, Route, Target};
 
 impl Merge<'_> {
     pub(crate) fn frontends(&self, file: &mut File, backends: &[Backend]) -> Vec<Frontend> {
@@ -25,6 +25,7 @@ impl Merge<'_> {
             return Vec::new();
         };
         self.listeners_are_unique(&tables.value);
+        let backends = Backends::new(file, backends);
         let mut names = BTreeSet::new();
         let mut list = Vec::new();
         for at in &mut tables.value {
@@ -36,8 +37,9 @@ impl Merge<'_> {
                 );
                 self.reader.report_at(&name.place, fault);
             }
-            list.extend(self.frontend(&mut at.value, &base, file, backends));
+            list.extend(self.frontend(&mut at.value, &base, &backends));
         }
+        self.proofs_can_be_asked_for(&tables.value);
         file.frontend = Some(tables);
         list
     }
@@ -75,8 +77,7 @@ impl Merge<'_> {
         &self,
         table: &mut FrontendTable,
         base: &DefaultsTable,
-        file: &File,
-        backends: &[Backend],
+        backends: &Backends<'_>,
     ) -> Option<Frontend> {
         table.timeouts.spread();
         table.timeouts.inherit(&base.timeouts.client);
@@ -85,13 +86,13 @@ impl Merge<'_> {
         table.trusted_proxies = trusted.or(base.trusted_proxies.clone());
         table.fill();
         let default_backend = match &table.default_backend {
-            Some(at) => self.known_backend(at, file, backends),
-            None => self.only_backend(table, file, backends),
+            Some(at) => self.known_backend(at, backends),
+            None => self.only_backend(table, backends),
         };
         if table.default_backend.is_none() {
             table.default_backend = default_backend.clone().map(At::default);
         }
-        let route = |at: &At<RouteTable>| self.route(&at.value, file, backends);
+        let route = |at: &At<RouteTable>| self.route(&at.value, backends);
         let routes = table.route.iter().flat_map(|at| &at.value);
         let routes = routes.filter_map(route).collect();
         let trusted_proxies = all(&table.trusted_proxies);
@@ -99,12 +100,14 @@ impl Merge<'_> {
             self.nobody_may_speak(table);
         }
         let error_pages = self.pages(&mut table.error_pages);
+        let tls = table.tls.as_mut().and_then(|at| self.tls(&mut at.value));
         Some(Frontend {
             name: known(&table.name),
             listen: listeners(table)
                 .iter()
                 .map(|at| listen(&at.value))
                 .collect(),
+            tls,
             default_backend: default_backend?,
             routes,
             strict_paths: known(&table.strict_paths),
@@ -120,9 +123,9 @@ impl Merge<'_> {
         })
     }
 
-    fn route(&self, table: &RouteTable, file: &File, backends: &[Backend]) -> Option<Route> {
+    fn route(&self, table: &RouteTable, backends: &Backends<'_>) -> Option<Route> {
         let target = match (&table.backend, &table.redirect) {
-            (Some(at), _) => Target::Backend(self.known_backend(at, file, backends)?),
+            (Some(at), _) => Target::Backend(self.known_backend(at, backends)?),
             (None, at) => Target::Redirect(redirect(&at.as_ref()?.value)),
         };
         Some(Route {
@@ -145,21 +148,12 @@ impl Merge<'_> {
         }
     }
 
-    fn known_backend(&self, at: &At<Name>, file: &File, backends: &[Backend]) -> Option<Name> {
-        // A backend with mistakes of its own still exists.
-        let tables = || {
-            file.backends()
-                .iter()
-                .filter_map(|at| at.value.name.as_ref())
-        };
-        let names = || {
-            let tables = tables().map(|name| name.value.as_str());
-            tables.chain(backends.iter().map(|b| b.name.as_str()))
-        };
-        if names().any(|name| at.value == *name) {
+    fn known_backend(&self, at: &At<Name>, backends: &Backends<'_>) -> Option<Name> {
+        if backends.names.contains(at.value.as_str()) {
             return Some(at.value.clone());
         }
-        let hint = match closest(at.value.as_str(), names()) {
+        let names = backends.names.iter().copied();
+        let hint = match self.reader.near(at.value.as_str(), names) {
             Some(near) => format!("did you mean \"{near}\"?"),
             None => format!("add a [[backend]] with name = \"{}\"", at.value),
         };
@@ -167,13 +161,8 @@ impl Merge<'_> {
         self.at(&at.place, Fault::new(message, hint))
     }
 
-    fn only_backend(
-        &self,
-        table: &FrontendTable,
-        file: &File,
-        backends: &[Backend],
-    ) -> Option<Name> {
-        match (backends, file.backends().len()) {
+    fn only_backend(&self, table: &FrontendTable, backends: &Backends<'_>) -> Option<Name> {
+        match (backends.whole, backends.tables) {
             ([one], 0 | 1) => Some(one.name.clone()),
             // Its own mistakes were reported.
             ([], 1) => None,
@@ -214,12 +203,13 @@ impl Merge<'_> {
         &self,
         file: &File,
         process: &Process,
-        gossip: Option<&Gossip>,
+        (gossip, cluster): (Option<&Gossip>, Option<&Cluster>),
     ) {
         let mut taken = vec![(process.stats_listen, "stats.listen")];
         let others = [
             (process.cli_listen, "cli.listen"),
             (gossip.map(|g| g.listen), "gossip.listen"),
+            (cluster.map(|c| c.listen), "cluster.listen"),
         ];
         let fault = |address, other: &str, by: &str| {
             let shown = value::show_listen(address);
@@ -255,6 +245,29 @@ impl Merge<'_> {
     }
 }
 
+/// The backends that frontends may name.
+struct Backends<'a> {
+    /// In order of their bytes. One with mistakes of its own still exists.
+    names: BTreeSet<&'a str>,
+    /// Those without mistakes.
+    whole: &'a [Backend],
+    /// Those of the file.
+    tables: usize,
+}
+
+impl<'a> Backends<'a> {
+    fn new(file: &'a File, whole: &'a [Backend]) -> Self {
+        let tables = file.backends();
+        let named = tables.iter().filter_map(|at| at.value.name.as_ref());
+        let named = named.map(|name| name.value.as_str());
+        Self {
+            names: named.chain(whole.iter().map(|b| b.name.as_str())).collect(),
+            whole,
+            tables: tables.len(),
+        }
+    }
+}
+
 fn listeners(table: &FrontendTable) -> &[At<ListenTable>] {
     table.listen.as_ref().map_or(&[], |at| &at.value)
 }
@@ -264,6 +277,7 @@ fn listen(table: &ListenTable) -> Listen {
         address: known(&table.address),
         h2c: known(&table.h2c),
         proxy_protocol: known(&table.proxy_protocol),
+        tls: known(&table.tls),
     }
 }
 

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
-use super::{Merge, all, known, told};
+use super::{Merge, all, known, small, told};
 use crate::Gossip;
 use crate::file::{File, GossipTable};
 use crate::key::Table;
@@ -56,6 +56,9 @@ impl Merge<'_> {
             keyring: told(&table.keyring_file),
             snapshot: told(&table.snapshot),
             handlers: all(&table.event_handlers),
+            memory: small(known(&table.memory)),
+            max_members: small(known(&table.max_members)),
+            allow_addr: all(&table.allow_addr),
         })
     }
 

@@ -1,6 +1,6 @@
 //! Error pages: files that are read with the configuration.
 
-use std::fs;
+use std::io::{Error, ErrorKind};
 use std::path::Path;
 
 use roundel_proxy::Page;
@@ -39,20 +39,20 @@ fn read(path: &Path) -> Result<Page, Fault> {
             "name it .html, .txt, .json or .xml",
         )
     })?;
-    let unreadable = |error| {
+    let unreadable = |error: Error| {
         Fault::new(
             format!("cannot read {shown}: {error}"),
             "name a file beside the configuration, or by its whole path",
         )
     };
-    let size = fs::metadata(path).map_err(unreadable)?.len();
-    if size > LARGEST {
-        return Err(Fault::new(
+    let body = roundel_files::read(path, LARGEST).map_err(|error| match error.kind() {
+        ErrorKind::FileTooLarge => Fault::new(
             format!("{shown} is larger than {}", show_size(LARGEST)),
             "keep the page small, and its images elsewhere",
-        ));
-    }
-    let body = fs::read(path).map_err(unreadable)?.into();
+        ),
+        _ => unreadable(error),
+    })?;
+    let body = body.into();
     Ok(Page { content_type, body })
 }
 

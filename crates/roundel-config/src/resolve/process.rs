@@ -2,13 +2,21 @@
 
 use std::path::Path;
 
+use roundel_admin::{Read, Users};
+
 use super::{Merge, known, small, told};
-use crate::file::{ActsWord, File};
+use crate::file::{ActsWord, File, ReadWord};
 use crate::flags::Choice;
 use crate::key::Table;
 use crate::reader::{At, Place};
 use crate::value::Fault;
 use crate::{Acts, Process};
+
+/// A token of fewer characters can be guessed.
+const SHORTEST_TOKEN: usize = 16;
+
+/// A longer file holds no secret.
+const SECRET: u64 = 64 << 10;
 
 impl Merge<'_> {
     pub(crate) fn process(&self, file: &mut File) -> Option<Process> {
@@ -25,6 +33,7 @@ impl Merge<'_> {
         let format = &mut file.access_log.format;
         self.overrule("access_log", self.flags.access_log.as_ref(), format);
         let acts = self.acts(file);
+        let read = self.read(file);
         file.global.fill();
         file.stats.fill();
         file.cli.fill();
@@ -32,8 +41,12 @@ impl Merge<'_> {
         Some(Process {
             threads: small(known(&file.global.threads)),
             maxconn: known(&file.global.maxconn),
+            http2_memory: known(&file.global.http2_memory),
             drain_timeout: known(&file.global.drain_timeout),
             stats_listen: known(&file.stats.listen),
+            stats_memory: known(&file.stats.memory),
+            read: read?,
+            open_metrics: known(&file.stats.open_metrics),
             acts: acts?,
             cli_listen: known(&file.cli.listen),
             cli_socket: told(&file.cli.socket),
@@ -55,7 +68,7 @@ impl Merge<'_> {
                     let value = ActsWord::Token;
                     stats.admin = Some(At { value, place });
                 }
-                self.secret(&path.value, &path.place).map(Acts::Token)
+                self.token(&path.value, &path.place).map(Acts::Token)
             }
             (Some(at), None) if is_token(&at) => {
                 let fault = Fault::new(
@@ -76,9 +89,85 @@ impl Merge<'_> {
         }
     }
 
+    /// A file of one kind implies its word.
+    fn read(&self, file: &mut File) -> Option<Read> {
+        let stats = &mut file.stats;
+        let word = match (&stats.read, &stats.read_token_file, &stats.users_file) {
+            (Some(word), ..) => word.value,
+            (None, Some(_), _) => ReadWord::Token,
+            (None, None, Some(_)) => ReadWord::Basic,
+            (None, None, None) => ReadWord::Open,
+        };
+        let (token, users) = (stats.read_token_file.clone(), stats.users_file.clone());
+        let (wanted, other) = match word {
+            ReadWord::Open => (None, token.or(users)),
+            ReadWord::Token => (token, users),
+            ReadWord::Basic => (users, token),
+        };
+        if let Some(at) = other {
+            let fault = Fault::new(
+                "only one of read = \"token\" with read_token_file and read = \"basic\" with users_file",
+                "leave out the file that does not belong to read",
+            );
+            return self.at(&at.place, fault);
+        }
+        if word == ReadWord::Open {
+            return Some(Read::Open);
+        }
+        let Some(path) = wanted else {
+            let (message, cure) = match word {
+                ReadWord::Token => (
+                    "read = \"token\" needs a token",
+                    "add read_token_file = \"/run/secrets/roundel_read\"",
+                ),
+                _ => (
+                    "read = \"basic\" needs names and passwords",
+                    "add users_file = \"/etc/roundel/users\"",
+                ),
+            };
+            let at = stats.read.as_ref()?;
+            return self.at(&at.place, Fault::new(message, cure));
+        };
+        if stats.read.is_none() {
+            let place = path.place.clone();
+            stats.read = Some(At { value: word, place });
+        }
+        match word {
+            ReadWord::Token => self.token(&path.value, &path.place).map(Read::Token),
+            _ => self.users(&path.value, &path.place).map(Read::Basic),
+        }
+    }
+
+    fn users(&self, path: &Path, place: &Place) -> Option<Users> {
+        let text = self.secret(path, place)?;
+        match Users::parse(&text) {
+            Ok(users) => Some(users),
+            Err(error) => {
+                let message = format!("{}: {error}", path.display());
+                let cure = "write lines of NAME:HASH, as `htpasswd -nB NAME` makes them";
+                self.at(place, Fault::new(message, cure))
+            }
+        }
+    }
+
+    /// Reads a token, which must be too long to be guessed.
+    fn token(&self, path: &Path, place: &Place) -> Option<String> {
+        let token = self.secret(path, place)?;
+        let length = token.chars().count();
+        if length >= SHORTEST_TOKEN {
+            return Some(token);
+        }
+        let path = path.display();
+        let fault = Fault::new(
+            format!("the token in {path} has {length} characters; it needs {SHORTEST_TOKEN}"),
+            format!("write a longer one: roundel keygen > {path}"),
+        );
+        self.at(place, fault)
+    }
+
     /// Reads a secret; a trailing line end does not belong to it.
     pub(crate) fn secret(&self, path: &Path, place: &Place) -> Option<String> {
-        match std::fs::read_to_string(path) {
+        match roundel_files::read_secret(path, SECRET) {
             Ok(text) if !text.trim().is_empty() => Some(text.trim().to_owned()),
             Ok(_) => {
                 let message = format!("{} is empty", path.display());

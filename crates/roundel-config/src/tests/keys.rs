@@ -174,8 +174,22 @@ fn a_change_that_needs_a_restart_is_told_and_kept_out() {
     let secret = folder.path().join("secret");
     fs::write(&secret, "MDEyMzQ1Njc4OWFiY2RlZg==\n").unwrap();
     let secret = format!("{secret:?}");
+    let cluster = folder.path().join("cluster");
+    fs::write(&cluster, "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=\n").unwrap();
+    let cluster = format!("{cluster:?}");
+    let sharing = format!("cluster.key_file = {cluster}\n");
+    let users = folder.path().join("users");
+    let hash = "$2b$04$x5ooiZc16R7btg9MGFnPLuE4VOMjpkdQsYUy64Z31hZ7NENWAmueK";
+    fs::write(&users, format!("ada:{hash}\n")).unwrap();
+    let users = format!("{users:?}");
+    let page = folder.path().join("page.pem");
+    let made = rcgen::generate_simple_self_signed(["lb".to_owned()]).unwrap();
+    fs::write(&page, made.cert.pem() + &made.signing_key.serialize_pem()).unwrap();
+    let tls = format!("{{ certificates = [{page:?}] }}");
+    let by_token = format!("\"token\"\nstats.read_token_file = {secret}");
     let base = format!("gossip.node_name = \"a\"\n{STATIC}");
-    let running = fine(&base, &[]);
+    let alone = fine(&base, &[]);
+    let shares = fine(&format!("{sharing}{base}"), &[]);
     let mut count = 0;
     for table in File::described() {
         let name = table.about.name;
@@ -186,29 +200,51 @@ fn a_change_that_needs_a_restart_is_told_and_kept_out() {
                 "stats.admin" => "\"loopback\"",
                 "stats.listen" | "gossip.listen" => "\"127.0.0.1:1\"",
                 "cli.listen" | "access_log.format" => "\"off\"",
-                "stats.admin_token_file" | "gossip.key_file" => secret.as_str(),
+                "cluster.key_file" => cluster.as_str(),
+                "cluster.listen" => "\"127.0.0.1:2\"",
+                "stats.admin_token_file" | "stats.read_token_file" | "gossip.key_file" => {
+                    secret.as_str()
+                }
+                "stats.read" => by_token.as_str(),
+                "stats.users_file" => users.as_str(),
+                "stats.open_metrics" => "true",
+                "stats.tls" => tls.as_str(),
+                "stats.memory" => "\"64MiB\"",
                 "gossip.join" => "[\"b\"]",
                 "gossip.tags" => "{ zone = \"a\" }",
                 "global.drain_timeout" => "\"1s\"",
+                "global.http2_memory" => "\"32MiB\"",
+                "gossip.memory" => "\"64MiB\"",
+                "gossip.max_members" => "1000",
                 _ => key.about.example.unwrap_or("7"),
             };
             let text = format!("{path} = {value}\n");
+            let (text, running) = match path.as_str() {
+                "cluster.listen" => (format!("{sharing}{text}"), &shares),
+                _ => (text, &alone),
+            };
             let base = match path.as_str() {
                 "gossip.node_name" => STATIC,
                 _ => &base,
             };
             let mut fresh = fine(&format!("{text}{base}"), &[]);
-            let told = fresh.needs_restart(&running);
+            let told = fresh.needs_restart(running);
             assert_eq!(!told.is_empty(), key.about.needs_restart, "{path}");
-            assert!(
-                told.iter()
-                    .all(|told| *told == path || told == "stats.admin"),
-                "{told:?}"
-            );
-            fresh.keep_running(&running);
-            let is_kept = fresh.process == running.process && fresh.gossip == running.gossip;
+            let implied = [
+                "cluster.listen",
+                "stats.admin",
+                "stats.read",
+                "stats.read_token_file",
+            ];
+            let fits = |told: &String| *told == path || implied.contains(&told.as_str());
+            assert!(told.iter().all(fits), "{told:?}");
+            fresh.keep_running(running);
+            let is_kept = fresh.process == running.process
+                && fresh.gossip == running.gossip
+                && fresh.cluster == running.cluster
+                && fresh.stats_tls == running.stats_tls;
             assert_eq!(is_kept, key.about.needs_restart, "{path}");
-            assert_eq!(fresh.needs_restart(&running), [""; 0], "{path}");
+            assert_eq!(fresh.needs_restart(running), [""; 0], "{path}");
             count += 1;
         }
     }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::{self, ErrorKind, Read};
+use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
 use roundel_model::{Name, Server};
@@ -73,13 +73,7 @@ impl Scanner {
 
     /// The good lines of one file; each bad one is a complaint.
     fn read_file(&self, path: &Path, complaints: &mut Complaints) -> io::Result<Vec<Server>> {
-        let mut text = String::new();
-        let file = fs::File::open(path)?;
-        file.take(MAX_FILE + 1).read_to_string(&mut text)?;
-        if text.len() as u64 > MAX_FILE {
-            let text = format!("longer than {MAX_FILE} bytes");
-            return Err(io::Error::new(ErrorKind::FileTooLarge, text));
-        }
+        let text = roundel_files::read_text(path, MAX_FILE)?;
         let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
         let mut servers = Vec::new();
         for (number, line) in (1..).zip(text.lines()) {

@@ -193,11 +193,32 @@ fn what_is_written_is_read_back() {
         for version in [Version::V1, Version::V2] {
             let told = addresses(source, destination);
             let mut out = b"kept".to_vec();
-            write(version, Some(told), &mut out);
+            write(version, Some(told), None, &mut out);
             assert_eq!(read(&out[4..]), Ok(Some(told)), "{source} {destination}");
             out.truncate(4);
-            write(version, None, &mut out);
+            write(version, None, None, &mut out);
             assert_eq!(read(&out[4..]), Ok(None));
         }
+    }
+}
+
+#[test]
+fn what_is_said_of_tls_is_read_by_its_kinds() {
+    let told = addresses("10.0.0.1:1", "10.0.0.2:2");
+    for (verified, first) in [(true, [7, 0, 0, 0, 0]), (false, [1, 0, 0, 0, 1])] {
+        let tls = Tls {
+            version: "TLSv1.3",
+            cipher: "TLS_AES_128_GCM_SHA256",
+            verified,
+        };
+        let mut out = Vec::new();
+        write(Version::V2, Some(told), Some(tls), &mut out);
+        let (header, length) = parse(&out).unwrap().unwrap();
+        assert_eq!((header.addresses, header.tls), (Some(told), true));
+        assert_eq!(length, out.len());
+        let mut expected = vec![0x20, 0, 40];
+        expected.extend_from_slice(&first);
+        expected.extend_from_slice(b"\x21\0\x07TLSv1.3\x23\0\x16TLS_AES_128_GCM_SHA256");
+        assert_eq!(&out[28..], expected);
     }
 }

@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use super::crc32c::crc32c;
-use super::{Addresses, Header, Invalid, MAX_LENGTH};
+use super::{Addresses, Header, Invalid, MAX_LENGTH, Tls};
 
 pub(super) const SIGNATURE: &[u8] = b"\r\n\r\n\0\r\nQUIT\n";
 
@@ -20,8 +20,13 @@ const PROTOCOLS: u8 = 2;
 /// The values of section 2.2.1 to 2.2.5 that mean something here.
 const TYPE_CRC32C: u8 = 0x03;
 const TYPE_SSL: u8 = 0x20;
-/// A flag of the first byte of `TYPE_SSL`: the client came over TLS.
+/// What `TYPE_SSL` holds behind five bytes.
+const TYPE_SSL_VERSION: u8 = 0x21;
+const TYPE_SSL_CIPHER: u8 = 0x23;
+/// Flags of the first byte of `TYPE_SSL`: the client came over TLS; it has shown a certificate on
+/// this connection, or when its session began.
 const CLIENT_SSL: u8 = 0x01;
+const CLIENT_CERT: u8 = 0x02 | 0x04;
 
 pub(super) fn parse(bytes: &[u8]) -> Result<Option<(Header, usize)>, Invalid> {
     if let Some(command) = bytes.get(12)
@@ -108,7 +113,7 @@ fn read_values(whole: &[u8], mut values: &[u8]) -> Result<bool, Invalid> {
     Ok(tls)
 }
 
-pub(super) fn write(addresses: Option<Addresses>, out: &mut Vec<u8>) {
+pub(super) fn write(addresses: Option<Addresses>, tls: Option<Tls<'_>>, out: &mut Vec<u8>) {
     out.extend_from_slice(SIGNATURE);
     let Some(Addresses {
         source,
@@ -117,18 +122,47 @@ pub(super) fn write(addresses: Option<Addresses>, out: &mut Vec<u8>) {
     else {
         return out.extend_from_slice(&[LOCAL, 0, 0, 0]);
     };
-    match (source.ip(), destination.ip()) {
+    let mut block = Vec::with_capacity(128);
+    let family = match (source.ip(), destination.ip()) {
         (IpAddr::V4(from), IpAddr::V4(to)) => {
-            out.extend_from_slice(&[PROXY, TCP4, 0, 12]);
-            put_v4(from, to, out);
+            put_v4(from, to, &mut block);
+            TCP4
         }
         (from, to) => {
-            out.extend_from_slice(&[PROXY, TCP6, 0, 36]);
-            put_v6(from, to, out);
+            put_v6(from, to, &mut block);
+            TCP6
         }
+    };
+    block.extend_from_slice(&source.port().to_be_bytes());
+    block.extend_from_slice(&destination.port().to_be_bytes());
+    if let Some(tls) = tls {
+        put_value(TYPE_SSL, &ssl(tls), &mut block);
     }
-    out.extend_from_slice(&source.port().to_be_bytes());
-    out.extend_from_slice(&destination.port().to_be_bytes());
+    out.extend_from_slice(&[PROXY, family]);
+    out.extend_from_slice(&length(&block));
+    out.extend_from_slice(&block);
+}
+
+/// Source: section 2.2.6. The second field is zero for a certificate that was verified.
+fn ssl(tls: Tls<'_>) -> Vec<u8> {
+    let mut value = match tls.verified {
+        true => vec![CLIENT_SSL | CLIENT_CERT, 0, 0, 0, 0],
+        false => vec![CLIENT_SSL, 0, 0, 0, 1],
+    };
+    put_value(TYPE_SSL_VERSION, tls.version.as_bytes(), &mut value);
+    put_value(TYPE_SSL_CIPHER, tls.cipher.as_bytes(), &mut value);
+    value
+}
+
+fn put_value(kind: u8, value: &[u8], out: &mut Vec<u8>) {
+    out.push(kind);
+    out.extend_from_slice(&length(value));
+    out.extend_from_slice(value);
+}
+
+fn length(bytes: &[u8]) -> [u8; 2] {
+    let length = u16::try_from(bytes.len()).expect("a few short words");
+    length.to_be_bytes()
 }
 
 fn put_v4(from: Ipv4Addr, to: Ipv4Addr, out: &mut Vec<u8>) {

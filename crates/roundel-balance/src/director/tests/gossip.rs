@@ -144,7 +144,7 @@ fn where_nobody_else_serves_checks_that_pass_for_long_bring_it_back() {
 
 #[test]
 fn an_address_that_another_member_has_is_never_trusted() {
-    let mut bench = Bench::serving(1);
+    let mut bench = Bench::serving(2);
     bench.presence(1, Presence::Failed);
     bench.presence(1, Presence::Claimed);
     assert_eq!(
@@ -153,13 +153,47 @@ fn an_address_that_another_member_has_is_never_trusted() {
         "at once, though the check passes"
     );
     assert_eq!(bench.status(1).reason, "another member has its address");
+    bench.verdicts.insert(name("s2"), CheckStatus::L4Con);
     bench.run(600 * SECOND);
-    assert_eq!(bench.state(1), ServerState::Down);
+    assert_eq!(bench.states(), [ServerState::Down; 2]);
     // The other is gone from there; what answers now answers for long.
     bench.presence(1, Presence::Failed);
     assert_eq!(bench.state(1), ServerState::Down);
     bench.run(40 * SECOND);
     assert_eq!(bench.state(1), ServerState::Up);
+}
+
+#[test]
+fn the_last_that_serves_is_not_put_out_by_hearsay() {
+    let mut bench = Bench::serving(2);
+    bench.verdicts.insert(name("s2"), CheckStatus::L4Con);
+    bench.run(20 * SECOND);
+    assert_eq!(bench.states(), [ServerState::Up, ServerState::Down]);
+    for presence in [Presence::Suspect, Presence::Failed, Presence::Claimed] {
+        bench.presence(1, presence);
+        bench.run(SECOND);
+        assert_eq!(bench.state(1), ServerState::Up, "{presence:?}");
+    }
+    let reason = bench.status(1).reason;
+    assert!(
+        reason.ends_with("yet it is the last that serves"),
+        "{reason}"
+    );
+    // From here on another one serves.
+    bench.verdicts.clear();
+    bench.run(10 * SECOND);
+    assert_eq!(bench.states(), [ServerState::Down, ServerState::Up]);
+}
+
+#[test]
+fn a_failing_check_puts_the_last_one_out_by_itself() {
+    let mut bench = Bench::serving(1);
+    bench.presence(1, Presence::Claimed);
+    assert_eq!(bench.state(1), ServerState::Up);
+    bench.verdicts.insert(name("s1"), CheckStatus::L4Con);
+    bench.run(3 * SECOND);
+    assert_eq!(bench.state(1), ServerState::Down);
+    assert!(bench.director.balancer().load().usable() == 0);
 }
 
 #[test]
