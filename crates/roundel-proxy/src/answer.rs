@@ -3,6 +3,8 @@
 //! They are rendered as HTTP/1.1 and then read like a server's answer, so that there is one way
 //! to a client whatever it speaks.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use roundel_http1::reason_phrase;
 
@@ -58,6 +60,8 @@ pub(crate) struct Reply {
     pub(crate) status: u16,
     /// Plain ASCII of our own, without markup and quotes.
     pub(crate) sentence: &'static str,
+    /// The whole body, in place of the sentence.
+    pub(crate) text: Option<Arc<str>>,
     /// Where a redirect leads: a URI.
     pub(crate) location: Option<String>,
     /// Seconds after which asking again makes sense; 0 for nothing to say.
@@ -70,6 +74,7 @@ impl Reply {
         Self {
             status,
             sentence,
+            text: None,
             location: None,
             retry_after: u64::from(matches!(status, 429 | 503)),
         }
@@ -87,9 +92,13 @@ pub(crate) struct Rendered {
 pub(crate) fn render(reply: &Reply, accept: &[u8], page: Option<&Page>, date: &str) -> Rendered {
     let status = reply.status;
     let phrase = reason_phrase(status);
-    let (content_type, body) = match page {
-        Some(page) => (page.content_type, page.body.clone()),
-        None => {
+    let (content_type, body) = match (&reply.text, page) {
+        (Some(text), _) => {
+            let body = Bytes::copy_from_slice(text.as_bytes());
+            ("application/octet-stream", body)
+        }
+        (None, Some(page)) => (page.content_type, page.body.clone()),
+        (None, None) => {
             let kind = Kind::of(accept);
             let body = kind.body(status, phrase, reply.sentence);
             (kind.content_type(), body.into_bytes().into())
@@ -128,6 +137,7 @@ pub(crate) fn sentence(status: u16) -> &'static str {
         408 => "The request did not arrive completely in time.",
         413 => "The request body is larger than this server accepts.",
         414 => "The request target is longer than this server accepts.",
+        421 => "This connection is not for that host: its certificate was not shown.",
         429 => "Too many requests came from this address. Try again later.",
         431 => "The request header fields are larger than this server accepts.",
         501 => "The request asks for something that this server does not offer.",
@@ -135,6 +145,9 @@ pub(crate) fn sentence(status: u16) -> &'static str {
         503 => "No application server can take the request at the moment. Try again in a second.",
         504 => "The application server did not answer in time.",
         505 => "This version of HTTP is not offered; use HTTP/1.1 or HTTP/2.",
+        508 => {
+            "The request came back to where it had been: a server leads to this balancer itself."
+        }
         _ => "The request could not be answered.",
     }
 }

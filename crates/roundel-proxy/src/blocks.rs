@@ -12,11 +12,17 @@ use crate::store::Store;
 /// Bytes of a block: a browser's head and a small body fit, as does one read of a large body.
 pub(crate) const BLOCK: usize = 16 * 1024;
 
+/// Bytes of a block for the head of a stream, which is translated from another form: nothing else is
+/// read into it.
+const SMALL: usize = 4 * 1024;
+
 /// Free buffers of one worker.
 #[derive(Debug, Default)]
 pub(crate) struct Blocks {
     blocks: Store<Block>,
     requests: Store<Box<RequestHead>>,
+    /// Those of streams.
+    translated: Store<Box<RequestHead>>,
     responses: Store<Box<ResponseHead>>,
 }
 
@@ -58,6 +64,18 @@ impl Blocks {
         }
     }
 
+    /// Takes an empty head for a request of a stream; its block grows as it is written.
+    pub(crate) fn take_translated(&self) -> Box<RequestHead> {
+        self.translated.take().unwrap_or_default()
+    }
+
+    /// Gives such a head back.
+    pub(crate) fn give_translated(&self, mut head: Box<RequestHead>) {
+        head.reset();
+        head.block.shrink(SMALL);
+        self.translated.give(head);
+    }
+
     /// Takes an empty head whose block has no storage yet: nothing is read before a server answers.
     pub(crate) fn take_response(&self) -> Box<ResponseHead> {
         self.responses.take().unwrap_or_default()
@@ -74,6 +92,7 @@ impl Blocks {
     pub(crate) fn sweep(&self) {
         self.blocks.sweep();
         self.requests.sweep();
+        self.translated.sweep();
         self.responses.sweep();
     }
 }

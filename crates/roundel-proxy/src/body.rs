@@ -50,6 +50,8 @@ pub(crate) struct BodyReader {
     kind: Kind,
     /// Bytes of body at the front of the block.
     ready: usize,
+    /// Nothing is read into more than a block.
+    sparing: bool,
 }
 
 #[derive(Debug, Default)]
@@ -74,15 +76,23 @@ impl BodyReader {
             Framing::Chunked => Kind::Chunked(Box::new(ChunkDecoder::new(limits))),
             Framing::UntilClose => Kind::UntilClose,
         };
-        Self { kind, ready: 0 }
+        Self {
+            kind,
+            ..Self::default()
+        }
     }
 
     /// Reads whatever comes until the peer ends its side.
     pub(crate) fn raw() -> Self {
         Self {
             kind: Kind::Raw { bulk: false },
-            ready: 0,
+            ..Self::default()
         }
+    }
+
+    /// Reads a block at a time: what is read waits for a client among many of its connection.
+    pub(crate) fn spare(&mut self) {
+        self.sparing = true;
     }
 
     /// Whether the body has ended exactly where its framing said, so that what follows in the
@@ -204,6 +214,7 @@ impl BodyReader {
             && left.left() > BULK as u64
             && block.capacity() < BULK
             && block.is_empty()
+            && !self.sparing
         {
             block.reserve(BULK);
         }

@@ -8,11 +8,14 @@ use std::time::{Duration, Instant};
 
 use roundel_balance::{CheckKind, CheckReport, CheckSpec, CheckStatus};
 use roundel_http1::proxy_protocol;
+use roundel_tls::Back;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout_at;
 
 use crate::ProxyVersion;
+use crate::connect::secure::secure;
+use crate::headers::via;
 use crate::shortage::{self, is_shortage};
 use crate::transport::Io;
 
@@ -24,35 +27,51 @@ const MAX_FIELDS: usize = 128;
 /// Probes `address` once, as `spec` says, and ends within `spec.timeout`.
 ///
 /// A server that expects the PROXY protocol gets a header of version `send_proxy` first, which
-/// says that Roundel speaks for itself.
+/// says that Roundel speaks for itself. With `tls` all else goes over TLS.
 ///
-/// The HTTP check sends one HTTP/1.1 request with `Connection: close`, no cookie, and passes on
+/// The HTTP check sends one HTTP/1.1 request with `Connection: close`, no cookie, and with a Via
+/// by which this process knows its own: a server that is itself answers 508. It passes on
 /// a final status of 2xx or 3xx; the body is not read. With checks off the report says `UNK`.
 pub async fn probe(
     address: SocketAddr,
     spec: &CheckSpec,
     send_proxy: Option<ProxyVersion>,
+    tls: Option<&Back>,
 ) -> CheckReport {
     let start = Instant::now();
-    let mut sent = Vec::new();
+    let mut header = Vec::new();
     if let Some(version) = send_proxy {
-        proxy_protocol::write(version, None, &mut sent);
+        proxy_protocol::write(version, None, None, &mut header);
     }
+    let connected = async || {
+        let (socket, deadline) = connect(address, spec.timeout).await?;
+        match timeout_at(deadline.into(), begin(socket, &header, tls, address)).await {
+            Ok(Ok(stream)) => Ok((stream, deadline)),
+            Ok(Err(error)) => Err(Finding::new(CheckStatus::L6Rsp, words(&error))),
+            Err(_) => Err(Finding::new(CheckStatus::L6Tout, "no handshake in time")),
+        }
+    };
     let finding = match &spec.kind {
         CheckKind::Off => Finding::new(CheckStatus::Unk, "checks are off"),
-        CheckKind::Tcp => match connect(address, spec.timeout).await {
-            // A server that waits for a header would complain of a connection without one.
+        CheckKind::Tcp => match connected().await {
             Ok((mut stream, deadline)) => {
-                let _ = timeout_at(deadline.into(), send(&mut stream, &sent)).await;
-                Finding::new(CheckStatus::L4Ok, "")
+                let _ = timeout_at(deadline.into(), stream.flush()).await;
+                let passed = if tls.is_some() {
+                    CheckStatus::L6Ok
+                } else {
+                    CheckStatus::L4Ok
+                };
+                Finding::new(passed, "")
             }
             Err(finding) => finding,
         },
         CheckKind::Http { method, path, host } => {
             let host = host.clone().unwrap_or_else(|| address.to_string());
-            sent.extend_from_slice(request(method, path, &host).as_bytes());
-            match connect(address, spec.timeout).await {
-                Ok((stream, deadline)) => ask(stream, &sent, deadline).await,
+            match connected().await {
+                Ok((stream, deadline)) => {
+                    let request = request(method, path, &host);
+                    ask(stream, request.as_bytes(), deadline).await
+                }
                 Err(finding) => finding,
             }
         }
@@ -88,11 +107,11 @@ impl Finding {
 /// Connects, and gives the time until which the whole check may take.
 ///
 /// A shortage of our own descriptors says nothing about the server: it is waited for.
-async fn connect(address: SocketAddr, limit: Duration) -> Result<(Io, Instant), Finding> {
+async fn connect(address: SocketAddr, limit: Duration) -> Result<(TcpStream, Instant), Finding> {
     loop {
         let deadline = Instant::now() + limit;
         return match timeout_at(deadline.into(), TcpStream::connect(address)).await {
-            Ok(Ok(stream)) => Ok((Io::Plain(stream), deadline)),
+            Ok(Ok(stream)) => Ok((stream, deadline)),
             Ok(Err(error)) if is_shortage(&error) => {
                 tokio::time::sleep(shortage::PAUSE).await;
                 continue;
@@ -106,11 +125,30 @@ async fn connect(address: SocketAddr, limit: Duration) -> Result<(Io, Instant), 
     }
 }
 
+/// Sends the header of the PROXY protocol, without which a server that waits for one would complain,
+/// and makes the handshake where there is one.
+async fn begin(
+    mut socket: TcpStream,
+    header: &[u8],
+    tls: Option<&Back>,
+    address: SocketAddr,
+) -> io::Result<Io> {
+    match tls {
+        Some(back) => secure(socket, header, back, address.ip()).await,
+        None => {
+            // What goes wrong is found by whoever reads an answer.
+            let _ = socket.write_all(header).await;
+            Ok(Io::Plain(socket))
+        }
+    }
+}
+
 fn request(method: &str, path: &str, host: &str) -> String {
     format!(
         "{method} {path} HTTP/1.1\r\nHost: {host}\r\nUser-Agent: roundel-check/{}\r\n\
-         Accept: */*\r\nConnection: close\r\n\r\n",
-        env!("CARGO_PKG_VERSION")
+         Accept: */*\r\nVia: {}\r\nConnection: close\r\n\r\n",
+        env!("CARGO_PKG_VERSION"),
+        via::value("1.1")
     )
 }
 
@@ -185,6 +223,8 @@ fn words(error: &io::Error) -> String {
         ErrorKind::ConnectionReset => "Connection reset".into(),
         ErrorKind::HostUnreachable => "No route to host".into(),
         ErrorKind::NetworkUnreachable => "Network is unreachable".into(),
+        // What the library says names no secret; what it quotes may be the server's.
+        ErrorKind::InvalidData => error.to_string(),
         kind => kind.to_string(),
     }
 }
@@ -220,7 +260,7 @@ mod tests {
             stream.write_all(answer).await.unwrap();
             String::from_utf8(seen).unwrap()
         });
-        let report = probe(address, &spec(head()), None).await;
+        let report = probe(address, &spec(head()), None, None).await;
         (report, served.await.unwrap())
     }
 
@@ -273,11 +313,11 @@ mod tests {
     async fn a_closed_port_is_refused_and_an_open_one_passes_tcp() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let report = probe(address, &spec(CheckKind::Tcp), None).await;
+        let report = probe(address, &spec(CheckKind::Tcp), None, None).await;
         assert_eq!(report.status, CheckStatus::L4Ok);
         drop(listener);
         for kind in [CheckKind::Tcp, head()] {
-            let report = probe(address, &spec(kind), None).await;
+            let report = probe(address, &spec(kind), None, None).await;
             assert_eq!(report.status, CheckStatus::L4Con);
             assert_eq!(&*report.description, "Connection refused");
         }
@@ -290,7 +330,7 @@ mod tests {
             timeout: Duration::from_millis(50),
             ..spec(head())
         };
-        let report = probe(listener.local_addr().unwrap(), &spec, None).await;
+        let report = probe(listener.local_addr().unwrap(), &spec, None, None).await;
         assert_eq!(report.status, CheckStatus::L7Tout);
         assert!(report.duration >= spec.timeout);
     }

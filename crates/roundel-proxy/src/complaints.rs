@@ -15,6 +15,8 @@ pub(crate) struct Complaints {
     pub(crate) logins: Complaint,
     /// Connections of HTTP/2 that were ended for what they cost.
     pub(crate) calmed: Complaint,
+    /// Streams of HTTP/2 for which there was no memory.
+    pub(crate) refused: Complaint,
 }
 
 /// Limits how often a worker tells of one kind of trouble.

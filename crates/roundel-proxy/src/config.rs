@@ -8,6 +8,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 use roundel_balance::{Balancer, RetryBudget};
 use roundel_model::Name;
+use roundel_tls::{Back, Challenges, Front};
 
 use crate::ProxyVersion;
 use crate::headers::Marks;
@@ -57,13 +58,27 @@ impl Config {
 /// Everything that a reload may change: who listens where, and which backend answers.
 ///
 /// Frontends are known by name: one of the same name keeps its counters and its connections.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct Routes {
     /// The frontends, in the order of every table. Names are unique.
     pub frontends: Vec<Frontend>,
     /// The most client connections in all; 0 for any number. Beyond it nothing is accepted, and
     /// connections wait in the kernel's queue.
     pub maxconn: u64,
+    /// Bytes that the open streams of HTTP/2 may hold in all: 40 KiB each and up to 64 KiB of a
+    /// request's body that is not taken, of which 1 MiB per connection counts. Beyond it streams are
+    /// refused. Default: any number.
+    pub http2_memory: u64,
+}
+
+impl Default for Routes {
+    fn default() -> Self {
+        Self {
+            frontends: Vec::new(),
+            maxconn: 0,
+            http2_memory: u64::MAX,
+        }
+    }
 }
 
 /// Some listening addresses and the rules that choose a backend.
@@ -73,6 +88,9 @@ pub struct Frontend {
     pub name: Name,
     /// Where it listens.
     pub listen: Vec<Listen>,
+    /// What clients are shown on addresses with [`Listen::tls`]; without it they are refused there.
+    /// Handshakes that are under way go on with what they began with.
+    pub tls: Option<Arc<Front>>,
     /// The most client connections; 0 for any number that the process allows.
     pub maxconn: u64,
     /// How long clients may take.
@@ -81,7 +99,7 @@ pub struct Frontend {
     pub limits: Limits,
     /// Peers whose forwarding fields are kept and extended; those of all others are dropped.
     pub trusted_proxies: Vec<IpNet>,
-    /// Whether `Via: 1.1 roundel` is added to requests.
+    /// Whether `Via: 1.1 roundel-…` is added to requests; one that has it is answered with 508.
     pub via: bool,
     /// Fields that are set only when asked for.
     pub marks: Marks,
@@ -91,6 +109,8 @@ pub struct Frontend {
     pub response_headers: HeaderRules,
     /// What is sent instead of Roundel's own small answers, where the backend has no page.
     pub error_pages: ErrorPages,
+    /// What a CA is answered that asks for the proof of a name, before anything else is looked at.
+    pub challenges: Challenges,
     /// How often one client may ask.
     pub rate_limit: Option<Arc<Limiter>>,
     /// Whether paths that servers read in different ways are refused with 400: see
@@ -108,6 +128,7 @@ impl Frontend {
         Self {
             name,
             listen,
+            tls: None,
             maxconn: 0,
             timeouts: ClientTimeouts::default(),
             limits: Limits::default(),
@@ -117,6 +138,7 @@ impl Frontend {
             request_headers: HeaderRules::new(),
             response_headers: HeaderRules::new(),
             error_pages: ErrorPages::new(),
+            challenges: Challenges::default(),
             rate_limit: None,
             strict_paths: false,
             routes: Vec::new(),
@@ -152,6 +174,8 @@ pub struct Listen {
     /// Whether each connection begins with a header of the PROXY protocol, which only
     /// [`Frontend::trusted_proxies`] may send; all others are closed.
     pub proxy_protocol: bool,
+    /// Whether clients speak TLS, behind that header. What they are shown is [`Frontend::tls`].
+    pub tls: bool,
 }
 
 impl Listen {
@@ -161,6 +185,7 @@ impl Listen {
             address,
             h2c: true,
             proxy_protocol: false,
+            tls: false,
         }
     }
 }
@@ -208,6 +233,11 @@ pub struct Backend {
     pub abort_on_close: bool,
     /// Which servers are told the client's address by the PROXY protocol.
     pub send_proxy: SendProxy,
+    /// How its servers are spoken to over TLS; `None` in clear. A header of the PROXY protocol comes
+    /// before the handshake.
+    pub tls: Option<Arc<Back>>,
+    /// Which connections to its servers a client's requests may go on.
+    pub reuse: Reuse,
     /// What changes in requests to its servers.
     pub request_headers: HeaderRules,
     /// What changes in the answers of its servers.
@@ -228,11 +258,29 @@ impl Backend {
             sticky: None,
             abort_on_close: false,
             send_proxy: SendProxy::default(),
+            tls: None,
+            reuse: Reuse::default(),
             request_headers: HeaderRules::new(),
             response_headers: HeaderRules::new(),
             error_pages: ErrorPages::new(),
         }
     }
+}
+
+/// Which connections that carried other clients' requests one may go on, as HAProxy's `http-reuse`.
+///
+/// A server that says more than it was asked for, or a request that it takes for two, leaves an answer on
+/// its connection. What comes before the next request closes it; what comes later is taken for the answer
+/// to that.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Reuse {
+    /// None: those of one client connection serve it alone.
+    Never,
+    /// Any but for the first request of a client connection, which gets a new one.
+    #[default]
+    Safe,
+    /// Any.
+    Always,
 }
 
 /// Which servers get a header of the PROXY protocol on each connection, and in which version.
@@ -276,7 +324,7 @@ pub enum HashOn {
 pub struct Sticky {
     /// The name of the cookie, compared exactly.
     pub cookie: String,
-    /// Adds `Secure`.
+    /// Adds `Secure`, which clients over TLS get in any case.
     pub secure: bool,
     /// Adds `Domain=`.
     pub domain: Option<String>,
@@ -331,7 +379,8 @@ impl Default for ClientTimeouts {
 pub struct ServerTimeouts {
     /// For a connection to be accepted. Default 5 s.
     pub connect: Duration,
-    /// Without a byte moving while the head of an answer is waited for. Default 50 s.
+    /// Without a byte moving before the head of an answer begins, and from its first byte until it
+    /// is whole. Default 50 s.
     pub first_byte: Duration,
     /// Without a byte moving while the body of an answer is waited for. Default 50 s.
     pub response_idle: Duration,

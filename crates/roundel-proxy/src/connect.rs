@@ -3,13 +3,18 @@
 use std::time::Duration;
 
 use roundel_balance::{Pick, PickError};
+use roundel_http1::proxy_protocol;
 
+use crate::peer::Peer;
 use crate::rules::BackendSlot;
+use crate::scene::Scene;
 use crate::search::Search;
+use crate::secured::Secured;
 use crate::upstream::Carrier;
 use crate::worker::Worker;
 
 mod race;
+pub(crate) mod secure;
 
 use race::race;
 
@@ -51,17 +56,31 @@ pub(crate) fn pick(
 ///
 /// With `fresh` no used connection is taken; with `careful` used ones are looked at first.
 pub(crate) async fn connect(
-    worker: &Worker,
+    scene: Scene<'_>,
     slot: &BackendSlot,
     search: &mut Search,
     first: Pick,
     fresh: bool,
     careful: bool,
 ) -> Result<Link, NoLink> {
-    if !fresh && let Some(used) = used(worker, slot, search, &first, careful) {
+    if !fresh && let Some(used) = used(scene.worker, slot, search, &first, careful) {
         return Ok(used.link(first));
     }
-    Box::pin(race(worker, slot, search, first)).await
+    Box::pin(race(scene, slot, search, first)).await
+}
+
+/// The header of the PROXY protocol with which a new connection to this server begins, if it wants
+/// one.
+pub(crate) fn proxy_header(peer: &Peer, slot: &BackendSlot, pick: &Pick) -> Option<Vec<u8>> {
+    let version = slot.backend.send_proxy.to(&pick.server().name)?;
+    let addresses = proxy_protocol::Addresses {
+        source: peer.address,
+        destination: peer.destination,
+    };
+    let tls = peer.secured.as_deref().map(Secured::told);
+    let mut header = Vec::new();
+    proxy_protocol::write(version, Some(addresses), tls, &mut header);
+    Some(header)
 }
 
 /// A used connection to a picked server.
@@ -102,9 +121,15 @@ pub(crate) fn used(
         });
     }
     let key = (slot.key(), pick.id().0);
-    let owner = search.owner(slot, pick);
-    let now = worker.clock().recent();
-    let taken = worker.pool.take(key, owner, pick.address(), now, careful);
+    let (address, now) = (pick.address(), worker.clock().recent());
+    let taken = match search.is_shy(slot) {
+        // The answers of streams are not mixed up.
+        true => worker.pool.open_stream(key, address, now),
+        false => {
+            let owner = search.owner(slot, pick);
+            worker.pool.take(key, owner, address, now, careful)
+        }
+    };
     taken.map(|carrier| Used {
         carrier,
         bound: false,

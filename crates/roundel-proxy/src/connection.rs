@@ -16,6 +16,7 @@ use crate::peer::{Connection, Guest};
 use crate::proxy_header::identify;
 use crate::store::Store;
 
+mod handshake;
 pub(crate) mod request;
 mod switched;
 
@@ -23,7 +24,6 @@ use request::{Next, head_limit};
 
 /// Serves a connection to its end, each request of it in one of `lent`.
 pub(crate) async fn run(mut guest: Box<Guest>, lent: Rc<Store<Lent>>) {
-    let worker = guest.connection.peer.worker.clone();
     let mut begun = None;
     let mut first = true;
     if guest.connection.proxied {
@@ -33,8 +33,22 @@ pub(crate) async fn run(mut guest: Box<Guest>, lent: Rc<Store<Lent>>) {
         } = &mut *guest;
         match Box::pin(identify(connection, deadline)).await {
             None => return,
-            Some(head) if head.block.is_empty() => worker.blocks.give_request(head),
+            Some(head) if head.block.is_empty() => {
+                guest.connection.peer.worker.blocks.give_request(head);
+            }
             head => begun = head,
+        }
+    }
+    if guest.connection.tls {
+        let shaken = Box::pin(handshake::accept(guest, begun.take()));
+        match shaken.await {
+            Some((shaken, false)) => guest = shaken,
+            Some((shaken, true)) => {
+                let head = shaken.connection.peer.worker.blocks.take_request();
+                let (connection, deadline) = (shaken.connection, shaken.deadline);
+                return Box::pin(h2::run(connection, deadline, head)).await;
+            }
+            None => return,
         }
     }
     loop {
@@ -60,11 +74,7 @@ pub(crate) async fn run(mut guest: Box<Guest>, lent: Rc<Store<Lent>>) {
                 begun = next;
             }
             Next::Close => return,
-            Next::Linger => {
-                let Connection { peer, stream, .. } = guest.connection;
-                peer.bonds.clear();
-                return Box::pin(linger(&worker, stream, &guest.deadline)).await;
-            }
+            Next::Linger => return Box::pin(linger_close(guest)).await,
             Next::Tunnel(switched) => {
                 let run = switched::run(guest.connection, &guest.deadline, *switched);
                 return Box::pin(run).await;
@@ -76,14 +86,23 @@ pub(crate) async fn run(mut guest: Box<Guest>, lent: Rc<Store<Lent>>) {
     }
 }
 
-/// Waits without holding a buffer for the first bytes of a request; `None` when there is none to
-/// come.
-async fn wait(guest: &mut Guest, first: bool) -> Option<Box<RequestHead>> {
+/// Lets the client read its last answer, then closes.
+async fn linger_close(guest: Box<Guest>) {
     let Guest {
         connection: Connection { peer, stream, .. },
         deadline,
-    } = guest;
-    let limit = peer.slot.look(|rules| {
+    } = *guest;
+    peer.bonds.clear();
+    linger(&peer.worker, stream, &deadline).await;
+}
+
+/// Waits without holding a buffer for the first bytes of a request; `None` when there is none to
+/// come.
+///
+/// Every idle connection holds this future, so it keeps no more than it must.
+fn wait(guest: &mut Guest, first: bool) -> impl Future<Output = Option<Box<RequestHead>>> {
+    let deadline = &guest.deadline;
+    let limit = guest.connection.peer.slot.look(|rules| {
         let timeouts = &rules.frontend.timeouts;
         match first {
             true => deadline.start(timeouts.http_request),
@@ -92,9 +111,13 @@ async fn wait(guest: &mut Guest, first: bool) -> Option<Box<RequestHead>> {
         }
         head_limit(rules)
     });
-    let worker = &peer.worker;
     let mut rested = false;
-    poll_fn(|cx| {
+    poll_fn(move |cx| {
+        let Guest {
+            connection: Connection { peer, stream, .. },
+            deadline,
+        } = guest;
+        let worker = &peer.worker;
         // Right behind a request there is seldom another one; once woken there nearly always is.
         let ready = match replace(&mut rested, true) {
             false => stream.poll_readable(cx),
@@ -124,5 +147,4 @@ async fn wait(guest: &mut Guest, first: bool) -> Option<Box<RequestHead>> {
         }
         Poll::Pending
     })
-    .await
 }

@@ -17,7 +17,7 @@ use crate::listener::{self, Opened, covers};
 use crate::maxconn::Room;
 use crate::rules::FrontendLive;
 use crate::shared::{Door, Order, Shared};
-use crate::status::{FrontendStatus, PipeStatus};
+use crate::status::{FrontendStatus, MemoryStatus, PipeStatus};
 use crate::turns;
 use crate::{AccessLog, Config, Routes, StartError};
 
@@ -82,6 +82,7 @@ impl Bound {
         Door {
             h2c: self.asked.h2c,
             proxy_protocol: self.asked.proxy_protocol,
+            tls: self.asked.tls,
         }
     }
 }
@@ -165,6 +166,9 @@ impl Control {
         let status = |running: &Running| FrontendStatus {
             name: running.name.clone(),
             addresses: running.asked().map(|b| b.local).collect(),
+            tls: (running.asked().filter(|b| b.asked.tls))
+                .map(|b| b.local)
+                .collect(),
             counters: running.live.counters.clone(),
             maxconn: self.first_limit(&running.live.room),
             is_full: running.live.room.is_full() || self.shared.room.is_full(),
@@ -187,6 +191,7 @@ impl Control {
         }
         self.keep_covered(&mut state, &mut plan)?;
         self.shared.room.limit(routes.maxconn);
+        self.shared.http2_memory.limit(routes.http2_memory);
         let old = std::mem::take(&mut state.frontends);
         let mut kept = Vec::new();
         for (mut frontend, listeners) in routes.frontends.into_iter().zip(plan) {
@@ -393,6 +398,10 @@ impl Control {
 
     pub(crate) fn pipes(&self) -> PipeStatus {
         self.shared.pipe_status()
+    }
+
+    pub(crate) fn http2_memory(&self) -> MemoryStatus {
+        self.shared.http2_memory.status()
     }
 
     pub(crate) fn lingering(&self) -> u64 {

@@ -53,6 +53,58 @@ impl RequestError {
     }
 }
 
+/// The versions of TLS that are counted.
+pub const TLS_VERSIONS: [&str; 2] = ["TLSv1.2", "TLSv1.3"];
+
+/// Why a handshake came to nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HandshakeError {
+    /// It was not over in time.
+    Timeout,
+    /// The client left in the middle of it.
+    Closed,
+    /// The client does not speak TLS.
+    NotTls,
+    /// No certificate stands for the name that the client asked for.
+    UnrecognizedName,
+    /// There is no version, cipher, group, signature or protocol that both sides take.
+    Incompatible,
+    /// The client's certificate is missing, or not to be believed.
+    ClientCertificate,
+    /// The client refused by an alert; most often since it does not believe the certificate.
+    Alert,
+    /// The client broke the protocol.
+    Protocol,
+}
+
+impl HandshakeError {
+    /// Every reason, in the order of [`FrontendCounters::tls_failures`].
+    pub const ALL: [Self; 8] = [
+        Self::Timeout,
+        Self::Closed,
+        Self::NotTls,
+        Self::UnrecognizedName,
+        Self::Incompatible,
+        Self::ClientCertificate,
+        Self::Alert,
+        Self::Protocol,
+    ];
+
+    /// The word shown to people and programs.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Timeout => "timeout",
+            Self::Closed => "closed",
+            Self::NotTls => "not_tls",
+            Self::UnrecognizedName => "unrecognized_name",
+            Self::Incompatible => "incompatible",
+            Self::ClientCertificate => "client_certificate",
+            Self::Alert => "alert",
+            Self::Protocol => "protocol",
+        }
+    }
+}
+
 /// One worker's counts of one frontend.
 #[derive(Debug, Default)]
 pub struct FrontendCounters {
@@ -70,6 +122,13 @@ pub struct FrontendCounters {
     pub proxy_protocol_errors: Counter,
     /// Connections of HTTP/2 ended because the client gave up too many of its streams.
     pub http2_calmed: Counter,
+    /// Handshakes that succeeded, by version (the order of [`TLS_VERSIONS`]); of each the full ones,
+    /// then those that resumed a session.
+    pub tls_handshakes: [[Counter; 2]; TLS_VERSIONS.len()],
+    /// Connections over TLS that ended; those of `tls_handshakes` beyond it are open.
+    pub tls_closed: Counter,
+    /// Handshakes that failed, by reason (the order of [`HandshakeError::ALL`]).
+    pub tls_failures: [Counter; HandshakeError::ALL.len()],
     /// Requests whose head was accepted.
     pub requests: Counter,
     /// Answers by method (the order of [`METHODS`]) and class (index 0 other, 1 to 5 for 1xx to 5xx).
@@ -94,7 +153,7 @@ counted!(
     FrontendCounters,
     sums: [
         connections, connections_closed, connections_h2, connections_rejected,
-        proxy_protocol_errors, http2_calmed, requests, responses, request_errors, denied, intercepted, bytes_in,
+        proxy_protocol_errors, http2_calmed, tls_handshakes, tls_closed, tls_failures, requests, responses, request_errors, denied, intercepted, bytes_in,
         bytes_out, duration, panics,
     ],
     most: [connections_max]

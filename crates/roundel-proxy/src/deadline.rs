@@ -13,9 +13,12 @@ pub(crate) const SWEEP: Duration = Duration::from_millis(100);
 
 /// Every deadline of one worker.
 #[derive(Debug)]
-pub(crate) struct Deadlines {
-    clock: Rc<Clock>,
-    entries: Rc<RefCell<Slab<Rc<Entry>>>>,
+pub(crate) struct Deadlines(Rc<All>);
+
+#[derive(Debug)]
+struct All {
+    clock: Clock,
+    entries: RefCell<Slab<Rc<Entry>>>,
 }
 
 /// The worker's time: exact when read, else as of the last reading, at most one sweep old.
@@ -62,17 +65,17 @@ impl Clock {
 impl Deadlines {
     pub(crate) fn new(start: Instant) -> Self {
         let last = Cell::new(start);
-        Self {
-            clock: Rc::new(Clock {
+        Self(Rc::new(All {
+            clock: Clock {
                 last,
                 stopped: Cell::new(false),
-            }),
-            entries: Rc::default(),
-        }
+            },
+            entries: RefCell::default(),
+        }))
     }
 
     pub(crate) fn clock(&self) -> &Clock {
-        &self.clock
+        &self.0.clock
     }
 
     /// Makes a deadline that is not set. It wakes the task that polled it last.
@@ -85,19 +88,18 @@ impl Deadlines {
             look_again: Cell::new(false),
             waker: RefCell::new(None),
         });
-        let key = self.entries.borrow_mut().insert(entry.clone());
+        let key = self.0.entries.borrow_mut().insert(entry.clone());
         Deadline {
             entry,
             key,
-            clock: self.clock.clone(),
-            entries: self.entries.clone(),
+            all: self.0.clone(),
         }
     }
 
     /// Wakes every task whose deadline has passed, and those that asked for it.
     pub(crate) fn sweep(&self) {
-        let now = self.clock.now();
-        for (_, entry) in self.entries.borrow().iter() {
+        let now = self.0.clock.now();
+        for (_, entry) in self.0.entries.borrow().iter() {
             if entry.look_again.take() || entry.at.get().is_some_and(|at| at <= now) {
                 entry.wake();
             }
@@ -106,14 +108,14 @@ impl Deadlines {
 
     /// Has every deadline fire, those to come as well: the process ends.
     pub(crate) fn stop(&self) {
-        self.clock.stopped.set(true);
+        self.0.clock.stopped.set(true);
         self.wake_all();
     }
 
     /// Has every deadline fire in whose time this server is asked.
     pub(crate) fn cut(&self, server: &ServerLive) {
-        let (now, server) = (self.clock.now(), address(server));
-        for (_, entry) in self.entries.borrow().iter() {
+        let (now, server) = (self.0.clock.now(), address(server));
+        for (_, entry) in self.0.entries.borrow().iter() {
             if entry.asked.get() == server {
                 entry.at.set(Some(now));
                 entry.last.set(Some(now));
@@ -125,7 +127,7 @@ impl Deadlines {
 
     /// Wakes every task, so that each looks at what changed for all.
     pub(crate) fn wake_all(&self) {
-        for (_, entry) in self.entries.borrow().iter() {
+        for (_, entry) in self.0.entries.borrow().iter() {
             entry.wake();
         }
     }
@@ -144,8 +146,7 @@ impl Entry {
 pub(crate) struct Deadline {
     entry: Rc<Entry>,
     key: usize,
-    clock: Rc<Clock>,
-    entries: Rc<RefCell<Slab<Rc<Entry>>>>,
+    all: Rc<All>,
 }
 
 impl Deadline {
@@ -154,7 +155,7 @@ impl Deadline {
     /// For those who have just had the clock read: else it may fire a sweep too early.
     pub(crate) fn set(&self, after: Duration) {
         let last = self.entry.last.get();
-        let at = self.clock.recent().checked_add(after);
+        let at = self.all.clock.recent().checked_add(after);
         self.entry.at.set(match (at, last) {
             (Some(at), Some(last)) => Some(at.min(last)),
             _ => at.or(last),
@@ -169,7 +170,7 @@ impl Deadline {
 
     /// Fires `after` the present time.
     pub(crate) fn start(&self, after: Duration) {
-        self.clock.now();
+        self.all.clock.now();
         self.set(after);
     }
 
@@ -203,12 +204,12 @@ impl Deadline {
     /// Whether what [`Self::end_at`] set has passed.
     pub(crate) fn has_ended(&self) -> bool {
         let last = self.entry.last.get();
-        last.is_some_and(|at| at <= self.clock.recent())
+        last.is_some_and(|at| at <= self.all.clock.recent())
     }
 
     /// Whether it fired because the process ends, see [`Deadlines::stop`].
     pub(crate) fn is_stopped(&self) -> bool {
-        self.clock.is_stopped()
+        self.all.clock.is_stopped()
     }
 
     /// Has the next sweep wake the task that polled it last, once.
@@ -223,7 +224,7 @@ impl Deadline {
 
     /// As [`Self::poll_fired`] for what may go on until the process has ended.
     pub(crate) fn poll_due(&self, cx: &Context<'_>) -> bool {
-        let now = self.clock.recent();
+        let now = self.all.clock.recent();
         if self.entry.at.get().is_some_and(|at| at <= now) {
             return true;
         }
@@ -242,7 +243,7 @@ fn address(server: &ServerLive) -> usize {
 
 impl Drop for Deadline {
     fn drop(&mut self) {
-        self.entries.borrow_mut().remove(self.key);
+        self.all.entries.borrow_mut().remove(self.key);
     }
 }
 

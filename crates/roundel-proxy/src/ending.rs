@@ -13,8 +13,14 @@ pub(crate) enum Term {
     Http11Required,
     /// The client asked more often than it may.
     RateLimited,
+    /// The request had gone through this process before.
+    Loop,
+    /// The client was not shown a certificate for the host that it asks for.
+    Misdirected,
     /// A route sent the client elsewhere.
     Redirected,
+    /// A CA asked for the proof that a name is ours.
+    Challenge,
     /// The client took too long to send its request head.
     RequestTimeout,
     /// The client left.
@@ -82,7 +88,10 @@ impl Term {
             Self::TooLarge => "too_large",
             Self::Http11Required => "http_1_1_required",
             Self::RateLimited => "rate_limited",
+            Self::Loop => "loop",
+            Self::Misdirected => "misdirected",
             Self::Redirected => "redirected",
+            Self::Challenge => "acme_challenge",
             Self::RequestTimeout => "request_timeout",
             Self::ClientAbort => "client_abort",
             Self::BodyTimeout => "body_timeout",
@@ -119,8 +128,14 @@ impl Term {
     pub(crate) fn letters(self, phase: Phase) -> [u8; 2] {
         let cause = match self {
             Self::Ok => return *b"--",
-            Self::BadRequest | Self::RateLimited | Self::Http11Required => return *b"PR",
-            Self::Redirected => return *b"LR",
+            Self::BadRequest
+            | Self::RateLimited
+            | Self::Loop
+            | Self::Misdirected
+            | Self::Http11Required => {
+                return *b"PR";
+            }
+            Self::Redirected | Self::Challenge => return *b"LR",
             Self::NoServer | Self::QueueFull => return *b"SC",
             Self::RequestTimeout
             | Self::BodyTimeout
@@ -172,6 +187,7 @@ mod tests {
         check(Term::BadRequest, Phase::Request, b"PR");
         check(Term::RateLimited, Phase::Request, b"PR");
         check(Term::Redirected, Phase::Request, b"LR");
+        check(Term::Challenge, Phase::Request, b"LR");
         check(Term::TooLarge, Phase::Request, b"PR");
         check(Term::TooLarge, Phase::Head, b"PH");
         check(Term::RequestTimeout, Phase::Request, b"cR");

@@ -205,6 +205,7 @@ impl<'x> Course<'x> {
         state.search.sticky = sticky;
         state.search.hash = find_hash(scene, slot, head);
         state.search.client = scene.peer.id;
+        state.search.is_first = !scene.peer.has_asked.replace(true);
         state.cookie = sticky.map(|s| s.id);
         state.login = login::in_request(head.fields());
         if let Some(bond) = scene.peer.bonds.take(slot.key()) {
@@ -328,6 +329,10 @@ impl<'x> Course<'x> {
         }
         let (address, now) = (pick.address(), worker.clock().recent());
         let server = self.state.server.take();
+        if self.state.search.is_shy(self.slot) {
+            // Clients that ask once would leave more behind than all others take.
+            worker.pool.make_room(key, worker.connections());
+        }
         if let Some(io) = server.and_then(|server| server.into_connection(&worker.blocks)) {
             worker.pool.put(key, owner, address, io, now, limit);
         }

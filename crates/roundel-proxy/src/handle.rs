@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use roundel_balance::{Evidence, ServerLive};
 
 use crate::control::Control;
-use crate::status::{FrontendStatus, PipeStatus};
+use crate::status::{FrontendStatus, MemoryStatus, PipeStatus};
 use crate::{AccessLog, Config, Routes, StartError, WorkerEnds};
 
 /// A running proxy. Dropping it stops the workers at once; see [`Proxy::drain`] for the kind way.
@@ -94,6 +94,11 @@ impl Proxy {
     /// client still sends; they count as open.
     pub fn lingering(&self) -> u64 {
         self.control.lingering()
+    }
+
+    /// What the streams of HTTP/2 may hold, and do.
+    pub fn http2_memory(&self) -> MemoryStatus {
+        self.control.http2_memory()
     }
 
     /// Requests being answered, tunnels included.

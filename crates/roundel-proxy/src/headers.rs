@@ -3,12 +3,13 @@
 use std::net::IpAddr;
 
 use ipnet::IpNet;
-use roundel_http1::{Edits, Fields, Known, Lines, Version};
+use roundel_http1::{Edits, Fields, Known, Lines};
 
 mod chain;
 mod forwarded;
 pub(crate) mod identity;
 pub(crate) mod rules;
+pub(crate) mod via;
 
 /// Fields on requests that are set only when asked for; each costs a little on every request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -62,30 +63,6 @@ pub(crate) fn forwarding_lines(peer: IpAddr, proto: &str, port: u16) -> Lines {
     lines
 }
 
-/// Via by the version in which a request came.
-pub(crate) struct Via([Lines; 3]);
-
-impl Via {
-    /// Prepares the fields; none if it is not to be told.
-    pub(crate) fn new(told: bool) -> Self {
-        Self(["1.0 roundel", "1.1 roundel", "2.0 roundel"].map(|value| {
-            let mut lines = Lines::new();
-            if told {
-                lines.push_known(Known::Via, &[value.as_bytes()]);
-            }
-            lines
-        }))
-    }
-
-    pub(crate) fn line(&self, version: Version) -> &Lines {
-        &self.0[match version {
-            Version::Http10 => 0,
-            Version::Http11 => 1,
-            Version::Http2 => 2,
-        }]
-    }
-}
-
 /// Whether `peer`, which is no IPv4 address mapped by IPv6, is one of the trusted proxies.
 pub(crate) fn is_trusted(peer: IpAddr, trusted: &[IpNet]) -> bool {
     trusted.iter().any(|net| net.contains(&peer))
@@ -102,12 +79,13 @@ pub(crate) fn client_address(fields: Fields<'_>, peer: IpAddr, trusted: &[IpNet]
     }
 }
 
-/// Whether a trusted proxy says that its client came by HTTPS.
-pub(crate) fn is_https(fields: Fields<'_>) -> bool {
-    match fields.first(Known::XForwardedProto) {
+/// How the client of a trusted proxy came, if the proxy says so.
+pub(crate) fn scheme(fields: Fields<'_>) -> Option<&'static str> {
+    let is_https = match fields.first(Known::XForwardedProto) {
         Some(scheme) => scheme.trim_ascii().eq_ignore_ascii_case(b"https"),
-        None => fields.has(Known::Forwarded) && chain::is_https(fields),
-    }
+        None => chain::is_https(fields.has(Known::Forwarded).then_some(fields)?)?,
+    };
+    Some(if is_https { "https" } else { "http" })
 }
 
 /// Edits a request's forwarding fields. `trusted` are the networks of proxies that are believed.

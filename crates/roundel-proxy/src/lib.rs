@@ -46,6 +46,7 @@ mod listener;
 mod listening;
 mod log;
 mod maxconn;
+mod memory;
 mod pages;
 mod peer;
 mod pool;
@@ -56,6 +57,7 @@ mod route;
 mod rules;
 mod scene;
 mod search;
+mod secured;
 mod shared;
 mod shortage;
 mod sides;
@@ -73,10 +75,10 @@ mod upstream;
 mod worker;
 
 pub use config::{
-    Backend, ClientTimeouts, Config, Frontend, HashOn, Limits, Listen, Route, Routes, SendProxy,
-    ServerTimeouts, Sticky, Target,
+    Backend, ClientTimeouts, Config, Frontend, HashOn, Limits, Listen, Reuse, Route, Routes,
+    SendProxy, ServerTimeouts, Sticky, Target,
 };
-pub use counters::{FrontendCounters, METHODS, RequestError};
+pub use counters::{FrontendCounters, HandshakeError, METHODS, RequestError, TLS_VERSIONS};
 pub use ends::WorkerEnds;
 pub use error::StartError;
 pub use handle::{Proxy, start, start_held};
@@ -89,4 +91,4 @@ pub use rate::{Limiter, RateLimit};
 pub use roundel_http1::proxy_protocol::Version as ProxyVersion;
 pub use route::host::HostPattern;
 pub use route::redirect::{NewPath, Redirect};
-pub use status::{FrontendStatus, PipeStatus};
+pub use status::{FrontendStatus, MemoryStatus, PipeStatus};

@@ -11,7 +11,7 @@ mod line;
 mod writer;
 
 pub use line::LogFormat;
-pub(crate) use line::Record;
+pub(crate) use line::{Encryption, Record};
 pub use writer::LineWriter;
 
 /// Buffers that may wait for the writer; with [`FULL`] this bounds the memory to about 4 MiB.

@@ -13,6 +13,7 @@ use crate::deadline::Deadline;
 use crate::headers::forwarding_lines;
 use crate::maxconn::Places;
 use crate::rules::FrontendSlot;
+use crate::secured::Secured;
 use crate::shared::Door;
 use crate::transport::Io;
 use crate::worker::Worker;
@@ -28,8 +29,12 @@ pub(crate) struct Peer {
     pub(crate) destination: SocketAddr,
     /// `http` or `https`: how it came to whoever speaks for it.
     pub(crate) proto: &'static str,
+    /// How it is encrypted, where it is.
+    pub(crate) secured: Option<Box<Secured>>,
     /// Tells the client's connections of one worker apart; never 0.
     pub(crate) id: u64,
+    /// It has sent a request.
+    pub(crate) has_asked: Cell<bool>,
     /// Connections to servers that only this client may use wait in the pool.
     pub(crate) owns: Cell<bool>,
     /// Connections to servers that carry its logins.
@@ -47,6 +52,17 @@ impl Peer {
         if header.tls {
             self.proto = "https";
         }
+        self.tell_way();
+    }
+
+    /// Notes how its connection is encrypted.
+    pub(crate) fn secure(&mut self, secured: Secured) {
+        self.secured = Some(Box::new(secured));
+        self.proto = "https";
+        self.tell_way();
+    }
+
+    fn tell_way(&mut self) {
         let (ip, port) = (self.address.ip(), self.destination.port());
         self.forwarding = forwarding_lines(ip, self.proto, port);
     }
@@ -56,6 +72,9 @@ impl Drop for Peer {
     fn drop(&mut self) {
         if self.owns.get() {
             self.worker.pool.forget(self.id);
+        }
+        if self.secured.is_some() {
+            self.slot.counters(self.worker.index).tls_closed.add(1);
         }
     }
 }
@@ -68,6 +87,8 @@ pub(crate) struct Connection {
     pub(crate) h2c: bool,
     /// A header of the PROXY protocol is still to come.
     pub(crate) proxied: bool,
+    /// A handshake is still to come.
+    pub(crate) tls: bool,
 }
 
 impl Connection {
@@ -85,7 +106,9 @@ impl Connection {
             forwarding: forwarding_lines(address.ip(), "http", destination.port()),
             destination,
             proto: "http",
+            secured: None,
             id: open.worker.next_id(),
+            has_asked: Cell::new(false),
             owns: Cell::new(false),
             bonds: Bonds::default(),
             _open: open,
@@ -95,6 +118,7 @@ impl Connection {
             stream,
             h2c: door.h2c,
             proxied: door.proxy_protocol,
+            tls: door.tls,
         }
     }
 }

@@ -6,7 +6,7 @@
 //! meanwhile. Those that carry several stay here, and give streams out for as long as they have room.
 
 use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::hash::{BuildHasherDefault, Hasher};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -52,11 +52,11 @@ pub(crate) const ANYONE: u64 = 0;
 /// One worker's connections.
 pub(crate) struct Pool {
     shared: Arc<Shared>,
-    idle: RefCell<ByServer<Idle>>,
-    multiplexed: RefCell<ByServer<Multiple>>,
+    idle: RefCell<ByServer<VecDeque<Idle>>>,
+    multiplexed: RefCell<ByServer<Vec<Multiple>>>,
 }
 
-type ByServer<T> = HashMap<PoolKey, Vec<T>, BuildHasherDefault<Mix>>;
+type ByServer<L> = HashMap<PoolKey, L, BuildHasherDefault<Mix>>;
 
 /// A connection that carries one exchange at a time, and none now.
 struct Idle {
@@ -123,7 +123,13 @@ impl Pool {
             .or_else(|| self.take_spare(key, address, now))
     }
 
-    fn open_stream(&self, key: PoolKey, address: SocketAddr, now: Instant) -> Option<Carrier> {
+    /// Takes a stream of a connection that has room for one.
+    pub(crate) fn open_stream(
+        &self,
+        key: PoolKey,
+        address: SocketAddr,
+        now: Instant,
+    ) -> Option<Carrier> {
         let mut multiplexed = self.multiplexed.borrow_mut();
         let list = multiplexed.get_mut(&key)?;
         let fit = list.iter_mut().filter(|one| one.address == address);
@@ -176,6 +182,15 @@ impl Pool {
         multiplexed.entry(key).or_default().push(one);
     }
 
+    /// Closes the oldest connections to a server, so that with one more no more are idle than there are
+    /// clients.
+    pub(crate) fn make_room(&self, key: PoolKey, clients: u32) {
+        if let Some(list) = self.idle.borrow_mut().get_mut(&key) {
+            let surplus = (list.len() + 1).saturating_sub(clients as usize);
+            list.drain(..surplus.min(list.len()));
+        }
+    }
+
     /// Keeps an idle connection for at most `limit`.
     pub(crate) fn put(
         &self,
@@ -198,9 +213,9 @@ impl Pool {
         };
         let mut all = self.idle.borrow_mut();
         match all.get_mut(&key) {
-            Some(list) => list.push(idle),
+            Some(list) => list.push_back(idle),
             None => {
-                all.insert(key, vec![idle]);
+                all.insert(key, VecDeque::from([idle]));
             }
         }
     }
@@ -241,7 +256,7 @@ impl Pool {
                 return false;
             }
             list.retain(|idle| idle.until > now);
-            if list.first().is_some_and(|idle| idle.owner != ANYONE) {
+            if list.front().is_some_and(|idle| idle.owner != ANYONE) {
                 return true;
             }
             // The oldest come first, for the last used is taken first.
@@ -309,12 +324,12 @@ impl Pool {
 
 /// Takes the youngest connection of this owner. With [`ANYONE`] simply the youngest: those of
 /// owners stand in the same list only for a moment after a reload.
-fn last_of(list: &mut Vec<Idle>, owner: u64) -> Option<Idle> {
+fn last_of(list: &mut VecDeque<Idle>, owner: u64) -> Option<Idle> {
     if owner == ANYONE {
-        return list.pop();
+        return list.pop_back();
     }
     let at = list.iter().rposition(|idle| idle.owner == owner)?;
-    Some(list.remove(at))
+    list.remove(at)
 }
 
 /// Mixes the two small numbers of a key; nobody outside chooses them.

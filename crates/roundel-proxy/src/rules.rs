@@ -9,8 +9,8 @@ use roundel_stats::PerWorker;
 
 use crate::complaints::Complaints;
 use crate::config::{Backend, Frontend, Target};
-use crate::headers::Via;
 use crate::headers::rules::{HeaderRules, Place, Template};
+use crate::headers::via::Via;
 use crate::maxconn::Room;
 use crate::sticky::CookieText;
 use crate::{FrontendCounters, headers};
@@ -146,8 +146,11 @@ impl BackendSlot {
         self.view.borrow_mut().current().clone()
     }
 
-    /// Tells this balancer's servers from another's in a pool.
+    /// Tells this balancer's servers from another's in a pool, and those that were believed under the
+    /// conditions in force from others.
     pub(crate) fn key(&self) -> usize {
-        Arc::as_ptr(&self.backend.balancer) as usize
+        let balancer = Arc::as_ptr(&self.backend.balancer) as usize;
+        let mark = self.backend.tls.as_ref().map_or(0, |back| back.mark());
+        balancer ^ mark as usize
     }
 }

@@ -6,6 +6,7 @@ use roundel_balance::{Current, Pick, PickContext, PickError, ServerId, Want};
 use smallvec::SmallVec;
 
 use crate::bonds::Bond;
+use crate::config::Reuse;
 use crate::pool::ANYONE;
 use crate::rules::BackendSlot;
 use crate::sticky::StickyServer;
@@ -21,6 +22,8 @@ pub(crate) struct Search {
     pub(crate) hash: Option<u64>,
     /// The number of the client's connection.
     pub(crate) client: u64,
+    /// It is the first request on that.
+    pub(crate) is_first: bool,
     pub(crate) tried: SmallVec<[ServerId; 4]>,
     /// What the backend's limit on retries counts.
     pub(crate) retries: u32,
@@ -82,13 +85,21 @@ impl Search {
         }
     }
 
-    /// Who may use connections to this server: the client that its PROXY header names, or anyone.
+    /// Who may use connections to this server: one client, or anyone.
     pub(crate) fn owner(&self, slot: &BackendSlot, pick: &Pick) -> u64 {
-        if slot.sends_proxy && slot.backend.send_proxy.to(&pick.server().name).is_some() {
+        let never = slot.backend.reuse == Reuse::Never;
+        if never || (slot.sends_proxy && slot.backend.send_proxy.to(&pick.server().name).is_some())
+        {
             self.client
         } else {
             ANYONE
         }
+    }
+
+    /// Whether the request may go on no connection that served another client.
+    #[inline]
+    pub(crate) fn is_shy(&self, slot: &BackendSlot) -> bool {
+        self.is_first && slot.backend.reuse == Reuse::Safe
     }
 
     /// Notes that `pick` failed, so that the next pick is another server.

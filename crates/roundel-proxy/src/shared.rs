@@ -16,6 +16,7 @@ use crate::config::Frontend;
 use crate::ends::WorkerEnds;
 use crate::lingering::Lingering;
 use crate::maxconn::{Places, Room};
+use crate::memory::Memory;
 use crate::rules::FrontendLive;
 use crate::shortage::Descriptors;
 use crate::status::PipeStatus;
@@ -84,6 +85,8 @@ pub(crate) struct Door {
     pub(crate) h2c: bool,
     /// Each connection begins with a header of the PROXY protocol.
     pub(crate) proxy_protocol: bool,
+    /// Clients speak TLS.
+    pub(crate) tls: bool,
 }
 
 /// One idle upstream connection that any worker may take.
@@ -129,6 +132,8 @@ pub(crate) struct Shared {
     pub(crate) pipes: Arc<Budget>,
     /// Client connections that are closing, with a client that still sends.
     pub(crate) lingering: Lingering,
+    /// What the streams of HTTP/2 may hold.
+    pub(crate) http2_memory: Arc<Memory>,
     /// Microseconds since the start until when descriptors count as short.
     short_until: AtomicU64,
     /// Workers that ended by a panic.
@@ -167,6 +172,7 @@ impl Shared {
             descriptors: Descriptors::new(config.descriptors),
             pipes: Arc::new(Budget::new(config.pipes)),
             lingering: Lingering::default(),
+            http2_memory: Arc::new(Memory::new(u64::MAX)),
             short_until: AtomicU64::new(0),
             workers: PerWorker::new(workers),
             orders,

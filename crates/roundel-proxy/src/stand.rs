@@ -10,6 +10,7 @@ use std::time::Duration;
 use roundel_balance::{BackendConfig, Balancer, Placement, Policy, StickyKey};
 use roundel_model::{Name, ServerState};
 use roundel_stats::PerWorker;
+use roundel_tls::Front;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::{Builder, LocalOptions};
 use tokio::sync::mpsc;
@@ -22,7 +23,7 @@ use crate::shared::{Door, PoolKey, Shared};
 use crate::transport::Io;
 use crate::upstream::{Carrier, Multiplexed, memory};
 use crate::worker::Worker;
-use crate::{AccessLog, Backend, Config, Frontend, Listen, connection};
+use crate::{AccessLog, Backend, Config, Frontend, FrontendCounters, Listen, Reuse, connection};
 
 /// Runs a test where tasks of a worker can run.
 pub(crate) fn run(test: impl Future<Output = ()> + 'static) {
@@ -53,6 +54,20 @@ pub(crate) struct Stand {
 impl Stand {
     /// A server at an address where nobody listens: it has only those connections that it is given.
     pub(crate) fn new() -> Self {
+        Self::with(|_| {})
+    }
+
+    /// As [`Self::new`], with a frontend of which `change` changes something.
+    pub(crate) fn with(change: impl FnOnce(&mut Frontend)) -> Self {
+        Self::towards(([127, 0, 0, 1], 1).into(), |_| {}, change)
+    }
+
+    /// As [`Self::with`], with a server at an address, and a backend of which something is changed.
+    pub(crate) fn towards(
+        server: SocketAddr,
+        change_backend: impl FnOnce(&mut Backend),
+        change: impl FnOnce(&mut Frontend),
+    ) -> Self {
         let (evidence, _) = mpsc::channel(1);
         let config = Config {
             threads: 1,
@@ -60,10 +75,7 @@ impl Stand {
             ..Config::default()
         };
         let (shared, _) = Shared::new(&config, evidence, AccessLog::off());
-        let (name, server) = (
-            |text| Name::new(text).unwrap(),
-            SocketAddr::from(([127, 0, 0, 1], 1)),
-        );
+        let name = |text| Name::new(text).unwrap();
         let nodes = BackendConfig {
             name: name("nodes"),
             policy: Policy::RoundRobin,
@@ -80,8 +92,11 @@ impl Stand {
         let listen = vec![Listen::new(([127, 0, 0, 1], 0).into())];
         let mut backend = Backend::new(balancer);
         backend.retries = 0;
+        backend.reuse = Reuse::Always;
         backend.timeouts.queue = Duration::ZERO;
-        let frontend = Frontend::new(name("front"), listen, Arc::new(backend));
+        change_backend(&mut backend);
+        let mut frontend = Frontend::new(name("front"), listen, Arc::new(backend));
+        change(&mut frontend);
         let live = FrontendLive {
             counters: Arc::new(PerWorker::new(1)),
             room: Arc::new(Room::new(shared.freed.clone())),
@@ -103,6 +118,18 @@ impl Stand {
         tokio::task::spawn_local(serving);
     }
 
+    /// What is counted of the frontend.
+    pub(crate) fn counters(&self) -> &FrontendCounters {
+        self.slot.counters(0)
+    }
+
+    /// Has the frontend show something else from now on.
+    pub(crate) fn show(&self, front: Arc<Front>) {
+        let mut frontend = (*self.rules().frontend).clone();
+        frontend.tls = Some(front);
+        self.slot.replace(Rules::new(Arc::new(frontend)));
+    }
+
     fn connection(&self, io: Io) -> Connection {
         let places = Places::take_anyway(self.slot.room(), &self.worker.shared.room);
         self.worker.cell().connections.fetch_add(1, Relaxed);
@@ -110,6 +137,7 @@ impl Stand {
         let door = Door {
             h2c: true,
             proxy_protocol: false,
+            tls: io.as_plain().is_some() && self.slot.look(|rules| rules.frontend.tls.is_some()),
         };
         Connection::new(open, io, self.server, self.server, door)
     }

@@ -15,6 +15,8 @@ pub struct FrontendStatus {
     pub name: Name,
     /// The addresses it is bound to, in the order of the configuration, with real ports.
     pub addresses: Vec<SocketAddr>,
+    /// Those of them at which TLS is spoken.
+    pub tls: Vec<SocketAddr>,
     /// Its counters by worker; they outlive reloads.
     pub counters: Arc<PerWorker<FrontendCounters>>,
     /// The most connections that it may have, by its own limit or that of the process.
@@ -34,4 +36,15 @@ pub struct PipeStatus {
     pub free: u64,
     /// Bytes that went through them since the start.
     pub bytes: u64,
+}
+
+/// What the streams of HTTP/2 hold, see [`crate::Routes::http2_memory`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MemoryStatus {
+    /// Bytes reserved for streams that are open.
+    pub used: u64,
+    /// The most.
+    pub limit: u64,
+    /// Streams refused since the start.
+    pub refused: u64,
 }

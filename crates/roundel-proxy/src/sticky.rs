@@ -11,12 +11,20 @@ pub(crate) struct CookieText {
     name: Finder<'static>,
     /// `NAME=`
     prefix: Vec<u8>,
-    /// `; path=/; …`
-    suffix: Vec<u8>,
+    /// `; path=/; …`, in clear and over TLS.
+    suffixes: [Vec<u8>; 2],
 }
 
 impl CookieText {
     pub(crate) fn new(sticky: &Sticky) -> Self {
+        Self {
+            name: Finder::new(sticky.cookie.as_bytes()).into_owned(),
+            prefix: format!("{}=", sticky.cookie).into_bytes(),
+            suffixes: [false, true].map(|tls| Self::suffix(sticky, tls)),
+        }
+    }
+
+    fn suffix(sticky: &Sticky, tls: bool) -> Vec<u8> {
         let mut suffix = String::from("; path=/");
         if let Some(domain) = &sticky.domain {
             suffix += "; domain=";
@@ -26,16 +34,12 @@ impl CookieText {
             suffix += &format!("; Max-Age={}", age.as_secs());
         }
         suffix += "; HttpOnly";
-        if sticky.secure {
+        if sticky.secure || tls {
             suffix += "; Secure";
         }
         suffix += "; SameSite=";
         suffix += &sticky.same_site;
-        Self {
-            name: Finder::new(sticky.cookie.as_bytes()).into_owned(),
-            prefix: format!("{}=", sticky.cookie).into_bytes(),
-            suffix: suffix.into_bytes(),
-        }
+        suffix.into_bytes()
     }
 }
 
@@ -97,12 +101,17 @@ pub(crate) fn remove_set_cookie(fields: Fields<'_>, text: &CookieText, edits: &m
     }
 }
 
-/// Sets the cookie to `value` and keeps shared caches from storing the answer.
-pub(crate) fn set(fields: Fields<'_>, text: &CookieText, value: &str, edits: &mut Edits) {
-    edits.append_known(
-        Known::SetCookie,
-        &[&text.prefix, value.as_bytes(), &text.suffix],
-    );
+/// Sets the cookie to `value` and keeps shared caches from storing the answer. Over TLS the client
+/// is to send it over TLS alone.
+pub(crate) fn set(
+    fields: Fields<'_>,
+    text: &CookieText,
+    value: &str,
+    tls: bool,
+    edits: &mut Edits,
+) {
+    let suffix = &text.suffixes[usize::from(tls)];
+    edits.append_known(Known::SetCookie, &[&text.prefix, value.as_bytes(), suffix]);
     keep_private(fields, edits);
 }
 

@@ -8,7 +8,7 @@ use roundel_http1::{Known, RequestHead};
 use crate::counters::{RequestError, method_index};
 use crate::ending::{Phase, Term};
 use crate::headers::{self, identity};
-use crate::log::Record;
+use crate::log::{Encryption, Record};
 use crate::rules::BackendSlot;
 use crate::scene::Scene;
 
@@ -175,7 +175,9 @@ fn count_frontend(scene: Scene<'_>, head: &RequestHead, story: &Story, total_us:
     }
     match story.term {
         Term::RateLimited => counters.denied.add(1),
-        Term::Http11Required => counters.request_error(RequestError::Refused),
+        Term::Http11Required | Term::Loop | Term::Misdirected => {
+            counters.request_error(RequestError::Refused)
+        }
         Term::TooLarge => counters.request_error(RequestError::TooLarge),
         _ => {}
     }
@@ -286,6 +288,7 @@ fn write_line(
     );
     let client = headers::client_address(fields, peer, trusted);
     let counters = scene.peer.slot.counters(scene.worker.index);
+    let secured = scene.peer.secured.as_deref();
     let open = counters.connections.get() - counters.connections_closed.get();
     log.add(&Record {
         at: scene.worker.unix(story.started),
@@ -328,5 +331,19 @@ fn write_line(
             None => identity::trace_id(fields).unwrap_or_default(),
         },
         set_version: story.set_version,
+        tls: secured.map(|secured| Encryption {
+            version: secured.version(),
+            cipher: secured.cipher,
+            name: secured
+                .server_name
+                .as_deref()
+                .unwrap_or_default()
+                .as_bytes(),
+            resumed: secured.resumed,
+            client: secured
+                .presented
+                .as_ref()
+                .map(|p| (&*p.subject, &*p.fingerprint)),
+        }),
     });
 }

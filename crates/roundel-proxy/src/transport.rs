@@ -1,6 +1,6 @@
 //! What carries the bytes of a connection, to a client or to a server.
 //!
-//! Plain TCP now, TLS next. Everybody above speaks of *plaintext*: a connection is readable when
+//! Plain TCP, or TLS above it. Everybody above speaks of *plaintext*: a connection is readable when
 //! there is plaintext to read or the peer has ended, whatever waits at the socket or above it. What
 //! only a plain socket can do (several buffers in one call, pipes inside the kernel) is asked for
 //! and done without where it is not to be had.
@@ -16,18 +16,17 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
 #[cfg(test)]
-pub(crate) mod records;
-#[cfg(test)]
 mod tests;
+pub(crate) mod tls;
+
+use tls::Tls;
 
 /// The transport of one connection. An enum rather than a parameter, so that the exchange, which has
 /// one on either side, is compiled once and not for every pair.
 #[derive(Debug)]
 pub(crate) enum Io {
     Plain(TcpStream),
-    /// Stands in for TLS: plaintext waits above the socket, and some records hold none.
-    #[cfg(test)]
-    Records(Box<records::Records<TcpStream>>),
+    Tls(Tls<TcpStream>),
 }
 
 /// A transport that no worker watches, on its way from one to another.
@@ -37,8 +36,7 @@ pub(crate) enum Io {
 #[derive(Debug)]
 pub(crate) enum Detached {
     Plain(std::net::TcpStream),
-    #[cfg(test)]
-    Records(Box<records::Records<std::net::TcpStream>>),
+    Tls(Tls<std::net::TcpStream>),
 }
 
 impl Io {
@@ -47,8 +45,7 @@ impl Io {
     pub(crate) fn as_plain(&self) -> Option<&TcpStream> {
         match self {
             Self::Plain(stream) => Some(stream),
-            #[cfg(test)]
-            Self::Records(_) => None,
+            Self::Tls(_) => None,
         }
     }
 
@@ -57,8 +54,7 @@ impl Io {
     fn socket(&self) -> &TcpStream {
         match self {
             Self::Plain(stream) => stream,
-            #[cfg(test)]
-            Self::Records(records) => records.socket(),
+            Self::Tls(tls) => tls.socket(),
         }
     }
 
@@ -69,27 +65,28 @@ impl Io {
     pub(crate) fn poll_readable(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self {
             Self::Plain(stream) => stream.poll_read_ready(cx),
-            #[cfg(test)]
-            Self::Records(records) => records.poll_readable(cx),
+            Self::Tls(tls) => tls.poll_readable(cx),
         }
     }
 
-    /// Sends what the socket takes of `bytes` at once, without asking the reactor.
+    /// Sends what the socket takes of `bytes` at once, without asking the reactor. A transport that
+    /// keeps records may take more than the socket: see [`AsyncWrite::poll_flush`].
     ///
     /// Errors: nothing was sent; the same is found again, and may be waited for, by a write.
     #[inline]
     pub(crate) fn send(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        match self.as_plain() {
-            Some(socket) => Ok(rustix::net::send(socket, bytes, SendFlags::NOSIGNAL)?),
-            None => Err(io::ErrorKind::WouldBlock.into()),
+        match self {
+            Self::Plain(socket) => Ok(rustix::net::send(socket, bytes, SendFlags::NOSIGNAL)?),
+            Self::Tls(tls) => tls.send(bytes, &[]),
         }
     }
 
-    /// As [`Self::send`], two buffers in one call.
+    /// As [`Self::send`], two buffers in one call, and in one record where they fit.
     #[inline]
     pub(crate) fn send_both(&mut self, first: &[u8], second: &[u8]) -> io::Result<usize> {
-        let Some(socket) = self.as_plain() else {
-            return Err(io::ErrorKind::WouldBlock.into());
+        let socket = match self {
+            Self::Plain(socket) => socket,
+            Self::Tls(tls) => return tls.send(first, second),
         };
         let parts = [IoSlice::new(first), IoSlice::new(second)];
         let mut control = SendAncillaryBuffer::default();
@@ -105,8 +102,7 @@ impl Io {
     pub(crate) fn is_quiet(&mut self, look: bool) -> bool {
         let stream = match self {
             Self::Plain(stream) => stream,
-            #[cfg(test)]
-            Self::Records(records) => return records.is_quiet(),
+            Self::Tls(tls) => return tls.is_quiet(look),
         };
         if !stream.try_read(&mut [0]).is_err_and(|e| is_empty(&e)) {
             return false;
@@ -125,6 +121,9 @@ impl Io {
 
     /// Has the connection end in a way that cannot be taken for the end of a body: by a reset.
     pub(crate) fn break_off(&mut self) {
+        if let Self::Tls(tls) = self {
+            tls.break_off();
+        }
         let _ = SockRef::from(self.socket()).set_linger(Some(Duration::ZERO));
     }
 
@@ -132,8 +131,7 @@ impl Io {
     pub(crate) fn detach(self) -> io::Result<Detached> {
         Ok(match self {
             Self::Plain(stream) => Detached::Plain(stream.into_std()?),
-            #[cfg(test)]
-            Self::Records(records) => Detached::Records(Box::new(records.detach()?)),
+            Self::Tls(tls) => Detached::Tls(tls.detach()?),
         })
     }
 }
@@ -143,8 +141,7 @@ impl Detached {
     pub(crate) fn attach(self) -> io::Result<Io> {
         Ok(match self {
             Self::Plain(stream) => Io::Plain(TcpStream::from_std(stream)?),
-            #[cfg(test)]
-            Self::Records(records) => Io::Records(Box::new(records.attach()?)),
+            Self::Tls(tls) => Io::Tls(tls.attach()?),
         })
     }
 }
@@ -158,8 +155,7 @@ impl AsyncRead for Io {
     ) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Self::Plain(stream) => Pin::new(stream).poll_read(cx, room),
-            #[cfg(test)]
-            Self::Records(records) => records.poll_read(cx, room),
+            Self::Tls(tls) => tls.poll_read(cx, room),
         }
     }
 }
@@ -173,8 +169,7 @@ impl AsyncWrite for Io {
     ) -> Poll<io::Result<usize>> {
         match self.get_mut() {
             Self::Plain(stream) => Pin::new(stream).poll_write(cx, bytes),
-            #[cfg(test)]
-            Self::Records(records) => records.poll_write(cx, bytes),
+            Self::Tls(tls) => tls.poll_write(cx, bytes, &[]),
         }
     }
 
@@ -185,16 +180,16 @@ impl AsyncWrite for Io {
     ) -> Poll<io::Result<usize>> {
         match self.get_mut() {
             Self::Plain(stream) => Pin::new(stream).poll_write_vectored(cx, parts),
-            #[cfg(test)]
-            Self::Records(records) => {
-                let first = parts.iter().find(|part| !part.is_empty());
-                records.poll_write(cx, first.map_or(&[], |part| &**part))
+            Self::Tls(tls) => {
+                let mut parts = parts.iter().filter(|part| !part.is_empty());
+                let mut next = || parts.next().map_or(&[][..], |part| part);
+                tls.poll_write(cx, next(), next())
             }
         }
     }
 
     fn is_write_vectored(&self) -> bool {
-        self.as_plain().is_some()
+        true
     }
 
     /// Ready when everything written has been handed to the socket.
@@ -202,8 +197,7 @@ impl AsyncWrite for Io {
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Self::Plain(stream) => Pin::new(stream).poll_flush(cx),
-            #[cfg(test)]
-            Self::Records(records) => records.poll_flush(cx),
+            Self::Tls(tls) => tls.poll_flush(cx),
         }
     }
 
@@ -211,8 +205,7 @@ impl AsyncWrite for Io {
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Self::Plain(stream) => Pin::new(stream).poll_shutdown(cx),
-            #[cfg(test)]
-            Self::Records(records) => records.poll_shutdown(cx),
+            Self::Tls(tls) => tls.poll_shutdown(cx),
         }
     }
 }

@@ -151,6 +151,13 @@ impl Server {
         each!(self, server => server.progress())
     }
 
+    /// As [`Self::progress`] while a head is awaited, of which only the first byte and the last
+    /// count: it may not come in drips for ever.
+    #[inline]
+    pub(crate) fn head_progress(&self) -> u64 {
+        each!(self, server => server.head_progress())
+    }
+
     /// Reads until a head is complete, interim or final; after a final one the body may be read.
     #[inline]
     pub(crate) fn poll_head(
@@ -172,6 +179,11 @@ impl Server {
     /// Lets an interim head go, so that the next one may be read.
     pub(crate) fn next_head(&mut self) {
         each!(self, server => server.head.reset());
+    }
+
+    /// Has the body of the answer read a block at a time, however long it is.
+    pub(crate) fn spare(&mut self) {
+        each!(self, server => server.spare());
     }
 
     /// Has bytes go both ways from here on, after a head that says so; lets that head go.

@@ -4,9 +4,11 @@ use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant, SystemTime};
 
 use roundel_model::Name;
+use tokio::sync::Semaphore;
 
 use crate::blocks::Blocks;
 use crate::date::imf_fixdate;
@@ -20,6 +22,9 @@ use crate::shared::{PoolKey, Shared, WorkerCell};
 use crate::splice::Pipes;
 use crate::store::Store;
 
+/// Steps of handshakes between two looks at the sockets: each takes as long as ten requests.
+const HANDSHAKES: usize = 4;
+
 /// The tools of one worker. Never leaves its thread.
 pub(crate) struct Worker {
     pub(crate) index: usize,
@@ -30,6 +35,8 @@ pub(crate) struct Worker {
     pub(crate) states: Store<Box<State>>,
     pub(crate) pipes: Rc<Pipes>,
     pub(crate) pool: Pool,
+    /// Taken in turns by those who have the sums of a handshake to do.
+    pub(crate) handshakes: Semaphore,
     pub(crate) log: RefCell<LogBuffer>,
     pub(crate) rng: RefCell<fastrand::Rng>,
     pub(crate) frontends: RefCell<HashMap<Name, Rc<FrontendSlot>>>,
@@ -65,6 +72,7 @@ impl Worker {
             states: Store::default(),
             pipes: Rc::new(Pipes::new(index, shared.clone())),
             pool: Pool::new(shared.clone()),
+            handshakes: Semaphore::new(HANDSHAKES),
             log: RefCell::new(LogBuffer::new(shared.log.clone())),
             rng: RefCell::new(fastrand::Rng::new()),
             frontends: RefCell::default(),
@@ -118,6 +126,11 @@ impl Worker {
             *date = (second, imf_fixdate(Duration::from_secs(second)));
         }
         read(&date.1)
+    }
+
+    /// Open client connections of this worker.
+    pub(crate) fn connections(&self) -> u32 {
+        self.cell().connections.load(Relaxed)
     }
 
     pub(crate) fn cell(&self) -> &WorkerCell {

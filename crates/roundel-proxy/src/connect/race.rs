@@ -13,11 +13,13 @@ use std::time::{Duration, Instant};
 
 use roundel_balance::{Evidence, EvidenceKind, Pick, PickError};
 use smallvec::SmallVec;
-use tokio::net::TcpSocket;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::Sleep;
 
-use super::{Link, NoLink, pick};
+use super::secure::secure;
+use super::{Link, NoLink, pick, proxy_header};
 use crate::rules::BackendSlot;
+use crate::scene::Scene;
 use crate::search::Search;
 use crate::shared::Shared;
 use crate::shortage::{self, is_shortage};
@@ -43,13 +45,24 @@ struct Opening {
 }
 
 impl Opening {
-    fn new(worker: &Worker, pick: Pick, limit: Duration) -> Self {
+    fn new(scene: Scene<'_>, slot: &BackendSlot, pick: Pick) -> Self {
+        let worker = scene.worker;
+        let limit = slot.backend.timeouts.connect;
         let now = worker.clock().now();
         let short = Rc::new(Cell::new(false));
         let until = now + limit.saturating_sub(2 * shortage::PAUSE);
         let (shared, address) = (worker.shared.clone(), pick.address());
+        let connecting = open(shared, address, until, short.clone());
         Self {
-            connecting: Box::pin(open(shared, address, until, short.clone())),
+            connecting: match slot.backend.tls.clone() {
+                None => Box::pin(async { connecting.await.map(Io::Plain) }),
+                Some(back) => {
+                    let before = proxy_header(scene.peer, slot, &pick).unwrap_or_default();
+                    Box::pin(async move {
+                        secure(connecting.await?, &before, &back, address.ip()).await
+                    })
+                }
+            },
             short,
             pick,
             begun: now,
@@ -72,7 +85,7 @@ async fn open(
     address: SocketAddr,
     until: Instant,
     short: Rc<Cell<bool>>,
-) -> io::Result<Io> {
+) -> io::Result<TcpStream> {
     let socket = loop {
         match socket(&shared, address) {
             Err(error) if is_shortage(&error) && Instant::now() < until => {
@@ -84,7 +97,7 @@ async fn open(
         }
     };
     short.set(false);
-    socket.connect(address).await.map(Io::Plain)
+    socket.connect(address).await
 }
 
 fn socket(shared: &Shared, address: SocketAddr) -> io::Result<TcpSocket> {
@@ -103,13 +116,14 @@ fn socket(shared: &Shared, address: SocketAddr) -> io::Result<TcpSocket> {
 /// silent one after [`NEXT_AFTER`]. Nothing has been sent, so any method may go anywhere. Every
 /// server is asked once before it fails; only silent ones count as retries.
 pub(super) async fn race(
-    worker: &Worker,
+    scene: Scene<'_>,
     slot: &BackendSlot,
     search: &mut Search,
     first: Pick,
 ) -> Result<Link, NoLink> {
     let mut race = Race {
-        worker,
+        scene,
+        worker: scene.worker,
         slot,
         search,
         open: SmallVec::new(),
@@ -128,6 +142,7 @@ pub(super) async fn race(
 }
 
 struct Race<'x> {
+    scene: Scene<'x>,
     worker: &'x Worker,
     slot: &'x BackendSlot,
     search: &'x mut Search,
@@ -262,8 +277,8 @@ impl Race<'_> {
     }
 
     fn open(&mut self, pick: Pick) {
-        let limit = self.slot.backend.timeouts.connect;
-        self.open.push(Opening::new(self.worker, pick, limit));
+        let opening = Opening::new(self.scene, self.slot, pick);
+        self.open.push(opening);
     }
 
     fn won(&mut self, opening: Opening, io: Io) -> Link {
@@ -294,6 +309,8 @@ impl Race<'_> {
             io::ErrorKind::ConnectionRefused | io::ErrorKind::ConnectionReset => {
                 EvidenceKind::Refused
             }
+            // The handshake came to nothing, of which checks tell more.
+            io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof => EvidenceKind::Refused,
             io::ErrorKind::TimedOut => EvidenceKind::ConnectTimeout,
             io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable => {
                 EvidenceKind::Unreachable

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use roundel_http1::{Preface, Progress, RequestHead};
 
 use super::switched::Switched;
+use crate::answer::{self, Reply};
 use crate::body::{Writer, poll_fill};
 use crate::counters::RequestError;
 use crate::deadline::Deadline;
@@ -57,7 +58,7 @@ pub(crate) async fn request(guest: &mut Guest, mut head: Box<RequestHead>) -> Ne
             } else {
                 connection.peer.worker.clock().now()
             };
-            answer(connection, deadline, &rules, head, started, head_at).await
+            serve(connection, deadline, &rules, head, started, head_at).await
         }
         HeadRead::Http2 => Next::Http2(head),
         HeadRead::Idle => {
@@ -71,7 +72,13 @@ pub(crate) async fn request(guest: &mut Guest, mut head: Box<RequestHead>) -> Ne
         } => {
             let mut story = Story::new(started, connection.peer.worker.clock().now());
             story.end(term);
-            let next = refuse(connection, deadline, &rules, &mut story, status, error).await;
+            let sentence = answer::sentence(status);
+            let refusal = Refusal {
+                status,
+                sentence,
+                error,
+            };
+            let next = refuse(connection, deadline, &rules, &mut story, refusal).await;
             connection.peer.worker.blocks.give_request(head);
             next
         }
@@ -175,7 +182,7 @@ async fn fill(
 }
 
 /// Has a request answered that can be passed on.
-async fn answer(
+async fn serve(
     connection: &mut Connection,
     deadline: &Deadline,
     rules: &Rules,
@@ -231,6 +238,33 @@ async fn answer(
     }
 }
 
+/// Why a request is not passed on; a status of 0 means that there is nobody to tell.
+struct Refusal {
+    status: u16,
+    sentence: &'static str,
+    error: RequestError,
+}
+
+/// Tells a client that begins a request of HTTP/1 where TLS is spoken.
+pub(super) async fn refuse_plain(mut connection: Connection, deadline: Deadline, started: Instant) {
+    let rules = connection.peer.slot.rules();
+    let mut story = Story::new(started, connection.peer.worker.clock().now());
+    story.end(Term::BadRequest);
+    let refusal = Refusal {
+        status: 400,
+        sentence: "This port speaks HTTPS: the address has to begin with https://.",
+        error: RequestError::BadRequest,
+    };
+    let refused = refuse(&mut connection, &deadline, &rules, &mut story, refusal);
+    if let Next::Linger = refused.await {
+        let guest = Guest {
+            connection,
+            deadline,
+        };
+        super::linger_close(Box::new(guest)).await;
+    }
+}
+
 /// Tells the client why its request is not passed on. Nothing after it can be understood, so the
 /// connection ends.
 async fn refuse(
@@ -238,9 +272,13 @@ async fn refuse(
     deadline: &Deadline,
     rules: &Rules,
     story: &mut Story,
-    status: u16,
-    error: RequestError,
+    refusal: Refusal,
 ) -> Next {
+    let Refusal {
+        status,
+        sentence,
+        error,
+    } = refusal;
     let scene = Scene {
         worker: &connection.peer.worker,
         rules,
@@ -254,7 +292,8 @@ async fn refuse(
     story.headless = true;
     let mut writer = Writer::new(scene.worker.blocks.take());
     if status != 0 {
-        exchange::refuse(scene, status, story, &mut writer.out);
+        let reply = Reply::new(status, sentence);
+        exchange::refuse(scene, &reply, story, &mut writer.out);
     }
     story.response_bytes = writer.out.len() as u64;
     conclude(scene, None, None, &RequestHead::new(), story);

@@ -1,35 +1,37 @@
 //! HTTP/2 clients: one task per stream, each an exchange of its own.
 
 use std::future::poll_fn;
-use std::io;
 use std::mem::replace;
 use std::rc::Rc;
-use std::task::{Context, Poll, ready};
+use std::task::Poll;
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
 use h2::server::SendResponse;
-use h2::{Reason, RecvStream, SendStream};
-use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode};
-use roundel_http1::{Edits, Framing, Limits, RequestHead, ResponseHead, Trailers, login};
+use h2::{Reason, RecvStream};
+use http::Request;
+use roundel_http1::{RequestHead, login};
 
-use crate::blocks::Blocks;
 use crate::deadline::Deadline;
 use crate::ending::Term;
 use crate::exchange::{Outcome, decline, exchange};
 use crate::linger::linger as lingering_close;
 use crate::peer::{Connection, Peer};
 use crate::scene::Scene;
-use crate::sides::{Downstream, End, Presence, Sink, Source, SourceError};
+use crate::sides::{Downstream, Presence};
+use crate::status::MemoryStatus;
 use crate::story::{Story, conclude};
 use crate::tunnel;
 
 mod ahead;
 mod calm;
+mod client;
+mod hold;
 mod inbound;
+mod trailers;
 
-use ahead::Ahead;
 use calm::Calm;
+use client::{H2Client, Piece, translate};
+use hold::{Hold, Windows};
 use inbound::{Given, Inbound};
 
 /// Streams that one connection may have open at once.
@@ -44,8 +46,8 @@ const FRAMES: usize = 4 * 1024 * 1024;
 const STREAM_WINDOW: u32 = 64 * 1024;
 /// The same over all streams of a connection.
 const CONNECTION_WINDOW: u32 = 1024 * 1024;
-/// Bytes that wait to be sent per stream.
-const SEND_BUFFER: usize = 64 * 1024;
+/// Bytes of a stream that wait for its connection.
+const SEND_BUFFER: usize = 16 * 1024;
 /// How long a stream whose answer is sent may go on with its request. It gets no window meanwhile.
 const LINGER: Duration = Duration::from_secs(1);
 /// How long a finished connection may take to say goodbye.
@@ -70,7 +72,7 @@ pub(crate) async fn run(connection: Connection, deadline: Deadline, head: Box<Re
         .data_frame_budget(FRAMES)
         .max_header_list_size(u32::try_from(rules.limits.head).unwrap_or(u32::MAX));
     deadline.start(rules.frontend.timeouts.http_request);
-    let handshake = builder.handshake::<_, Bytes>(io);
+    let handshake = builder.handshake::<_, Piece>(io);
     tokio::pin!(handshake);
     let shaken = poll_fn(|cx| {
         given.set(0);
@@ -92,12 +94,13 @@ pub(crate) async fn run(connection: Connection, deadline: Deadline, head: Box<Re
 
 async fn serve(
     peer: &Rc<Peer>,
-    mut connection: h2::server::Connection<Inbound, Bytes>,
+    mut connection: h2::server::Connection<Inbound, Piece>,
     given: Given,
     deadline: &Deadline,
 ) {
     let worker = peer.worker.clone();
     let streams = Rc::new(Calm::new(worker.clock().now()));
+    let windows = Rc::new(Windows::default());
     let live = || Rc::strong_count(&streams) - 1;
     let mut leaving = false;
     // As with HTTP/1, the first request has less time than the others.
@@ -137,7 +140,7 @@ async fn serve(
             Poll::Pending
         })
         .await;
-        let (request, respond) = match next {
+        let (request, mut respond) = match next {
             Some(Ok(accepted)) => accepted,
             Some(Err(error)) => {
                 if error.reason() == Some(Reason::ENHANCE_YOUR_CALM) && error.is_library() {
@@ -148,9 +151,13 @@ async fn serve(
             None => break,
         };
         idle = peer.slot.rules().frontend.timeouts.http_keep_alive;
+        let Some(hold) = windows.hold(&worker.shared.http2_memory, &request) else {
+            refuse(peer, &mut respond);
+            continue;
+        };
         let (peer, streams) = (peer.clone(), streams.clone());
         tokio::task::spawn_local(async move {
-            let given_up = stream(&peer, request, respond).await;
+            let given_up = stream(&peer, request, respond, hold).await;
             streams.note(given_up, peer.worker.clock().recent());
         });
     }
@@ -190,8 +197,29 @@ fn note_calmed(peer: &Peer) {
     }
 }
 
+/// Refuses a stream of which nothing was done, so that it may be sent again (RFC 9113 8.7).
+#[cold]
+fn refuse(peer: &Peer, respond: &mut SendResponse<Piece>) {
+    respond.send_reset(Reason::REFUSED_STREAM);
+    let worker = &peer.worker;
+    if let Some(more) = peer.slot.complaints.refused.due(worker.clock().now()) {
+        let MemoryStatus { used, limit, .. } = worker.shared.http2_memory.status();
+        tracing::warn!(
+            "frontend {}: a stream of HTTP/2 from {} was refused: the open ones may hold {used} of \
+             {limit} bytes (global.http2_memory){more}",
+            peer.slot.rules().frontend.name,
+            peer.address,
+        );
+    }
+}
+
 /// Answers the request of one stream; says whether the client gave it up.
-async fn stream(peer: &Peer, request: Request<RecvStream>, respond: SendResponse<Bytes>) -> bool {
+async fn stream(
+    peer: &Peer,
+    request: Request<RecvStream>,
+    mut respond: SendResponse<Piece>,
+    mut hold: Hold,
+) -> bool {
     let worker = &peer.worker;
     let rules = peer.slot.rules();
     let scene = Scene {
@@ -203,26 +231,19 @@ async fn stream(peer: &Peer, request: Request<RecvStream>, respond: SendResponse
     let in_flight = worker.enter();
     let deadline = worker.deadlines.register();
     let (parts, body) = request.into_parts();
-    let mut head = worker.blocks.take_request();
+    let mut head = worker.blocks.take_translated();
     let translated = translate(&parts, &body, &mut head, &rules.limits);
+    drop(parts);
+    if !hold.fits(head.block.capacity()) {
+        refuse(peer, &mut respond);
+        worker.blocks.give_translated(head);
+        return false;
+    }
     if translated.is_err() {
         // Nothing in it is to be believed.
         *head = RequestHead::new();
     }
-    let mut client = H2Client {
-        head,
-        body,
-        chunk: Bytes::new(),
-        ahead: Ahead::default(),
-        trailers: None,
-        ended: false,
-        respond,
-        send: None,
-        held: BytesMut::new(),
-        end: None,
-        finished: false,
-        has_body: false,
-    };
+    let mut client = H2Client::new(rules.clone(), hold, head, body, respond);
     let mut story = Story::new(started, started);
     match translated {
         Ok(()) if login::in_request(client.head.fields()) => {
@@ -241,7 +262,7 @@ async fn stream(peer: &Peer, request: Request<RecvStream>, respond: SendResponse
     if client.finished && !client.ended {
         linger(&mut client, &deadline).await;
     }
-    worker.blocks.give_request(client.head);
+    worker.blocks.give_translated(client.head);
     story.term == Term::ClientAbort
 }
 
@@ -277,279 +298,4 @@ fn refuse_login(scene: Scene<'_>, client: &mut H2Client, story: &mut Story) {
         );
     }
     conclude(scene, None, None, &client.head, story);
-}
-
-/// Builds a head from HTTP/2's fields. Errors: the status to answer with.
-fn translate(
-    parts: &http::request::Parts,
-    body: &RecvStream,
-    head: &mut RequestHead,
-    limits: &Limits,
-) -> Result<(), u16> {
-    let authority = parts.uri.authority().map(|a| a.as_str().as_bytes());
-    let target = match parts.uri.path_and_query() {
-        Some(path) => path.as_str(),
-        None => "/",
-    };
-    let target = match (parts.method == http::Method::CONNECT, authority) {
-        (true, Some(authority)) => authority,
-        _ => target.as_bytes(),
-    };
-    let method = parts.method.as_str().as_bytes();
-    head.begin(method, target, authority, limits)
-        .map_err(|r| r.status())?;
-    let mut cookie = Vec::new();
-    for (name, value) in &parts.headers {
-        if name == http::header::COOKIE {
-            // RFC 9113 8.2.3: crumbs are joined before they reach a server of HTTP/1.
-            if !cookie.is_empty() {
-                cookie.extend_from_slice(b"; ");
-            }
-            cookie.extend_from_slice(value.as_bytes());
-            continue;
-        }
-        head.push(name.as_str().as_bytes(), value.as_bytes(), limits)
-            .map_err(|r| r.status())?;
-    }
-    if !cookie.is_empty() {
-        head.push(b"cookie", &cookie, limits)
-            .map_err(|r| r.status())?;
-    }
-    head.finish(!body.is_end_stream(), limits)
-        .map_err(|r| r.status())
-}
-
-/// The largest frame of a body: what every client takes. Source: RFC 9113 6.5.2.
-const FRAME: usize = 16 * 1024;
-
-/// One stream of an HTTP/2 client.
-struct H2Client {
-    head: Box<RequestHead>,
-    body: RecvStream,
-    chunk: Bytes,
-    /// What follows it and was read already.
-    ahead: Ahead,
-    trailers: Option<Trailers>,
-    ended: bool,
-    respond: SendResponse<Bytes>,
-    send: Option<SendStream<Bytes>>,
-    /// Body bytes that wait for more: pieces of a chunked answer may be tiny, and clients break
-    /// connections that bring many tiny frames.
-    held: BytesMut,
-    /// The trailers with which the stream ends once nothing is held any more.
-    end: Option<HeaderMap>,
-    finished: bool,
-    /// The answer has a body or may have trailers: its head did not end the stream.
-    has_body: bool,
-}
-
-impl Source for H2Client {
-    fn poll_data(&mut self, cx: &mut Context<'_>) -> Poll<Result<bool, SourceError>> {
-        loop {
-            if !self.chunk.is_empty() {
-                return Poll::Ready(Ok(true));
-            }
-            let more = self.poll_ahead(cx)?;
-            match self.ahead.pop() {
-                Some(chunk) => self.chunk = chunk,
-                None => return more.map(|()| Ok(false)),
-            }
-        }
-    }
-
-    fn data(&self) -> &[u8] {
-        &self.chunk
-    }
-
-    fn consume(&mut self, n: usize) {
-        bytes::Buf::advance(&mut self.chunk, n);
-        // The window is given back when the bytes have been taken, not when they came.
-        let _ = self.body.flow_control().release_capacity(n);
-    }
-
-    fn trailers(&self) -> Option<&Trailers> {
-        self.trailers.as_ref()
-    }
-}
-
-impl H2Client {
-    /// Reads what has come of the body; ready when it has ended. The window is not given back, so
-    /// this ends.
-    ///
-    /// Small frames are not to wait one by one: `h2` bounds what they come to over a connection.
-    fn poll_ahead(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), SourceError>> {
-        while !self.ended {
-            match ready!(self.body.poll_data(cx)) {
-                Some(Ok(piece)) => self.ahead.push(piece),
-                Some(Err(_)) => return Poll::Ready(Err(SourceError::Gone)),
-                None => {
-                    let trailers = ready!(self.body.poll_trailers(cx));
-                    self.trailers = trailers
-                        .map_err(|_| SourceError::Gone)?
-                        .map(|map| from_map(&map));
-                    self.ended = true;
-                }
-            }
-        }
-        Poll::Ready(Ok(()))
-    }
-
-    /// Sends what is held, as far as the client's window reaches.
-    fn poll_held(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let Some(send) = &mut self.send else {
-            return Poll::Ready(Err(io::ErrorKind::NotConnected.into()));
-        };
-        while !self.held.is_empty() {
-            send.reserve_capacity(self.held.len());
-            let room = match send.capacity() {
-                0 => match ready!(send.poll_capacity(cx)) {
-                    Some(Ok(room)) => room,
-                    Some(Err(_)) | None => {
-                        return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
-                    }
-                },
-                room => room,
-            };
-            let n = room.min(self.held.len());
-            if n == 0 {
-                cx.waker().wake_by_ref();
-                return Poll::Pending;
-            }
-            let piece = self.held.split_to(n).freeze();
-            send.send_data(piece, false)
-                .map_err(|_| io::ErrorKind::BrokenPipe)?;
-        }
-        Poll::Ready(Ok(()))
-    }
-}
-
-impl Sink for H2Client {
-    fn poll_push(&mut self, data: &[u8], cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        if self.held.len() >= FRAME || self.send.is_none() {
-            ready!(self.poll_held(cx))?;
-        }
-        let n = data.len().min(FRAME - self.held.len());
-        self.held.extend_from_slice(&data[..n]);
-        Poll::Ready(Ok(n))
-    }
-
-    fn finish(&mut self, trailers: Option<&Trailers>) {
-        self.finished = true;
-        if self.has_body && self.send.is_some() {
-            self.end = Some(trailers.map(to_map).unwrap_or_default());
-        }
-    }
-
-    fn is_finished(&self) -> bool {
-        self.finished
-    }
-
-    /// Hands what is held to the connection's task, which sends it; what that holds per stream is
-    /// bounded by the stream's window.
-    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if !self.held.is_empty() {
-            ready!(self.poll_held(cx))?;
-        }
-        if let Some((send, end)) = self.send.as_mut().zip(self.end.take()) {
-            // A client that is gone by now is noticed elsewhere.
-            let _ = match end.is_empty() {
-                true => send.send_data(Bytes::new(), true),
-                false => send.send_trailers(end),
-            };
-        }
-        Poll::Ready(Ok(()))
-    }
-}
-
-impl End for H2Client {
-    /// The last frame of what was sent has closed the side.
-    fn poll_close(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn take_buffers(&mut self, _: &Blocks) {}
-
-    fn give_buffers(&mut self, _: &Blocks) {}
-}
-
-impl Downstream for H2Client {
-    const MULTIPLEXED: bool = true;
-
-    fn head(&self) -> &RequestHead {
-        &self.head
-    }
-
-    fn interim(&mut self, head: &ResponseHead, edits: &Edits) {
-        // RFC 9113 8.6: there is no switching of protocols in HTTP/2.
-        if head.status() != 101 {
-            let _ = self.respond.send_informational(response(head, edits));
-        }
-    }
-
-    fn commit(&mut self, head: &ResponseHead, edits: &Edits, _last: bool) {
-        let mut answer = response(head, edits);
-        if let Some(length) = head.content_length()
-            && head.status() != 204
-        {
-            answer
-                .headers_mut()
-                .insert(http::header::CONTENT_LENGTH, HeaderValue::from(length));
-        }
-        self.has_body = !matches!(head.framing(), Framing::Empty | Framing::Length(0));
-        self.send = self.respond.send_response(answer, !self.has_body).ok();
-    }
-
-    fn poll_presence(&mut self, cx: &mut Context<'_>) -> Presence {
-        if matches!(self.poll_ahead(cx), Poll::Ready(Err(_))) {
-            return Presence::Gone;
-        }
-        let reset = match &mut self.send {
-            Some(send) => send.poll_reset(cx),
-            None => self.respond.poll_reset(cx),
-        };
-        match reset {
-            Poll::Ready(_) => Presence::Gone,
-            Poll::Pending => Presence::There,
-        }
-    }
-
-    fn abort(&mut self) {
-        match &mut self.send {
-            Some(send) => send.send_reset(Reason::INTERNAL_ERROR),
-            None => self.respond.send_reset(Reason::INTERNAL_ERROR),
-        }
-    }
-}
-
-/// The head of an answer in HTTP/2's terms: no connection fields, lower-case names.
-fn response(head: &ResponseHead, edits: &Edits) -> Response<()> {
-    let mut answer = Response::new(());
-    *answer.status_mut() = StatusCode::from_u16(head.status()).unwrap_or(StatusCode::BAD_GATEWAY);
-    for (name, value) in edits.apply(head.fields()) {
-        insert(answer.headers_mut(), name, value);
-    }
-    answer
-}
-
-fn insert(map: &mut HeaderMap, name: &[u8], value: &[u8]) {
-    let name = HeaderName::from_bytes(name);
-    if let (Ok(name), Ok(value)) = (name, HeaderValue::from_bytes(value)) {
-        map.append(name, value);
-    }
-}
-
-fn to_map(trailers: &Trailers) -> HeaderMap {
-    let mut map = HeaderMap::new();
-    for line in trailers.fields().iter() {
-        insert(&mut map, line.name, line.value);
-    }
-    map
-}
-
-fn from_map(map: &HeaderMap) -> Trailers {
-    let mut trailers = Trailers::default();
-    for (name, value) in map {
-        trailers.push(name.as_str().as_bytes(), value.as_bytes());
-    }
-    trailers
 }

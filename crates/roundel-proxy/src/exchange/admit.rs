@@ -8,6 +8,7 @@ use roundel_http1::{Framing, Method, RequestHead, path};
 
 use super::facts::{client_address, is_trusted};
 use crate::answer::{self, Reply};
+use crate::config::Frontend;
 use crate::ending::Term;
 use crate::headers;
 use crate::rate::Limiter;
@@ -23,6 +24,9 @@ pub(super) fn admit<'x>(
     story: &Story,
 ) -> Result<&'x Rc<BackendSlot>, (Term, Reply)> {
     let frontend = &*scene.rules.frontend;
+    if let Some(proof) = proof(frontend, head) {
+        return Err((Term::Challenge, proof));
+    }
     let within = |limiter: &Option<Arc<Limiter>>| match limiter {
         None => Ok(()),
         Some(limiter) => {
@@ -39,10 +43,19 @@ pub(super) fn admit<'x>(
     if let Some((status, sentence)) = refused(head) {
         return Err((Term::BadRequest, Reply::new(status, sentence)));
     }
-    let scheme = || match is_trusted(scene) && headers::is_https(head.fields()) {
-        true => "https",
-        false => "http",
+    if let (Some(secured), Some(front)) = (&scene.peer.secured, &frontend.tls)
+        && let Some(host) = head.host()
+        && !secured.serves(front, host)
+    {
+        return Err((Term::Misdirected, Reply::new(421, answer::sentence(421))));
+    }
+    let scheme = || {
+        let told = is_trusted(scene).then(|| headers::scheme(head.fields()));
+        told.flatten().unwrap_or(scene.peer.proto)
     };
+    if headers::via::has_been_here(head.fields()) {
+        return Err((Term::Loop, Reply::new(508, answer::sentence(508))));
+    }
     let (route, way) = route::route(frontend, head, scheme);
     if let Some(route) = route {
         within(&route.rate_limit)?;
@@ -66,6 +79,16 @@ pub(super) fn admit<'x>(
             Err((Term::BadRequest, Reply::new(400, sentence)))
         }
     }
+}
+
+/// What a CA is answered that asks for the proof of a name. Source: RFC 8555, section 8.3.
+fn proof(frontend: &Frontend, head: &RequestHead) -> Option<Reply> {
+    let path = std::str::from_utf8(head.path()).ok()?;
+    let proof = frontend.challenges.http(path)?;
+    matches!(head.method(), Method::Get | Method::Head).then(|| Reply {
+        text: Some(proof),
+        ..Reply::new(200, "")
+    })
 }
 
 #[cold]

@@ -5,7 +5,7 @@ use std::pin::pin;
 use std::task::Poll;
 
 use roundel_balance::{Pick, PickError};
-use roundel_http1::{Reason, RequestHead, proxy_protocol};
+use roundel_http1::{Reason, RequestHead};
 
 use super::Course;
 use super::outcome::{Begun, Failed};
@@ -129,8 +129,8 @@ impl Course<'_> {
         careful: bool,
     ) -> Result<Result<Link, NoLink>, Failed> {
         let watch = Watch::new(self.slot, deadline);
-        let (worker, search) = (self.scene.worker, &mut self.state.search);
-        let mut connecting = pin!(connect(worker, self.slot, search, pick, fresh, careful));
+        let (scene, search) = (self.scene, &mut self.state.search);
+        let mut connecting = pin!(connect(scene, self.slot, search, pick, fresh, careful));
         poll_fn(|cx| {
             // First, so that nothing is opened for a client that has left.
             if watch.poll_left(client, cx).is_ready() {
@@ -169,8 +169,13 @@ impl Course<'_> {
         let blocks = &scene.worker.blocks;
         let server = Server::new(link.carrier, link.reused, blocks);
         let server = state.server.insert(server);
-        if slot.sends_proxy && !link.reused {
-            write_proxy_header(scene, slot, pick, server);
+        // Over TLS it was sent before the handshake.
+        if slot.sends_proxy
+            && !link.reused
+            && slot.backend.tls.is_none()
+            && let Some(header) = connect::proxy_header(scene.peer, slot, pick)
+        {
+            server.put_proxy_header(&header);
         }
         let host = slot.host.as_deref();
         server.send_head(head, &state.edits, host, pick.address());
@@ -271,21 +276,6 @@ impl Course<'_> {
             }
         }
         Asked::Failed(no_answer(error))
-    }
-}
-
-/// Begins a new connection with the client's address, where the server wants it.
-#[cold]
-fn write_proxy_header(scene: Scene<'_>, slot: &BackendSlot, pick: &Pick, server: &mut Server) {
-    if let Some(version) = slot.backend.send_proxy.to(&pick.server().name) {
-        let peer = scene.peer;
-        let addresses = proxy_protocol::Addresses {
-            source: peer.address,
-            destination: peer.destination,
-        };
-        let mut header = Vec::new();
-        proxy_protocol::write(version, Some(addresses), &mut header);
-        server.put_proxy_header(&header);
     }
 }
 

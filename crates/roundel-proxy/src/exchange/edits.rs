@@ -75,6 +75,7 @@ pub(super) fn answer_edits(
         headers::rules::apply(rules, fields, &facts, edits);
     }
     if let (Some(text), Some(cookie)) = (&slot.cookie, cookie) {
-        sticky::set(fields, text, cookie, edits);
+        let tls = scene.peer.secured.is_some();
+        sticky::set(fields, text, cookie, tls, edits);
     }
 }

@@ -27,6 +27,11 @@ pub(super) fn facts<'a>(scene: Scene<'a>, head: &'a RequestHead, story: &'a Stor
         host: head.host().unwrap_or_default(),
         path: head.path(),
         request_id: story.request_id.as_deref().unwrap_or_default(),
+        presented: scene
+            .peer
+            .secured
+            .as_ref()
+            .and_then(|s| s.presented.as_ref()),
     }
 }
 

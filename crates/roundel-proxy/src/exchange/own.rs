@@ -79,9 +79,8 @@ pub(crate) async fn decline<D: Downstream>(
 }
 
 /// Writes the answer to a request whose head cannot be used; the connection ends with it.
-pub(crate) fn refuse(scene: Scene<'_>, status: u16, story: &Story, out: &mut Block) {
-    let reply = Reply::new(status, answer::sentence(status));
-    let canned = Canned::new(scene, None, &reply, None, Method::Get);
+pub(crate) fn refuse(scene: Scene<'_>, reply: &Reply, story: &Story, out: &mut Block) {
+    let canned = Canned::new(scene, None, reply, None, Method::Get);
     let edits = own_edits(scene, &canned.head, &RequestHead::new(), story);
     let plan = ResponsePlan {
         framing: canned.head.framing(),

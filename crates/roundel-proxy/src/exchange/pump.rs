@@ -111,6 +111,9 @@ impl<'x, D: Downstream> Pump<'x, D> {
 
     /// Goes on where another pump stopped, with the body of the answer.
     pub(super) fn resume(&mut self, begun: &Begun, idle: Duration) {
+        if D::MULTIPLEXED {
+            self.server.spare();
+        }
         self.silence.server = (idle, Term::ResponseIdleTimeout);
         self.sent = begun.sent;
         self.sending.moved = begun.request_bytes;
@@ -184,7 +187,8 @@ impl<'x, D: Downstream> Pump<'x, D> {
             true => Side::Server,
             false => self.request_waits_for(),
         };
-        let silence = self.silence.poll(side, self.progress(), cx);
+        let progress = self.sending.moved + self.server.head_progress();
+        let silence = self.silence.poll(side, progress, cx);
         silence.map(HeadEnd::TimedOut)
     }
 
@@ -215,7 +219,8 @@ impl<'x, D: Downstream> Pump<'x, D> {
             Waits::ForSource if self.is_request_over() => Side::Server,
             Waits::ForSource => self.request_waits_for(),
         };
-        let silence = self.silence.poll(side, self.progress(), cx);
+        let progress = self.sending.moved + self.server.progress() + self.response_bytes();
+        let silence = self.silence.poll(side, progress, cx);
         silence.map(BodyEnd::TimedOut)
     }
 
@@ -267,11 +272,6 @@ impl<'x, D: Downstream> Pump<'x, D> {
         self.client.interim(head, &edits);
         self.server.next_head();
         self.interim = true;
-    }
-
-    /// A number that grows with every byte that moves anywhere.
-    fn progress(&self) -> u64 {
-        self.sending.moved + self.server.progress() + self.response_bytes()
     }
 }
 

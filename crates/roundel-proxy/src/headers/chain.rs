@@ -60,11 +60,11 @@ pub(super) fn client(fields: Fields<'_>, trusted: &[IpNet]) -> Option<IpAddr> {
     chain.addresses[chain.client(trusted)?]
 }
 
-/// Whether the last proxy of Forwarded got the request by HTTPS.
-pub(super) fn is_https(fields: Fields<'_>) -> bool {
-    let told = Chain::read(fields).told.unwrap_or_default();
-    let proto = told.last().and_then(|last| last.proto.as_deref());
-    proto.is_some_and(|proto| proto.eq_ignore_ascii_case(b"https"))
+/// Whether the last proxy of Forwarded got the request by HTTPS, if that is told.
+pub(super) fn is_https(fields: Fields<'_>) -> Option<bool> {
+    let told = Chain::read(fields).told?;
+    let proto = told.last()?.proto.as_deref()?;
+    Some(proto.eq_ignore_ascii_case(b"https"))
 }
 
 /// Edits the forwarding fields of a request from a trusted proxy.

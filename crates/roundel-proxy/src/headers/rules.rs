@@ -6,6 +6,7 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 use roundel_http1::{Edits, Fields, Known};
+use roundel_tls::Presented;
 
 use super::client_address;
 
@@ -67,15 +68,24 @@ pub enum Place {
     Path,
     /// The identifier of the request, which the log has too.
     RequestId,
+    /// The subject of the client's certificate, which was verified; empty without one, as the next two.
+    ClientCertSubject,
+    /// Its alternative names.
+    ClientCertSan,
+    /// Its SHA-256 in hexadecimal digits.
+    ClientCertSha256,
 }
 
 impl Place {
     /// Every placeholder with its word.
-    pub const WORDS: [(&str, Self); 4] = [
+    pub const WORDS: [(&str, Self); 7] = [
         ("client_ip", Self::ClientIp),
         ("host", Self::Host),
         ("path", Self::Path),
         ("request_id", Self::RequestId),
+        ("client_cert_subject", Self::ClientCertSubject),
+        ("client_cert_san", Self::ClientCertSan),
+        ("client_cert_sha256", Self::ClientCertSha256),
     ];
 
     fn word(self) -> &'static str {
@@ -165,10 +175,13 @@ pub(crate) struct Facts<'a> {
     pub(crate) host: &'a [u8],
     pub(crate) path: &'a [u8],
     pub(crate) request_id: &'a str,
+    /// The client's certificate.
+    pub(crate) presented: Option<&'a Presented>,
 }
 
 impl Facts<'_> {
     fn put(&self, place: Place, out: &mut Vec<u8>) {
+        let presented = |part: fn(&Presented) -> &str| self.presented.map_or("", part).as_bytes();
         match place {
             Place::ClientIp => {
                 let address = client_address(self.fields, self.peer, self.trusted);
@@ -177,6 +190,9 @@ impl Facts<'_> {
             Place::Host => out.extend_from_slice(self.host),
             Place::Path => out.extend_from_slice(self.path),
             Place::RequestId => out.extend_from_slice(self.request_id.as_bytes()),
+            Place::ClientCertSubject => out.extend_from_slice(presented(|p| &p.subject)),
+            Place::ClientCertSan => out.extend_from_slice(presented(|p| &p.names)),
+            Place::ClientCertSha256 => out.extend_from_slice(presented(|p| &p.fingerprint)),
         }
     }
 }
@@ -229,6 +245,11 @@ mod tests {
             host: head.host().unwrap(),
             path: head.path(),
             request_id: "id-1",
+            presented: Some(&Presented {
+                subject: "CN=ann".to_owned(),
+                names: "DNS:a.example".to_owned(),
+                fingerprint: "00ff".to_owned(),
+            }),
         };
         let mut edits = Edits::new();
         before(&mut edits);
@@ -266,9 +287,10 @@ mod tests {
 
     #[test]
     fn placeholders_are_filled() {
-        let value = "%{client_ip}|%{host}|%{path}|%{request_id}|%%{host}|100%";
+        let value = "%{client_ip}|%{host}|%{path}|%{request_id}|%%{host}|100%|\
+             %{client_cert_subject}|%{client_cert_san}|%{client_cert_sha256}";
         let rules = [HeaderRule::Set("X-All".into(), parsed(value))];
-        let expected = ["X-All: 192.0.2.1|h:1|/p|id-1|%{host}|100%"];
+        let expected = ["X-All: 192.0.2.1|h:1|/p|id-1|%{host}|100%|CN=ann|DNS:a.example|00ff"];
         assert_eq!(
             ruled("X-Forwarded-For: 192.0.2.1\r\n", &rules, |_| {})[1..],
             expected

@@ -88,6 +88,11 @@ impl H1Server {
         self.writer.written + self.read
     }
 
+    pub(super) fn head_progress(&self) -> u64 {
+        let part = self.head.block.len() as u64;
+        self.writer.written + self.read - part.saturating_sub(1)
+    }
+
     pub(super) fn poll_head(
         &mut self,
         method: Method,
@@ -147,6 +152,10 @@ impl H1Server {
 
     pub(super) fn rest_writer(&mut self, blocks: &Blocks) {
         self.writer.rest(blocks);
+    }
+
+    pub(super) fn spare(&mut self) {
+        self.body.spare();
     }
 
     /// Goes on with whatever comes; lets the head go.

@@ -176,6 +176,12 @@ impl Stream {
         self.sent + self.received
     }
 
+    pub(super) fn spare(&mut self) {}
+
+    pub(super) fn head_progress(&self) -> u64 {
+        self.progress()
+    }
+
     pub(super) fn poll_head(
         &mut self,
         method: Method,

@@ -10,19 +10,19 @@ use socket2::{Domain, SockRef, Socket, Type};
 
 use crate::stage::*;
 
-const DATA: u8 = 0;
-const HEADERS: u8 = 1;
-const RST_STREAM: u8 = 3;
-const SETTINGS: u8 = 4;
+pub(crate) const DATA: u8 = 0;
+pub(crate) const HEADERS: u8 = 1;
+pub(crate) const RST_STREAM: u8 = 3;
+pub(crate) const SETTINGS: u8 = 4;
 const PING: u8 = 6;
 const GOAWAY: u8 = 7;
 
-const END_STREAM: u8 = 1;
+pub(crate) const END_STREAM: u8 = 1;
 const END_HEADERS: u8 = 4;
 
 const ENHANCE_YOUR_CALM: u32 = 11;
 
-fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+pub(crate) fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
     let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
     let head = [&length[1..], &[kind, flags], &stream.to_be_bytes()].concat();
     [&head, payload].concat()
@@ -34,33 +34,33 @@ fn head(stream: u32, method: u8, flags: u8) -> Vec<u8> {
     frame(HEADERS, END_HEADERS | flags, stream, &fields)
 }
 
-fn get(stream: u32) -> Vec<u8> {
+pub(crate) fn get(stream: u32) -> Vec<u8> {
     head(stream, 0x82, END_STREAM)
 }
 
-fn post(stream: u32) -> Vec<u8> {
+pub(crate) fn post(stream: u32) -> Vec<u8> {
     head(stream, 0x83, 0)
 }
 
-fn reset(stream: u32) -> Vec<u8> {
+pub(crate) fn reset(stream: u32) -> Vec<u8> {
     frame(RST_STREAM, 0, stream, &8u32.to_be_bytes())
 }
 
 /// A client that keeps what the proxy sends.
-struct Client {
-    stream: TcpStream,
+pub(crate) struct Client {
+    pub(crate) stream: TcpStream,
 }
 
 #[derive(Debug)]
-struct Frame {
-    kind: u8,
+pub(crate) struct Frame {
+    pub(crate) kind: u8,
     flags: u8,
-    stream: u32,
-    payload: Vec<u8>,
+    pub(crate) stream: u32,
+    pub(crate) payload: Vec<u8>,
 }
 
 impl Client {
-    fn new(stage: &Stage) -> Self {
+    pub(crate) fn new(stage: &Stage) -> Self {
         let stream = TcpStream::connect(stage.address).unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         let mut client = Self { stream };
@@ -69,12 +69,12 @@ impl Client {
         client
     }
 
-    fn send(&mut self, bytes: &[u8]) {
+    pub(crate) fn send(&mut self, bytes: &[u8]) {
         self.stream.write_all(bytes).unwrap();
     }
 
     /// The next frame; `None` at the end of the connection.
-    fn next(&mut self) -> Option<Frame> {
+    pub(crate) fn next(&mut self) -> Option<Frame> {
         let mut head = [0; 9];
         self.stream.read_exact(&mut head).ok()?;
         let [a, b, c, kind, flags, stream @ ..] = head;
@@ -89,7 +89,7 @@ impl Client {
     }
 
     /// Reads until `streams` answers have ended; panics when the connection or a stream breaks.
-    fn answers(&mut self, streams: usize) {
+    pub(crate) fn answers(&mut self, streams: usize) {
         let mut ended = 0;
         while ended < streams {
             let frame = self.next().expect("the connection goes on");
@@ -100,7 +100,7 @@ impl Client {
     }
 
     /// Sends a PING and reads to its answer: what was sent before has been taken.
-    fn is_served(&mut self) {
+    pub(crate) fn is_served(&mut self) {
         self.send(&frame(PING, 0, 0, b"areulive"));
         loop {
             let frame = self.next().expect("the connection goes on");
@@ -241,7 +241,7 @@ fn small_frames_may_wait_for_their_server() {
 }
 
 /// A server that never answers and counts its connections.
-fn mute(connections: Arc<AtomicUsize>) -> Server {
+pub(crate) fn mute(connections: Arc<AtomicUsize>) -> Server {
     Server::new(move |_, peer| {
         connections.fetch_add(1, SeqCst);
         while peer.head().is_some() {}

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use http::Request;
 use roundel_model::ServerState;
-use roundel_proxy::{ProxyVersion, SendProxy, Sticky};
+use roundel_proxy::{ProxyVersion, Reuse, SendProxy, Sticky};
 
 use crate::stage::*;
 
@@ -127,7 +127,11 @@ fn every_way_of_asking_and_answering_makes_a_connection_private() {
                 peer.client.send(text);
             }
         });
-        let stage = Stage::new(&[server.address]);
+        let stage = Stage::with(
+            &[server.address],
+            |backend| backend.reuse = Reuse::Always,
+            |_| {},
+        );
         let (mut one, mut other) = (stage.client(), stage.client());
         one.send(format!("GET / HTTP/1.1\r\nHost: a\r\n{request}\r\n"));
         assert_eq!(one.read_answer().1, "0");

@@ -2,6 +2,9 @@
 
 use std::time::Duration;
 
+use roundel_proxy::{Redirect, Route, Target};
+use roundel_tls::Challenges;
+
 use crate::stage::*;
 
 fn status(answer: &str) -> &str {
@@ -193,4 +196,57 @@ fn without_servers_there_is_503_with_a_reason() {
     let line = stage.log_line(0);
     assert!(line.contains("\"term\":\"no_server\""), "{line}");
     assert!(line.contains("\"term_ha\":\"SC--\""), "{line}");
+}
+
+#[test]
+fn a_ca_that_asks_for_a_proof_is_answered_before_all_rules() {
+    let server = Server::always(HELLO);
+    let challenges = Challenges::default();
+    let shared = challenges.clone();
+    let redirect = Redirect {
+        scheme: Some("https"),
+        host: None,
+        port: None,
+        path: None,
+        status: 308,
+    };
+    let stage = Stage::with(
+        &[server.address],
+        |_| {},
+        |f| {
+            f.challenges = shared;
+            f.routes = vec![Route {
+                host: None,
+                path_prefix: None,
+                rate_limit: None,
+                target: Target::Redirect(redirect),
+            }];
+        },
+    );
+    challenges.present_http("tok", "tok.thumb");
+    let ask = |method: &str, path: &str| {
+        stage.once(&format!(
+            "{method} {path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
+        ))
+    };
+    let path = "/.well-known/acme-challenge/tok";
+    let answer = ask("GET", path);
+    assert!(
+        answer.starts_with("HTTP/1.1 200") && answer.ends_with("\r\n\r\ntok.thumb"),
+        "{answer}"
+    );
+    assert!(answer.contains("application/octet-stream"), "{answer}");
+    assert!(stage.log_line(0).contains("acme_challenge"));
+    for (method, path) in [
+        ("POST", path),
+        ("GET", "/.well-known/acme-challenge/other"),
+        ("GET", "/"),
+    ] {
+        assert!(
+            ask(method, path).starts_with("HTTP/1.1 308"),
+            "{method} {path}"
+        );
+    }
+    challenges.withdraw_http("tok");
+    assert!(ask("GET", path).starts_with("HTTP/1.1 308"));
 }

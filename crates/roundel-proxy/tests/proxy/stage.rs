@@ -148,7 +148,7 @@ pub(crate) fn routes(
     frontend(&mut front);
     Routes {
         frontends: vec![front],
-        maxconn: 0,
+        ..Routes::default()
     }
 }
 

@@ -1,18 +1,20 @@
 //! What came of a request's body before somebody wanted it.
 
 use std::collections::VecDeque;
+use std::mem::take;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 
-/// Pieces below this size are joined: each on its own would cost more than its bytes.
-const JOINED: usize = 1024;
+/// Pieces below this size are joined: each keeps the buffer that it was read into, with all else that
+/// came in it.
+const JOINED: usize = 8 * 1024;
 
 /// Pieces of a body, in order. The stream's window bounds it.
 #[derive(Debug, Default)]
 pub(super) struct Ahead {
     pieces: VecDeque<Bytes>,
     /// Small ones, behind all others.
-    joined: BytesMut,
+    joined: Vec<u8>,
 }
 
 impl Ahead {
@@ -21,17 +23,15 @@ impl Ahead {
             return self.joined.extend_from_slice(&piece);
         }
         if !self.joined.is_empty() {
-            self.pieces.push_back(self.joined.split().freeze());
+            self.pieces.push_back(take(&mut self.joined).into());
         }
         self.pieces.push_back(piece);
     }
 
     pub(super) fn pop(&mut self) -> Option<Bytes> {
-        let joined = |joined: &mut BytesMut| {
-            let is_some = !joined.is_empty();
-            is_some.then(|| joined.split().freeze())
-        };
-        self.pieces.pop_front().or_else(|| joined(&mut self.joined))
+        let joined = &mut self.joined;
+        let pieces = self.pieces.pop_front();
+        pieces.or_else(|| (!joined.is_empty()).then(|| take(joined).into()))
     }
 }
 

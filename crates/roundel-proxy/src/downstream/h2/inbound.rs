@@ -14,6 +14,7 @@ use std::task::{Context, Poll, ready};
 use bytes::{Buf, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use super::trailers::{Seen, Streams};
 use crate::transport::Io;
 
 /// Bytes read at once.
@@ -90,6 +91,7 @@ struct Frames {
     empty: u32,
     /// Tiny ones since the last [`Self::take_tiny`].
     tiny: usize,
+    streams: Streams,
 }
 
 impl Default for Frames {
@@ -98,12 +100,14 @@ impl Default for Frames {
             left: b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".len(),
             empty: 0,
             tiny: 0,
+            streams: Streams::default(),
         }
     }
 }
 
 impl Frames {
-    /// Takes out of `bytes`, which go on where the last ones ended, the frames that say nothing.
+    /// Takes out of `bytes`, which go on where the last ones ended, the frames that say nothing; marks
+    /// trailers.
     ///
     /// Gives how many bytes can be given on; those behind begin a frame's head. A padded frame is left
     /// alone: its padding counts in the windows.
@@ -131,7 +135,10 @@ impl Frames {
                     }
                 }
             }
-            self.left = HEAD + length;
+            match self.streams.look(bytes, at, length) {
+                Seen::Frame { grown } => self.left = HEAD + length + grown,
+                Seen::Part => break,
+            }
         }
         let rest = bytes.len() - at;
         bytes.copy_within(at.., kept);
@@ -254,7 +261,7 @@ mod tests {
         for n in 0..300 {
             for frame in [
                 frame(0, 0, b""),
-                frame(1, 4, &[b'h'; 20]),
+                frame(9, 4, &[b'h'; 20]),
                 frame(0, 0, &vec![b'x'; n * 7]),
                 frame(0, 8, &[3, 0, 0, 0]),
                 frame(0, 1, b""),
