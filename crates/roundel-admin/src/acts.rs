@@ -1,6 +1,5 @@
 //! Operator acts over HTTP, as JSON.
 
-use axum::Json;
 use axum::body::Bytes;
 use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
@@ -13,6 +12,7 @@ use serde_json::json;
 use crate::Admin;
 use crate::command::{Command, CommandError, Outcome, Principal};
 use crate::guard;
+use crate::json::Json;
 use crate::problem;
 use crate::serve::Peer;
 
@@ -71,7 +71,7 @@ pub(crate) async fn server(
     extensions: Extensions,
     body: Bytes,
 ) -> Response {
-    let (wish, who) = match admitted::<Wish>(&admin, &headers, &extensions, &body) {
+    let (wish, who) = match admitted::<Wish>(&admin, &headers, &extensions, &body).await {
         Ok(admitted) => admitted,
         Err(refused) => return *refused,
     };
@@ -118,7 +118,7 @@ pub(crate) async fn join(
     extensions: Extensions,
     body: Bytes,
 ) -> Response {
-    let (wish, who) = match admitted::<Wish>(&admin, &headers, &extensions, &body) {
+    let (wish, who) = match admitted::<Wish>(&admin, &headers, &extensions, &body).await {
         Ok(admitted) => admitted,
         Err(refused) => return *refused,
     };
@@ -135,7 +135,7 @@ pub(crate) async fn leave(
     extensions: Extensions,
     body: Bytes,
 ) -> Response {
-    let (wish, who) = match admitted::<Wish>(&admin, &headers, &extensions, &body) {
+    let (wish, who) = match admitted::<Wish>(&admin, &headers, &extensions, &body).await {
         Ok(admitted) => admitted,
         Err(refused) => return *refused,
     };
@@ -149,21 +149,22 @@ pub(crate) async fn reload(
     extensions: Extensions,
     body: Bytes,
 ) -> Response {
-    match admitted::<Wish>(&admin, &headers, &extensions, &body) {
+    match admitted::<Wish>(&admin, &headers, &extensions, &body).await {
         Ok((_, who)) => carry_out(&admin, Command::Reload, who).await,
         Err(refused) => *refused,
     }
 }
 
 /// Guards first, then reads the body: who may not act learns nothing from parsing.
-fn admitted<W: DeserializeOwned + Default>(
+async fn admitted<W: DeserializeOwned + Default>(
     admin: &Admin,
     headers: &HeaderMap,
     extensions: &Extensions,
     body: &[u8],
 ) -> Result<(W, Principal), Box<Response>> {
     let peer = extensions.get::<Peer>().copied();
-    let who = guard::admit(&admin.shared.config, headers, peer, None)
+    let who = guard::admit(admin, headers, peer, None)
+        .await
         .map_err(|refusal| Box::new(refusal.response()))?;
     if body.is_empty() {
         return Ok((W::default(), who));
@@ -234,6 +235,7 @@ fn refuse(error: &CommandError) -> Response {
         CommandError::ServerExists | CommandError::LastServer(..) | CommandError::Refused(_) => {
             StatusCode::CONFLICT
         }
+        CommandError::Invalid(_) => StatusCode::UNPROCESSABLE_ENTITY,
         CommandError::Failed(_) => StatusCode::INTERNAL_SERVER_ERROR,
         CommandError::Unreachable(_) => StatusCode::BAD_GATEWAY,
         CommandError::Closed => StatusCode::SERVICE_UNAVAILABLE,

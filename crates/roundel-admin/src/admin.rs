@@ -1,14 +1,21 @@
 //! The shared state behind every view.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard};
 
+use arc_swap::ArcSwapOption;
 use axum::Router;
-use tokio::sync::{broadcast, oneshot, watch};
+use axum::body::Bytes;
+use roundel_tls::Front;
+use tokio::sync::{OwnedMutexGuard, broadcast, oneshot, watch};
 
+use crate::answers::Answers;
+use crate::bounds::Bounds;
 use crate::command::{Command, CommandError, CommandSender, Order, Outcome, Principal};
 use crate::csv::Cleared;
+use crate::door::{Read, Sessions};
+use crate::guesses::Guesses;
 use crate::history::History;
 use crate::metrics::OwnNumbers;
 use crate::moment::Moment;
@@ -30,24 +37,31 @@ pub enum Acts {
 /// Static settings of the admin plane.
 #[derive(Debug, Clone)]
 pub struct Config {
+    /// Who may read over HTTP. Default: everybody.
+    pub read: Read,
+    /// Whether everybody may read `/metrics` all the same.
+    pub open_metrics: bool,
     /// Who may act over HTTP. Default: nobody.
     pub acts: Acts,
     /// Host names that acts may be addressed to, beside IP addresses, loopback names and
     /// names without a dot. Default: none. Guards against DNS rebinding.
     pub hosts: Vec<String>,
-    /// The most viewers of `/events` at a time; one more gets 503. Default 64.
-    pub max_viewers: usize,
-    /// The most connections to one listener at a time; more wait. Default 512.
-    pub max_connections: usize,
+    /// What is shown over TLS to those who connect from now on; empty: the port speaks plain HTTP.
+    pub tls: Arc<ArcSwapOption<Front>>,
+    /// What strangers may take.
+    pub bounds: Arc<Bounds>,
 }
 
+#[cfg(test)]
 impl Default for Config {
     fn default() -> Self {
         Self {
+            read: Read::Open,
+            open_metrics: false,
             acts: Acts::Off,
             hosts: Vec::new(),
-            max_viewers: 64,
-            max_connections: 512,
+            tls: Arc::default(),
+            bounds: Bounds::new(crate::Limits::default()),
         }
     }
 }
@@ -64,12 +78,14 @@ pub(crate) struct Shared {
     pub(crate) form_key: String,
     pub(crate) moments: watch::Receiver<Arc<Moment>>,
     pub(crate) events: broadcast::Sender<Arc<Event>>,
-    pub(crate) viewers: AtomicUsize,
+    pub(crate) answers: Answers,
     pub(crate) frames: Frames,
+    pub(crate) guesses: Guesses,
+    pub(crate) sessions: Sessions,
     history: Arc<RwLock<History>>,
     commands: CommandSender,
     draining: AtomicBool,
-    rendering: tokio::sync::Mutex<()>,
+    rendering: Arc<tokio::sync::Mutex<()>>,
     acts: Mutex<BTreeMap<(&'static str, &'static str), u64>>,
     cleared: Mutex<Arc<Cleared>>,
 }
@@ -110,22 +126,31 @@ impl Admin {
             form_key: form_key(),
             moments,
             events,
-            viewers: AtomicUsize::new(0),
+            answers: Answers::default(),
             frames: Frames::default(),
+            guesses: Guesses::default(),
+            sessions: Sessions::default(),
             history: history.clone(),
             commands,
             draining: AtomicBool::new(false),
-            rendering: tokio::sync::Mutex::default(),
+            rendering: Arc::default(),
             acts: Mutex::default(),
             cleared: Mutex::default(),
         };
+        let shared = Arc::new(shared);
+        // What is kept must not keep itself.
+        let kept = Arc::downgrade(&shared);
         let keeper = async move {
             while snapshots.changed().await.is_ok() {
                 let snapshot = snapshots.borrow_and_update().clone();
+                let (seq, second) = (snapshot.seq, snapshot.second);
                 sender.send_replace(moment(&history, snapshot));
+                if let Some(shared) = kept.upgrade() {
+                    shared.answers.forget(seq);
+                    shared.frames.forget(second);
+                }
             }
         };
-        let shared = Arc::new(shared);
         (Self { shared }, keeper)
     }
 
@@ -141,12 +166,14 @@ impl Admin {
             form_key: old.form_key.clone(),
             moments,
             events: old.events.clone(),
-            viewers: AtomicUsize::new(0),
+            answers: Answers::default(),
             frames: Frames::default(),
+            guesses: Guesses::default(),
+            sessions: Sessions::default(),
             history,
             commands: old.commands.clone(),
             draining: AtomicBool::new(false),
-            rendering: tokio::sync::Mutex::default(),
+            rendering: Arc::default(),
             acts: Mutex::default(),
             cleared: Mutex::default(),
         };
@@ -175,15 +202,28 @@ impl Admin {
         self.shared.moments.borrow().clone()
     }
 
-    /// Renders on a thread of its own, one view at a time: with thousands of servers a view is many
-    /// megabytes, which must not hold up checks and gossip, nor be in memory several times.
-    pub(crate) async fn aside<T: Send + 'static>(
-        &self,
-        render: impl FnOnce() -> T + Send + 'static,
-    ) -> T {
-        let _alone = self.shared.rendering.lock().await;
-        let rendered = tokio::task::spawn_blocking(render).await;
-        rendered.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))
+    /// Waits until nothing else is rendered.
+    pub(crate) async fn alone(&self) -> Alone {
+        Alone {
+            _held: self.shared.rendering.clone().lock_owned().await,
+        }
+    }
+
+    /// The JSON of a moment, made by whoever asks first. `None`: readers hold as much as they may.
+    pub(crate) async fn json(&self, moment: Arc<Moment>) -> Option<Bytes> {
+        if let Some(made) = moment.json_made() {
+            return Some(made);
+        }
+        let alone = self.alone().await;
+        if let Some(made) = moment.json_made() {
+            return Some(made);
+        }
+        let bounds = &self.shared.config.bounds;
+        if !bounds.room().await {
+            return None;
+        }
+        let memory = Arc::clone(&bounds.memory);
+        Some(alone.render(move || moment.json(&memory)).await)
     }
 
     /// The past; held only while something is rendered.
@@ -198,6 +238,7 @@ impl Admin {
         history
             .unwrap_or_else(PoisonError::into_inner)
             .clear_maxima();
+        self.shared.answers.forget(u64::MAX);
     }
 
     /// Has HAProxy's table begin anew: the greatest values, with `all` the counters as well.
@@ -205,6 +246,8 @@ impl Admin {
         let cleared = self.shared.cleared.lock();
         let mut cleared = cleared.unwrap_or_else(PoisonError::into_inner);
         Arc::make_mut(&mut cleared).clear(&self.moment(), all);
+        drop(cleared);
+        self.shared.answers.forget(u64::MAX);
     }
 
     /// What HAProxy's table leaves out.
@@ -218,7 +261,8 @@ impl Admin {
         let acts = self.shared.acts.lock();
         let acts = acts.unwrap_or_else(PoisonError::into_inner);
         OwnNumbers {
-            viewers: self.shared.viewers.load(Relaxed),
+            viewers: self.shared.config.bounds.viewers.used(),
+            wrong_tokens: self.shared.guesses.count(),
             draining: self.is_draining(),
             acts: acts.iter().map(|(key, n)| (*key, *n)).collect(),
         }
@@ -257,6 +301,27 @@ impl Admin {
         let acts = self.shared.acts.lock();
         let mut acts = acts.unwrap_or_else(PoisonError::into_inner);
         *acts.entry((action, result)).or_default() += 1;
+    }
+}
+
+/// The right to render. With thousands of servers a view is many megabytes: it must not hold up checks,
+/// gossip and health, nor be made several times at once.
+pub(crate) struct Alone {
+    _held: OwnedMutexGuard<()>,
+}
+
+impl Alone {
+    /// Renders on a thread of its own, to the end even if nobody waits for it any more.
+    pub(crate) async fn render<T: Send + 'static>(
+        self,
+        render: impl FnOnce() -> T + Send + 'static,
+    ) -> T {
+        let rendered = tokio::task::spawn_blocking(move || {
+            let _alone = self;
+            render()
+        });
+        let rendered = rendered.await;
+        rendered.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))
     }
 }
 

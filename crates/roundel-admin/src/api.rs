@@ -4,17 +4,21 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Json;
+use axum::body::Bytes;
 use axum::extract::{Path, Query, State};
 use axum::response::{IntoResponse, Response};
-use http::{HeaderMap, StatusCode, header};
+use http::{HeaderMap, HeaderValue, StatusCode, header};
 use serde::{Deserialize, Serialize};
 
 use crate::Admin;
+use crate::answers::{self, Answer, Wanted};
 use crate::history::Range;
+use crate::json::{self, Json};
 use crate::moment::Moment;
 use crate::problem;
 use crate::status::{Event, Member, MemberStatus};
+
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
 /// The longest a long poll may wait.
 const MAX_WAIT: Duration = Duration::from_secs(60);
@@ -44,11 +48,14 @@ pub(crate) async fn snapshot(
         Some(seq) => newer_than(&admin, seq, timeout.min(MAX_WAIT)).await,
         None => admin.moment(),
     };
-    let tag = format!("\"{}\"", moment.snapshot.seq);
+    let gzip = answers::takes_gzip(&headers);
+    // The same tag for other bytes is a weak one.
+    let weak = if gzip { "W/" } else { "" };
+    let tag = format!("{weak}\"{}\"", moment.snapshot.seq);
     let asked = headers.get(header::IF_NONE_MATCH);
     let same = asked.and_then(|v| v.to_str().ok()).is_some_and(|list| {
-        let strong = |tag: &str| tag.trim().trim_start_matches("W/").to_owned();
-        list.split(',').any(|one| strong(one) == tag)
+        let opaque = |tag: &str| tag.trim().trim_start_matches("W/").to_owned();
+        list.split(',').any(|one| opaque(one) == opaque(&tag))
     });
     let fixed = [
         (header::ETAG, tag.as_str()),
@@ -57,8 +64,37 @@ pub(crate) async fn snapshot(
     if same {
         return (StatusCode::NOT_MODIFIED, fixed).into_response();
     }
-    let kind = [(header::CONTENT_TYPE, "application/json")];
-    (fixed, kind, moment.json()).into_response()
+    let answer = match gzip {
+        true => compressed(&admin, moment).await,
+        false => admin.json(moment).await.map(document),
+    };
+    let Some(mut answer) = answer else {
+        return answers::busy();
+    };
+    for (name, value) in fixed {
+        let value = value.parse().expect("digits and quotes");
+        answer.headers_mut().insert(name, value);
+    }
+    answer
+}
+
+/// The same as everybody gets who takes gzip now.
+async fn compressed(admin: &Admin, moment: Arc<Moment>) -> Option<Response> {
+    let wanted = Wanted {
+        what: format!("snapshot {}", moment.snapshot.seq),
+        gzip: true,
+    };
+    let memory = Arc::clone(&admin.shared.config.bounds.memory);
+    let render = move || Answer {
+        status: StatusCode::OK,
+        headers: HeaderMap::from_iter([(header::CONTENT_TYPE, JSON)]),
+        body: moment.json(&memory),
+    };
+    admin.share(wanted, render).await.map(Answer::into_response)
+}
+
+fn document(bytes: impl Into<Bytes>) -> Response {
+    ([(header::CONTENT_TYPE, JSON)], bytes.into()).into_response()
 }
 
 /// The first moment after `seq`, or the newest when none came in time.
@@ -128,7 +164,7 @@ pub(crate) async fn members(
         status && query.get("role").is_none_or(|role| role == m.role())
     };
     let members: Vec<_> = moment.snapshot.members.iter().filter(fits).collect();
-    Json(members).into_response()
+    Json(&members).into_response()
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -153,11 +189,11 @@ pub(crate) async fn events(
     };
     let events: Vec<_> = moment.snapshot.events.iter().filter(fits).collect();
     if query.format.as_deref() != Some("jsonl") {
-        return Json(events).into_response();
+        return Json(&events).into_response();
     }
     let mut lines = String::new();
     for event in events {
-        lines += &serde_json::to_string(event).expect("plain values encode");
+        lines += &json::text(event);
         lines.push('\n');
     }
     ([(header::CONTENT_TYPE, "application/jsonl")], lines).into_response()
@@ -180,10 +216,10 @@ pub(crate) async fn series(
     let history = admin.history();
     match (&query.backend, &query.server) {
         (Some(backend), Some(server)) => match history.server(backend, server) {
-            Some(rows) => Json(rows.rows(range).iter().collect::<Vec<_>>()).into_response(),
+            Some(rows) => Json(&rows.rows(range).iter().collect::<Vec<_>>()).into_response(),
             None => no_server(),
         },
-        _ => Json(history.total.rows(range).iter().collect::<Vec<_>>()).into_response(),
+        _ => Json(&history.total.rows(range).iter().collect::<Vec<_>>()).into_response(),
     }
 }
 
@@ -216,18 +252,11 @@ pub(crate) async fn service_discovery(State(admin): State<Admin>) -> Response {
         .filter(live)
         .filter_map(target)
         .collect();
-    Json(targets).into_response()
+    Json(&targets).into_response()
 }
 
 fn target(member: &Member) -> Option<Target> {
-    let gossip: std::net::SocketAddr = member.address.parse().ok()?;
-    let tag = |name: &str| member.tags.get(name);
-    let ip = tag("addr")
-        .and_then(|a| a.parse().ok())
-        .unwrap_or(gossip.ip());
-    // Nothing answers HTTP where the gossip is.
-    let port = tag("metrics").or(tag("port"))?.parse().ok()?;
-    let address = std::net::SocketAddr::new(ip, port);
+    let address = member.metrics.clone()?;
     let mut labels = BTreeMap::from([
         ("__meta_roundel_node".to_owned(), member.name.clone()),
         ("__meta_roundel_role".to_owned(), member.role().to_owned()),
@@ -238,7 +267,7 @@ fn target(member: &Member) -> Option<Target> {
         labels.insert(format!("__meta_roundel_tag_{key}"), value.clone());
     }
     Some(Target {
-        targets: [address.to_string()],
+        targets: [address],
         labels,
     })
 }

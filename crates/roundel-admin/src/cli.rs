@@ -15,17 +15,21 @@ mod show;
 
 use std::future::Future;
 use std::io;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader};
+use tokio::io::{
+    AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader, Interest, Ready,
+};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
-use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
 use crate::Admin;
 use crate::command::Principal;
+use crate::places::Places;
+use crate::pulse::{Paced, Pulse};
 use reply::Shown;
 
 /// The longest line of commands.
@@ -37,8 +41,14 @@ const SILENCE: Duration = Duration::from_secs(10);
 /// The longest silence that may be asked for.
 const MAX_SILENCE: Duration = Duration::from_secs(24 * 3600);
 
-/// The most connections to one listener at a time; more wait.
-const MAX_CONNECTIONS: usize = 64;
+/// The longest that a connection which only reads may have us wait.
+const MAX_WAIT: Duration = Duration::from_secs(10);
+
+/// How long a client may take nothing of a reply.
+const SLOW: Duration = Duration::from_secs(30);
+
+/// While something is waited for, how often to see whether the client is gone.
+const LOOK: Duration = Duration::from_millis(250);
 
 /// How long a client may take to read the end of a reply before the connection is dropped.
 const LINGER: Duration = Duration::from_secs(1);
@@ -62,28 +72,47 @@ pub enum Level {
 
 /// A listener of either kind.
 trait Listen {
-    type Stream: AsyncRead + AsyncWrite + Send + Unpin + 'static;
+    type Stream: Connection;
 
-    /// The next connection, and who it is from.
-    fn next(&self) -> impl Future<Output = io::Result<(Self::Stream, Principal)>> + Send;
+    /// The next connection, where it is from, and who that is.
+    fn next(&self) -> impl Future<Output = io::Result<(Self::Stream, IpAddr, Principal)>> + Send;
+}
+
+/// A connection of either kind.
+trait Connection: AsyncRead + AsyncWrite + Send + Sync + Unpin + 'static {
+    /// What can be done with it.
+    fn readiness(&self) -> impl Future<Output = io::Result<Ready>> + Send;
+}
+
+impl Connection for TcpStream {
+    fn readiness(&self) -> impl Future<Output = io::Result<Ready>> + Send {
+        self.ready(Interest::WRITABLE)
+    }
+}
+
+impl Connection for UnixStream {
+    fn readiness(&self) -> impl Future<Output = io::Result<Ready>> + Send {
+        self.ready(Interest::WRITABLE)
+    }
 }
 
 impl Listen for TcpListener {
     type Stream = TcpStream;
 
-    async fn next(&self) -> io::Result<(TcpStream, Principal)> {
+    async fn next(&self) -> io::Result<(TcpStream, IpAddr, Principal)> {
         let (stream, peer) = self.accept().await?;
-        let peer = std::net::SocketAddr::new(peer.ip().to_canonical(), peer.port());
-        Ok((stream, Principal(format!("cli {peer}"))))
+        let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
+        Ok((stream, peer.ip(), Principal(format!("cli {peer}"))))
     }
 }
 
 impl Listen for UnixListener {
     type Stream = UnixStream;
 
-    async fn next(&self) -> io::Result<(UnixStream, Principal)> {
+    async fn next(&self) -> io::Result<(UnixStream, IpAddr, Principal)> {
         let (stream, _) = self.accept().await?;
-        Ok((stream, Principal("cli socket".into())))
+        let here = Ipv4Addr::LOCALHOST.into();
+        Ok((stream, here, Principal("cli socket".into())))
     }
 }
 
@@ -95,7 +124,8 @@ pub async fn serve_tcp(
     level: Level,
     stop: impl Future<Output = ()>,
 ) -> io::Result<()> {
-    serve(admin, listener, level, stop).await
+    let places = Arc::clone(&admin.shared.config.bounds.cli);
+    serve(admin, listener, level, places, stop).await
 }
 
 /// Serves the runtime API on a unix socket until `stop` is ready. A failing accept is retried.
@@ -105,34 +135,30 @@ pub async fn serve_unix(
     level: Level,
     stop: impl Future<Output = ()>,
 ) -> io::Result<()> {
-    serve(admin, listener, level, stop).await
+    let places = admin.shared.config.bounds.private();
+    serve(admin, listener, level, places, stop).await
 }
 
 async fn serve(
     admin: Admin,
     listener: impl Listen,
     level: Level,
+    places: Arc<Places>,
     stop: impl Future<Output = ()>,
 ) -> io::Result<()> {
-    let slots = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     let mut connections = JoinSet::new();
     tokio::pin!(stop);
     loop {
         while connections.try_join_next().is_some() {}
-        let next = async {
-            let slot = slots.clone().acquire_owned().await;
-            (
-                slot.expect("the semaphore is never closed"),
-                listener.next().await,
-            )
-        };
-        let (slot, accepted) = tokio::select! {
+        let accepted = tokio::select! {
             biased;
             () = &mut stop => break,
-            next = next => next,
+            accepted = listener.next() => accepted,
         };
         match accepted {
-            Ok((stream, principal)) => {
+            // As many as are served may wait for a place.
+            Ok(_) if connections.len() >= 2 * places.limit() => {}
+            Ok((stream, from, principal)) => {
                 let session = Session {
                     admin: admin.clone(),
                     level,
@@ -140,13 +166,9 @@ async fn serve(
                     prompt: false,
                     shown: Shown::default(),
                     silence: SILENCE,
+                    pulse: Pulse::new(),
                 };
-                connections.spawn(async move {
-                    if let Err(error) = session.converse(stream).await {
-                        tracing::debug!(%error, "runtime API connection ended");
-                    }
-                    drop(slot);
-                });
+                connections.spawn(session.run(stream, from, Arc::clone(&places)));
             }
             Err(error) => {
                 tracing::warn!(%error, "runtime API cannot accept");
@@ -171,6 +193,7 @@ struct Session {
     /// Whether and how replies say how bad they are.
     shown: Shown,
     silence: Duration,
+    pulse: Arc<Pulse>,
 }
 
 /// What comes after a reply.
@@ -179,9 +202,26 @@ enum Then {
     Quit,
 }
 
+type Stream<C> = BufReader<Paced<C>>;
+
 impl Session {
-    async fn converse(mut self, stream: impl AsyncRead + AsyncWrite + Unpin) -> io::Result<()> {
-        let mut stream = BufReader::new(stream);
+    /// Serves a connection once there is a place for it.
+    async fn run<C: Connection>(self, stream: C, from: IpAddr, places: Arc<Places>) {
+        let pulse = Arc::clone(&self.pulse);
+        let Some(_place) = places.wait(from, &pulse).await else {
+            return;
+        };
+        let stream = Paced::new(stream, Arc::clone(&pulse), SLOW);
+        let served = tokio::select! {
+            served = self.converse(BufReader::new(stream)) => served,
+            () = pulse.closed() => Ok(()),
+        };
+        if let Err(error) = served {
+            tracing::debug!(%error, "runtime API connection ended");
+        }
+    }
+
+    async fn converse<C: Connection>(mut self, mut stream: Stream<C>) -> io::Result<()> {
         loop {
             let Ok(line) = timeout(self.silence, read_line(&mut stream)).await else {
                 break;
@@ -206,19 +246,41 @@ impl Session {
     }
 
     /// Answers all commands of one line.
-    async fn answer(&mut self, line: &str, to: &mut (impl AsyncWrite + Unpin)) -> io::Result<Then> {
+    async fn answer<C: Connection>(&mut self, line: &str, to: &mut Stream<C>) -> io::Result<Then> {
         for command in commands(line) {
-            let Some(reply) = self.dispatch(&command).await else {
+            // Others need not wait for one who reads and has us wait.
+            let waits = command.first().is_some_and(|word| word == "wait");
+            let cedes = waits && self.level == Level::User;
+            let pulse = Arc::clone(&self.pulse);
+            let _answering = (!cedes).then(|| pulse.answer());
+            let reply = tokio::select! {
+                reply = self.dispatch(&command) => reply,
+                () = hung_up(to.get_ref().get_ref()), if waits => None,
+            };
+            let Some(reply) = reply else {
                 return Ok(Then::Quit);
             };
-            let mut text = reply.render(self.shown);
-            if self.prompt {
-                text.push_str("> ");
+            let (before, text) = reply.render(self.shown);
+            let end: &[u8] = if self.prompt { b"\n> " } else { b"\n" };
+            if text.len() as u64 <= MAX_LINE {
+                // In one piece: the kernel would hold the last back until the first is acknowledged.
+                let whole = [before.as_bytes(), &text, end].concat();
+                to.write_all(&whole).await?;
+            } else {
+                to.write_all(before.as_bytes()).await?;
+                to.write_all(&text).await?;
+                to.write_all(end).await?;
             }
-            to.write_all(text.as_bytes()).await?;
         }
         to.flush().await?;
         Ok(Then::Continue)
+    }
+}
+
+/// Waits until a client has closed both sides. One that has sent all it wants to may still read.
+async fn hung_up(stream: &impl Connection) {
+    while !stream.readiness().await.is_ok_and(|r| r.is_write_closed()) {
+        sleep(LOOK).await;
     }
 }
 

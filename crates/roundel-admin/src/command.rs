@@ -273,6 +273,9 @@ pub enum CommandError {
     /// The state of things forbids it; the text says why.
     #[error("{0}")]
     Refused(String),
+    /// What was asked for makes no sense, such as a configuration with mistakes; the text says why.
+    #[error("{0}")]
+    Invalid(String),
     /// Carrying it out failed; the text says how.
     #[error("{0}")]
     Failed(String),

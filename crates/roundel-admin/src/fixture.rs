@@ -9,7 +9,8 @@ use tokio::sync::{broadcast, mpsc, watch};
 
 use crate::command::Order;
 use crate::status::{
-    Backend, Check, Event, Frontend, Gossip, Member, MemberStatus, Server, Snapshot, Times, Traffic,
+    Backend, Certificate, Check, Event, Frontend, Gossip, Member, MemberStatus, Orders, Server,
+    Sharing, Snapshot, Times, Traffic,
 };
 use crate::{Admin, Config};
 
@@ -117,6 +118,20 @@ pub(crate) fn hostile() -> Snapshot {
         .tags
         .insert("role".into(), HOSTILE.into());
     snapshot.config.last_error = Some(HOSTILE.into());
+    let mut certificate = certificate();
+    certificate.names = vec![HOSTILE.into()];
+    certificate.frontends = vec![HOSTILE.into()];
+    certificate.issuer = HOSTILE.into();
+    certificate.file = HOSTILE.into();
+    certificate.stage = "ended".into();
+    certificate.warning = HOSTILE.into();
+    certificate.orders = Some(Orders {
+        directory: HOSTILE.into(),
+        last_error: Some(HOSTILE.into()),
+        failures: 1,
+        ..Orders::default()
+    });
+    snapshot.certificates = vec![certificate];
     snapshot.events.push(Arc::new(Event {
         seq: 99,
         time: HOSTILE.into(),
@@ -158,13 +173,26 @@ fn cluster(second: u64, servers: Vec<Server>) -> Snapshot {
             },
             ..Default::default()
         },
+        bounds: vec![crate::status::Bound {
+            name: "gossip_streams".into(),
+            used: Some(2),
+            limit: 128,
+            hits_total: second,
+        }],
         frontends: vec![frontend(second, requests, &traffic)],
         backends: vec![backend(servers, requests, traffic)],
         members,
         gossip: Some(Gossip {
+            sharing: Some(Sharing {
+                balancers: vec!["balancer-2".to_owned()],
+                entries: 3,
+                refused_total: 0,
+            }),
             listen: "10.0.3.2:7946".into(),
             seeds: vec!["webapp".into()],
             probes_total: BTreeMap::from([("ack".into(), second)]),
+            asked_back_total: 9,
+            hearsay_refuted_total: 7,
             ..Gossip::default()
         }),
         events: events(second),
@@ -323,12 +351,63 @@ fn members(servers: &[Server]) -> Vec<Member> {
         incarnation: 3,
         since_seconds: 7_380,
         rtt_us: Some(420 + u64::from(server.id) * 30),
+        metrics: Some(server.address.to_string()),
         protocol: 5,
         ..Member::default()
     };
     std::iter::once(me)
         .chain(servers.iter().map(member))
         .collect()
+}
+
+/// Some servers, a certificate that is well, and one that is ordered.
+pub(crate) fn secured(second: u64) -> Snapshot {
+    let mut snapshot = calm(second, 3);
+    snapshot.certificates = vec![certificate(), ordered()];
+    let front = &mut snapshot.frontends[0];
+    front.tls_connections = 9;
+    front.tls_handshakes_total = vec![
+        ("TLSv1.2".into(), false, 5),
+        ("TLSv1.3".into(), false, second),
+        ("TLSv1.3".into(), true, second * 3),
+    ];
+    front.tls_failures_total = BTreeMap::from([("alert".into(), 2), ("timeout".into(), 4)]);
+    snapshot
+}
+
+fn ordered() -> Certificate {
+    Certificate {
+        names: vec!["shop.example.org".into()],
+        source: "acme".into(),
+        file: "ACME, /var/lib/roundel/acme/shop.pem".into(),
+        fingerprint: "cd".repeat(32),
+        orders: Some(Orders {
+            directory: "https://ca.example/directory".into(),
+            last_success_seconds: Some(1_789_000_000),
+            next_try_seconds: Some(1_790_086_400),
+            issued_total: 3,
+            failed_total: 2,
+            ..Orders::default()
+        }),
+        ..certificate()
+    }
+}
+
+fn certificate() -> Certificate {
+    Certificate {
+        names: vec!["www.example.org".into(), "example.org".into()],
+        frontends: vec!["localnodes".into()],
+        issuer: "R11".into(),
+        key: "ECDSA".into(),
+        source: "file".into(),
+        file: "/etc/roundel/certs/www.pem".into(),
+        fingerprint: "ab".repeat(32),
+        not_before_seconds: 1_788_000_000,
+        not_after_seconds: 1_795_776_000,
+        stage: "fresh".into(),
+        warning: String::new(),
+        orders: None,
+    }
 }
 
 fn events(second: u64) -> Vec<Arc<Event>> {

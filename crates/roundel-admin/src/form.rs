@@ -5,13 +5,15 @@ use std::collections::BTreeMap;
 use axum::Form;
 use axum::extract::{Query, State};
 use axum::response::{IntoResponse, Redirect, Response};
-use http::{Extensions, HeaderMap, StatusCode, header};
+use http::{Extensions, HeaderMap, HeaderValue, StatusCode, header};
 use roundel_model::{AdminState, Name, WeightOrder};
 
 use crate::Admin;
 use crate::acts::admin_state;
 use crate::admin::Acts;
+use crate::answers::{self, Answer, Wanted};
 use crate::command::{Command, Principal};
+use crate::door;
 use crate::guard::{self, same_bytes};
 use crate::page::{self, PageQuery};
 use crate::serve::Peer;
@@ -23,7 +25,7 @@ pub(crate) async fn show(
 ) -> Response {
     let query = PageQuery::parse(&query);
     let said = query.outcome();
-    render(&admin, &query, StatusCode::OK, said)
+    page(&admin, &query, StatusCode::OK, said).into_response()
 }
 
 /// `GET /;st=DONE` and the like: where HAProxy's forms lead.
@@ -31,29 +33,33 @@ pub(crate) fn show_classic(admin: &Admin, path: &str) -> Response {
     let st = path.split(';').find_map(|word| word.strip_prefix("st="));
     let given = st.map(|st| ("st".to_owned(), st.to_owned()));
     let query = PageQuery::parse(&given.into_iter().collect());
-    render(admin, &query, StatusCode::OK, query.outcome())
+    page(admin, &query, StatusCode::OK, query.outcome()).into_response()
 }
 
 /// HAProxy's view.
 pub(crate) fn show_haproxy(admin: &Admin) -> Response {
     let given = [("view".to_owned(), "haproxy".to_owned())];
     let query = PageQuery::parse(&given.into_iter().collect());
-    render(admin, &query, StatusCode::OK, None)
+    page(admin, &query, StatusCode::OK, None).into_response()
 }
 
-fn render(admin: &Admin, query: &PageQuery, status: StatusCode, said: Option<&str>) -> Response {
+fn page(admin: &Admin, query: &PageQuery, status: StatusCode, said: Option<&str>) -> Answer {
     let moment = admin.moment();
     let parts = page::parts(admin, &moment, &query.key);
+    let fixed = |value| HeaderValue::from_static(value);
     let headers = [
-        (header::CONTENT_TYPE, "text/html; charset=utf-8"),
+        (header::CONTENT_TYPE, fixed("text/html; charset=utf-8")),
         (
             header::CONTENT_SECURITY_POLICY,
-            page::content_security_policy(),
+            fixed(page::content_security_policy()),
         ),
-        (header::X_FRAME_OPTIONS, "DENY"),
+        (header::X_FRAME_OPTIONS, fixed("DENY")),
     ];
-    let html = page::document(&moment, query, &parts, said);
-    (status, headers, html).into_response()
+    Answer {
+        status,
+        headers: HeaderMap::from_iter(headers),
+        body: page::document(&moment, query, &parts, said, door::is_shut(admin)).into(),
+    }
 }
 
 /// Fields that may occur more than once come as a list.
@@ -68,23 +74,20 @@ pub(crate) async fn act(
 ) -> Response {
     let peer = extensions.get::<Peer>().copied();
     let token = field(&fields, "token");
-    let principal = match guard::admit(&admin.shared.config, &headers, peer, token) {
+    let principal = match guard::admit(&admin, &headers, peer, token).await {
         Ok(principal) => principal,
-        Err(refusal) => return answer(&admin, refusal.status(), refusal.detail()),
+        Err(refusal) => return answer(&admin, refusal.status(), refusal.detail()).await,
     };
     if !is_ours(&admin, &fields) {
         let text = "This form is not of this process's page; load the page again.";
-        return answer(&admin, StatusCode::FORBIDDEN, text);
+        return answer(&admin, StatusCode::FORBIDDEN, text).await;
     }
     let Some((backend, servers, verb)) = wish(&admin, &fields) else {
-        return answer(
-            &admin,
-            StatusCode::BAD_REQUEST,
-            "The form does not say what to do.",
-        );
+        let text = "The form does not say what to do.";
+        return answer(&admin, StatusCode::BAD_REQUEST, text).await;
     };
-    if let Err(refused) = precondition(&admin, &fields, &backend, &servers, verb) {
-        return *refused;
+    if let Err(text) = precondition(&admin, &fields, &backend, &servers, verb) {
+        return answer(&admin, StatusCode::CONFLICT, text).await;
     }
     let st = carry_out(&admin, &fields, &principal, (backend, servers, verb)).await;
     Redirect::to(&format!("/;st={st}")).into_response()
@@ -125,17 +128,14 @@ fn precondition(
     backend: &Name,
     servers: &[Name],
     verb: &str,
-) -> Result<(), Box<Response>> {
+) -> Result<(), &'static str> {
     let moment = admin.moment();
     let Some(current) = moment.snapshot.backend(backend.as_str()) else {
         return Ok(());
     };
-    let refuse = |text: &str| Err(Box::new(answer(admin, StatusCode::CONFLICT, text)));
     let seen = field(fields, "version");
     if seen.is_some_and(|seen| seen != current.set_version.to_string()) {
-        return refuse(
-            "The set has changed since that page was shown; this is how it is. Ask again.",
-        );
+        return Err("The set has changed since that page was shown; this is how it is. Ask again.");
     }
     let takes_out = matches!(
         admin_state(verb),
@@ -148,9 +148,7 @@ fn precondition(
         .filter(|s| s.state.takes_new() && stays(&s.name));
     let forced = field(fields, "override").is_some() || field(fields, "key").is_none();
     if takes_out && current.serving() > 0 && rest.count() == 0 && !forced {
-        return refuse(
-            "That would leave no server that serves. Tick the box to do it all the same.",
-        );
+        return Err("That would leave no server that serves. Tick the box to do it all the same.");
     }
     Ok(())
 }
@@ -196,6 +194,13 @@ fn field<'a>(fields: &'a Fields, name: &str) -> Option<&'a str> {
 }
 
 /// The page as it is, with a sentence on top.
-fn answer(admin: &Admin, status: StatusCode, text: &str) -> Response {
-    render(admin, &PageQuery::default(), status, Some(text))
+async fn answer(admin: &Admin, status: StatusCode, text: &'static str) -> Response {
+    let wanted = Wanted {
+        what: format!("{status} {text}"),
+        gzip: false,
+    };
+    let of = admin.clone();
+    let render = move || page(&of, &PageQuery::default(), status, Some(text));
+    let answer = admin.share(wanted, render).await;
+    answer.map_or_else(answers::busy, Answer::into_response)
 }

@@ -6,8 +6,10 @@
 use axum::response::Response;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 
+use crate::Admin;
 use crate::admin::{Acts, Config};
 use crate::command::Principal;
+use crate::guesses::Wrong;
 use crate::problem;
 use crate::serve::Peer;
 
@@ -22,6 +24,10 @@ pub(crate) enum Refusal {
     Host,
     /// The token is missing or wrong.
     Token,
+    /// Too many wrong tokens are being answered.
+    Flood,
+    /// Too many wrong tokens came from this address.
+    Guesses,
     /// It does not come from a loopback address.
     NotLoopback,
 }
@@ -32,6 +38,7 @@ impl Refusal {
         match self {
             Self::Off => StatusCode::METHOD_NOT_ALLOWED,
             Self::Token => StatusCode::UNAUTHORIZED,
+            Self::Flood | Self::Guesses => StatusCode::TOO_MANY_REQUESTS,
             Self::CrossSite | Self::Host | Self::NotLoopback => StatusCode::FORBIDDEN,
         }
     }
@@ -49,6 +56,10 @@ impl Refusal {
                 "The Host is neither an IP address, a loopback name nor a name without a dot. Address the balancer that way."
             }
             Self::Token => "Send the administration token as `Authorization: Bearer TOKEN`.",
+            Self::Flood => "Too many wrong tokens come at once. Ask again with the right one.",
+            Self::Guesses => {
+                "Too many wrong tokens or passwords came from this address. Ask again in a minute."
+            }
             Self::NotLoopback => {
                 "Acts are let through from loopback addresses only. Ask from the machine itself, or configure a token."
             }
@@ -60,12 +71,14 @@ impl Refusal {
         let title = match self {
             Self::Off => "Acts are off",
             Self::Token => "A token is needed",
+            Self::Flood | Self::Guesses => "Too many wrong tokens",
             Self::CrossSite | Self::Host | Self::NotLoopback => "Not allowed",
         };
         let mut answer = problem::response(self.status(), title, self.detail());
         let extra = match self {
             Self::Off => Some((header::ALLOW, "GET, HEAD")),
             Self::Token => Some((header::WWW_AUTHENTICATE, "Bearer realm=\"roundel\"")),
+            Self::Guesses => Some((header::RETRY_AFTER, "60")),
             _ => None,
         };
         if let Some((name, value)) = extra {
@@ -77,10 +90,41 @@ impl Refusal {
     }
 }
 
-/// Lets an act through, and says who asked.
+fn shown(peer: Option<Peer>) -> String {
+    peer.map_or("unknown".to_owned(), |p| p.0.to_string())
+}
+
+/// Lets an act through, and says who asked. A wrong token is counted, told of, and refused after a
+/// moment.
 ///
 /// `form_token` is a token given in a form's field instead of the header.
-pub(crate) fn admit(
+pub(crate) async fn admit(
+    admin: &Admin,
+    headers: &HeaderMap,
+    peer: Option<Peer>,
+    form_token: Option<&str>,
+) -> Result<Principal, Refusal> {
+    let guesses = &admin.shared.guesses;
+    let is_given = !given(headers, form_token).is_empty();
+    let is_guess = is_given && matches!(admin.shared.config.acts, Acts::Token(_));
+    if is_guess && guesses.wait(peer).is_some() {
+        return Err(Refusal::Guesses);
+    }
+    let judged = judge(&admin.shared.config, headers, peer, form_token);
+    match judged {
+        Err(Refusal::Token) if is_given => Err(match guesses.refuse(peer).await {
+            Wrong::Told => Refusal::Token,
+            Wrong::Flood => Refusal::Flood,
+        }),
+        judged => judged,
+    }
+}
+
+fn given<'a>(headers: &'a HeaderMap, form_token: Option<&'a str>) -> &'a str {
+    bearer(headers).or(form_token).unwrap_or_default()
+}
+
+fn judge(
     config: &Config,
     headers: &HeaderMap,
     peer: Option<Peer>,
@@ -107,17 +151,16 @@ pub(crate) fn admit(
             }
         }
         Acts::Token(token) => {
-            let given = bearer(headers).or(form_token).unwrap_or_default();
+            let given = given(headers, form_token);
             if !same_bytes(token.as_bytes(), given.as_bytes()) {
                 return Err(Refusal::Token);
             }
         }
     }
-    let from = peer.map_or("unknown".to_owned(), |p| p.0.to_string());
-    Ok(Principal(format!("http {from}")))
+    Ok(Principal(format!("http {}", shown(peer))))
 }
 
-fn text(headers: &HeaderMap, name: header::HeaderName) -> Option<&str> {
+pub(crate) fn text(headers: &HeaderMap, name: header::HeaderName) -> Option<&str> {
     headers.get(name).map(|v| v.to_str().unwrap_or("\u{fffd}"))
 }
 
@@ -127,7 +170,7 @@ fn text(headers: &HeaderMap, name: header::HeaderName) -> Option<&str> {
 /// frame, a `data:` URL) is `cross-site` to everything. `same-origin` therefore vouches for an
 /// `Origin: null`, which is all that a browser or a front proxy with a strict referrer policy
 /// tells.
-fn is_same_site(headers: &HeaderMap) -> bool {
+pub(crate) fn is_same_site(headers: &HeaderMap) -> bool {
     let site = headers.get("sec-fetch-site").map(HeaderValue::as_bytes);
     if site.is_some_and(|s| s != b"same-origin" && s != b"none") {
         return false;
@@ -163,7 +206,7 @@ fn is_safe_host(host: &str, allowed: &[String]) -> bool {
         || allowed.iter().any(|name| name.eq_ignore_ascii_case(&bare))
 }
 
-fn bearer(headers: &HeaderMap) -> Option<&str> {
+pub(crate) fn bearer(headers: &HeaderMap) -> Option<&str> {
     let (scheme, token) = text(headers, header::AUTHORIZATION)?.split_once(' ')?;
     scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
 }

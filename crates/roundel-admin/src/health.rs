@@ -12,6 +12,11 @@ use crate::Admin;
 /// A part that has not turned for so long stands still.
 const STILL: Duration = Duration::from_secs(5);
 
+/// Whether a path is one of these.
+pub(crate) fn is_asked(path: &str) -> bool {
+    matches!(path, "/livez" | "/readyz" | "/healthz" | "/ping")
+}
+
 /// 200 while the control task makes its numbers, once a second, and every worker turns; 503 says
 /// which one stands still. Never depends on servers.
 pub(crate) async fn livez(State(admin): State<Admin>) -> Response {

@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use roundel_stats::{HistogramSnapshot, Ring};
 
-use crate::status::{Backend, Server, Snapshot, Times};
+use crate::status::{Backend, Frontend, Server, Snapshot, Times};
 
 pub use rates::{BackendRates, FrontendRates, Means, Rates, ServerRates, ServersRates, TotalRates};
 pub(crate) use rows::{Row, ServerRow};
@@ -37,12 +37,19 @@ pub(crate) struct History {
     /// Rows of everything together.
     pub(crate) total: Tiers<Row>,
     backends: BTreeMap<String, BackendPast>,
-    frontends: BTreeMap<String, FrontendRates>,
+    frontends: BTreeMap<String, FrontendPast>,
     recent: Ring<Sums>,
     pushes: u64,
     last: Option<Arc<Snapshot>>,
     /// What the last second gave.
     rates: Rates,
+}
+
+#[derive(Debug)]
+struct FrontendPast {
+    /// TLS handshakes, and those of them that resumed a session.
+    recent: Ring<(u64, u64)>,
+    rates: FrontendRates,
 }
 
 /// Shape: `servers` is in order of name, with the names beside it; `places` has the index there of
@@ -132,7 +139,7 @@ impl History {
                 ),
                 ..self.total_rates(now)
             },
-            frontends: self.frontends.clone(),
+            frontends: self.frontends_rates(),
             backends,
         };
         self.last = Some(now.clone());
@@ -141,7 +148,7 @@ impl History {
 
     /// Forgets the greatest values seen so far.
     pub(crate) fn clear_maxima(&mut self) {
-        let past = self.frontends.values_mut();
+        let past = self.frontends.values_mut().map(|past| &mut past.rates);
         past.chain(self.rates.frontends.values_mut())
             .for_each(FrontendRates::clear_maxima);
         for past in self.backends.values_mut() {
@@ -164,9 +171,15 @@ impl History {
         self.frontends.retain(|name, _| names(name));
         for front in &now.frontends {
             let before = last.frontends.iter().find(|f| f.name == front.name);
-            let rates = self.frontends.entry(front.name.clone()).or_default();
-            rates.update(front, before.unwrap_or(front), step);
+            let past = self.frontends.entry(front.name.clone());
+            let past = past.or_insert_with(FrontendPast::new);
+            past.push(front, before.unwrap_or(front), step);
         }
+    }
+
+    fn frontends_rates(&self) -> BTreeMap<String, FrontendRates> {
+        let rates = |(name, past): (&String, &FrontendPast)| (name.clone(), past.rates.clone());
+        self.frontends.iter().map(rates).collect()
     }
 
     fn push_backends(
@@ -209,6 +222,25 @@ impl History {
         };
         total.set_present(now);
         total
+    }
+}
+
+impl FrontendPast {
+    fn new() -> Self {
+        Self {
+            recent: Ring::new(RECENT + 1),
+            rates: FrontendRates::default(),
+        }
+    }
+
+    fn push(&mut self, now: &Frontend, before: &Frontend, step: Step) {
+        let newest = (now.tls_handshakes(), now.tls_resumed());
+        self.recent.push(newest);
+        self.rates.update(now, before, step);
+        let oldest = self.recent.iter().next().copied().unwrap_or(newest);
+        let all = newest.0.saturating_sub(oldest.0);
+        let resumed = newest.1.saturating_sub(oldest.1);
+        self.rates.tls_resumed_ratio = (all > 0).then(|| resumed as f64 / all as f64);
     }
 }
 

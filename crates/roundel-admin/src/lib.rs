@@ -15,23 +15,33 @@ pub mod status;
 
 mod acts;
 mod admin;
+mod answers;
 mod api;
+mod bounds;
 mod csv;
+mod door;
 #[cfg(test)]
 mod fixture;
 mod form;
 mod guard;
+mod guesses;
 mod health;
 mod history;
+mod json;
+mod memory;
 mod metrics;
 mod moment;
 mod page;
+mod places;
 mod problem;
+mod pulse;
 mod routes;
 mod serve;
 mod sse;
 
 pub use admin::{Acts, Admin, Config};
+pub use bounds::{Bounds, Limits};
+pub use door::{Read, Users, UsersError};
 pub use history::{
     BackendRates, FrontendRates, Means, Rates, ServerRates, ServersRates, TotalRates,
 };

@@ -5,13 +5,12 @@
 //! base units; a family whose numbers are not known is left out rather than shown as zero.
 
 mod backends;
+mod certificates;
 mod compat;
 mod families;
 mod frontends;
 mod gossip;
 mod process;
-
-use prometheus::TextEncoder;
 
 use crate::moment::Moment;
 use families::Families;
@@ -23,6 +22,8 @@ pub(crate) struct OwnNumbers {
     pub(crate) viewers: usize,
     /// Whether the process is ending.
     pub(crate) draining: bool,
+    /// Acts asked for with a wrong token, or none.
+    pub(crate) wrong_tokens: u64,
     /// Acts by word and result (`ok`, `refused`).
     pub(crate) acts: Vec<((&'static str, &'static str), u64)>,
 }
@@ -56,6 +57,7 @@ pub(crate) fn render(moment: &Moment, own: &OwnNumbers, scope: Scope) -> String 
     if scope.global {
         process::write(&moment.snapshot, own, &mut out);
         gossip::write(&moment.snapshot, &mut out);
+        certificates::write(&moment.snapshot, &mut out);
     }
     if scope.frontends {
         frontends::write(&moment.snapshot.frontends, &mut out);
@@ -66,21 +68,14 @@ pub(crate) fn render(moment: &Moment, own: &OwnNumbers, scope: Scope) -> String 
     if scope.servers {
         backends::write_servers(&moment.snapshot.backends, &mut out);
     }
-    encode(out)
+    out.finish()
 }
 
 /// Writes the same numbers under HAProxy's names.
 pub(crate) fn render_compat(moment: &Moment, own: &OwnNumbers, scope: Scope) -> String {
     let mut out = Families::default();
     compat::write(moment, own, scope, &mut out);
-    encode(out)
-}
-
-fn encode(out: Families) -> String {
-    let families = out.finish();
-    TextEncoder::new()
-        .encode_to_string(&families)
-        .expect("every family has a name and a series")
+    out.finish()
 }
 
 #[cfg(test)]

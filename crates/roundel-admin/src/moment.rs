@@ -6,8 +6,12 @@ use std::time::Instant;
 use axum::body::Bytes;
 use serde::Serialize;
 
-use crate::history::Rates;
-use crate::status::{Backend, ConfigStatus, Event, Frontend, Gossip, Member, Process, Snapshot};
+use crate::history::{FrontendRates, Rates};
+use crate::json;
+use crate::memory::Memory;
+use crate::status::{
+    Backend, Bound, Certificate, ConfigStatus, Event, Frontend, Gossip, Member, Process, Snapshot,
+};
 
 /// Events that the JSON of a snapshot carries at most; `/api/v1/events` has them all.
 const EVENTS_IN_JSON: usize = 100;
@@ -35,10 +39,15 @@ impl Moment {
         }
     }
 
-    /// The body of `/api/v1/snapshot`, encoded once for all readers.
-    pub(crate) fn json(&self) -> Bytes {
-        let encode = || serde_json::to_vec(&self.document()).expect("plain values encode");
-        self.json.get_or_init(|| encode().into()).clone()
+    /// The body of `/api/v1/snapshot`, encoded once for all readers and counted in `memory`.
+    pub(crate) fn json(&self, memory: &Arc<Memory>) -> Bytes {
+        let encode = || json::text(&self.document());
+        self.json.get_or_init(|| memory.hold(encode())).clone()
+    }
+
+    /// The same, if it was encoded already.
+    pub(crate) fn json_made(&self) -> Option<Bytes> {
+        self.json.get().cloned()
     }
 
     /// The part of the workers' time that was not spent computing, over the last step.
@@ -46,6 +55,18 @@ impl Moment {
         let threads = self.snapshot.process.threads.max(1) as f64;
         let busy = self.rates.total.cpu_seconds_per_second / threads;
         ((1.0 - busy).clamp(0.0, 1.0) * 100.0).round() as u64
+    }
+
+    /// The part of the TLS handshakes of the last second that resumed a session; 0 without any.
+    pub(crate) fn tls_reuse_percent(&self) -> u64 {
+        let sum =
+            |of: fn(&FrontendRates) -> f64| -> f64 { self.rates.frontends.values().map(of).sum() };
+        let all = sum(|r| r.tls_handshakes_per_second);
+        let keys = sum(|r| r.tls_keys_per_second);
+        match all > 0.0 {
+            true => ((1.0 - keys / all) * 100.0).round() as u64,
+            false => 0,
+        }
     }
 
     fn document(&self) -> Document<'_> {
@@ -65,6 +86,8 @@ impl Moment {
             backends: &s.backends,
             members: &s.members,
             gossip: s.gossip.as_ref(),
+            certificates: &s.certificates,
+            bounds: &s.bounds,
             events: &s.events[skipped..],
             log_lines_dropped_total: s.log_lines_dropped_total,
             system_log_lines_dropped_total: s.system_log_lines_dropped_total,
@@ -88,6 +111,8 @@ struct Document<'a> {
     backends: &'a [Backend],
     members: &'a [Member],
     gossip: Option<&'a Gossip>,
+    certificates: &'a [Certificate],
+    bounds: &'a [Bound],
     events: &'a [Arc<Event>],
     log_lines_dropped_total: u64,
     system_log_lines_dropped_total: u64,

@@ -2,15 +2,19 @@
 //!
 //! [`parts`] renders everything that changes, [`document()`] puts it into a page. The stream
 //! sends the same parts, so a page that was loaded a minute ago and one loaded just now show
-//! the same thing. Every text goes through maud, which escapes it; colours, sizes and script
-//! are in one inline style and one inline script whose hashes are in the policy.
+//! the same thing. Every text goes through maud, which escapes it, and what leaves this module has
+//! no hidden character; colours, sizes and script are in one inline style and one inline script
+//! whose hashes are in the policy.
 
 mod acts;
+mod certificates;
 mod classic;
 mod cluster;
 mod document;
 mod format;
+mod handshakes;
 mod head;
+mod login;
 mod look;
 mod part;
 mod plot;
@@ -27,6 +31,7 @@ use crate::moment::Moment;
 
 pub(crate) use document::{content_security_policy, document};
 pub(crate) use format::uptime;
+pub(crate) use login::login;
 pub(crate) use part::{Part, changes, everything};
 pub(crate) use query::{Key, PageQuery};
 
@@ -63,11 +68,12 @@ pub(crate) fn parts(admin: &Admin, moment: &Moment, key: &Key) -> Vec<Part> {
         _ => servers::part(&scene),
     });
     if key.view != query::View::Classic {
+        parts.push(certificates::part(&scene));
         parts.push(cluster::part(&scene));
         parts.push(timeline::part(&scene));
         parts.push(cluster::process(&scene));
     }
-    parts
+    parts.into_iter().map(Part::visible).collect()
 }
 
 /// The tab's title: how things are comes first.

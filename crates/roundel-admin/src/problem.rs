@@ -4,6 +4,8 @@ use axum::response::{IntoResponse, Response};
 use http::{StatusCode, header};
 use serde_json::json;
 
+use crate::json;
+
 /// An answer that says what went wrong and what would help.
 pub(crate) fn response(status: StatusCode, title: &str, detail: &str) -> Response {
     let document = json!({
@@ -13,5 +15,5 @@ pub(crate) fn response(status: StatusCode, title: &str, detail: &str) -> Respons
         "detail": detail,
     });
     let kind = [(header::CONTENT_TYPE, "application/problem+json")];
-    (status, kind, document.to_string()).into_response()
+    (status, kind, json::text(&document)).into_response()
 }

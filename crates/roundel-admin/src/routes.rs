@@ -12,11 +12,9 @@ use http::{Method, StatusCode};
 use serde::Deserialize;
 
 use crate::Admin;
+use crate::bounds::BUFFER;
 use crate::metrics::Scope;
-use crate::{acts, api, csv, form, health, metrics, problem, sse};
-
-/// Bodies are small forms and small JSON documents.
-const MAX_BODY: usize = 16 * 1024;
+use crate::{acts, answers, api, csv, door, form, health, metrics, problem, sse};
 
 /// A test holds it against the routes and what they answer.
 const OPENAPI: &str = include_str!("../openapi.json");
@@ -35,8 +33,13 @@ pub(crate) fn router(admin: Admin) -> Router {
         .fallback(missing)
         .method_not_allowed_fallback(not_allowed)
         .layer(middleware::from_fn_with_state(admin.clone(), haproxy_forms))
+        .layer(middleware::from_fn_with_state(
+            admin.clone(),
+            answers::shared,
+        ))
+        .layer(middleware::from_fn_with_state(admin.clone(), door::watch))
         .layer(middleware::map_response(harden))
-        .layer(DefaultBodyLimit::max(MAX_BODY))
+        .layer(DefaultBodyLimit::max(BUFFER))
         .with_state(admin)
 }
 
@@ -100,9 +103,7 @@ async fn haproxy_forms(State(admin): State<Admin>, request: Request, next: Next)
         (header::CONTENT_TYPE, kind),
         (header::CACHE_CONTROL, "no-cache"),
     ];
-    let (moment, cleared) = (admin.moment(), admin.cleared());
-    let render = move || csv::render(&moment, &filter, &cleared);
-    let text = admin.aside(render).await;
+    let text = csv::render(&admin.moment(), &filter, &admin.cleared());
     (headers, text).into_response()
 }
 
@@ -152,11 +153,10 @@ async fn prometheus(State(admin): State<Admin>, Query(query): Query<ScrapeQuery>
         ..scope
     };
     let (moment, own) = (admin.moment(), admin.own_numbers());
-    let text = admin.aside(move || match query.compat.as_deref() {
+    let text = match query.compat.as_deref() {
         Some("haproxy") => metrics::render_compat(&moment, &own, scope),
         _ => metrics::render(&moment, &own, scope),
-    });
-    let text = text.await;
+    };
     let kind = "text/plain; version=0.0.4; charset=utf-8";
     ([(header::CONTENT_TYPE, kind)], text).into_response()
 }

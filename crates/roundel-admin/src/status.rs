@@ -6,6 +6,8 @@
 //! Serialised, this is the core of `/api/v1/snapshot`.
 
 mod backend;
+mod bound;
+mod certificate;
 mod cluster;
 mod coding;
 mod event;
@@ -17,7 +19,9 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 pub use backend::{Backend, Check, KeptOrder, Server, Source, Times, Traffic};
-pub use cluster::{Gossip, Member, MemberStatus};
+pub use bound::Bound;
+pub use certificate::{Certificate, Orders};
+pub use cluster::{Gossip, Member, MemberStatus, Sharing};
 pub use event::Event;
 pub use frontend::Frontend;
 pub use process::{ConfigStatus, Pipes, Process};
@@ -55,6 +59,10 @@ pub struct Snapshot {
     pub members: Vec<Member>,
     /// The gossip node's counters; `None` when gossip is off.
     pub gossip: Option<Gossip>,
+    /// What clients are shown over TLS.
+    pub certificates: Vec<Certificate>,
+    /// What strangers can make the process keep.
+    pub bounds: Vec<Bound>,
     /// The newest events, oldest first, at most 2,000.
     pub events: Vec<Arc<Event>>,
     /// Access log lines lost: the log's reader was too slow, or they could not be written.

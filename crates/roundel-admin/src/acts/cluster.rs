@@ -172,7 +172,7 @@ async fn act<T: serde::de::DeserializeOwned + Default>(
     body: &Bytes,
     command: fn(T) -> Result<Command, &'static str>,
 ) -> Response {
-    let (wish, who) = match admitted::<T>(admin, headers, extensions, body) {
+    let (wish, who) = match admitted::<T>(admin, headers, extensions, body).await {
         Ok(admitted) => admitted,
         Err(refused) => return *refused,
     };

@@ -134,7 +134,10 @@ pub(super) async fn carry_out(admin: &Admin, act: Act, who: &Principal) -> Reply
     match act.said {
         Said::Nothing => Reply::plain(""),
         Said::Sentence(text) => Reply::info(text),
-        Said::Json => Reply::plain(format!("{}\n", crate::acts::report(outcome))),
+        Said::Json => Reply::plain(format!(
+            "{}\n",
+            crate::json::text(&crate::acts::report(outcome))
+        )),
         Said::Outcome | Said::Remark if outcome.text.is_empty() => Reply::plain(""),
         Said::Outcome => Reply::info(outcome.text + "\n"),
         Said::Remark => Reply::warning(outcome.text + "\n"),

@@ -2,9 +2,14 @@
 
 use std::time::Duration;
 
+use http::{HeaderMap, StatusCode};
+
 use super::reply::{Reply, Shown};
-use super::{Level, MAX_SILENCE, Session, acts, help, info, show};
+use super::{Level, MAX_SILENCE, MAX_WAIT, Session, acts, help, info, show};
+use crate::Admin;
+use crate::answers::{Answer, Wanted};
 use crate::csv::{self, Filter, Form};
+use crate::json;
 use crate::status::Snapshot;
 
 impl Session {
@@ -14,7 +19,12 @@ impl Session {
         if let Some(reply) = self.control(&words).await {
             return reply;
         }
-        if let Some(reply) = self.read(&words) {
+        if let ["show", what, ..] = words[..]
+            && is_long(what)
+        {
+            return Some(self.shared(&words).await);
+        }
+        if let Some(reply) = read(&self.admin, self.level, &words) {
             return Some(reply);
         }
         Some(match acts::parse(&words, &self.admin.moment().snapshot) {
@@ -58,10 +68,7 @@ impl Session {
             },
             ["set", "timeout", ..] => Reply::error("'set timeout' only supports 'cli'.\n"),
             ["wait", delay, ..] => match duration(delay) {
-                Some(pause) if pause <= MAX_SILENCE => {
-                    tokio::time::sleep(pause).await;
-                    Reply::plain("")
-                }
+                Some(pause) if pause <= MAX_SILENCE => self.wait(pause).await,
                 _ => Reply::error("Invalid delay.\n"),
             },
             _ => return None,
@@ -69,70 +76,117 @@ impl Session {
         Some(Some(reply))
     }
 
+    /// Who only reads waits shortly: there are few places, and anybody may come.
+    async fn wait(&self, pause: Duration) -> Reply {
+        let most = match self.level {
+            Level::User => MAX_WAIT,
+            Level::Operator | Level::Admin => MAX_SILENCE,
+        };
+        tokio::time::sleep(pause.min(most)).await;
+        match pause > most {
+            true => Reply::warning("A connection that only reads waits 10 s at most.\n"),
+            false => Reply::plain(""),
+        }
+    }
+
+    /// A reply that everybody gets who asks for the same now.
+    async fn shared(&self, words: &[&str]) -> Reply {
+        let wanted = Wanted {
+            what: words.join(" "),
+            gzip: false,
+        };
+        let (admin, level) = (self.admin.clone(), self.level);
+        let words: Vec<String> = words.iter().map(|word| (*word).to_owned()).collect();
+        let render = move || {
+            let words: Vec<&str> = words.iter().map(String::as_str).collect();
+            let reply = read(&admin, level, &words);
+            let reply = reply.unwrap_or_else(|| Reply::info(help::unknown(&words)));
+            let (body, is_error) = reply.into_parts();
+            Answer {
+                status: match is_error {
+                    true => StatusCode::BAD_REQUEST,
+                    false => StatusCode::OK,
+                },
+                headers: HeaderMap::new(),
+                body,
+            }
+        };
+        match self.admin.share(wanted, render).await {
+            Some(answer) => Reply::shared(answer.body, answer.status != StatusCode::OK),
+            None => Reply::error("Readers that are slow hold all of stats.memory; ask again.\n"),
+        }
+    }
+
     fn lower(&mut self, level: Level) -> Reply {
         self.level = self.level.min(level);
         Reply::plain("")
     }
+}
 
-    /// Commands that only read.
-    fn read(&self, words: &[&str]) -> Option<Reply> {
-        let moment = self.admin.moment();
-        let snapshot = &moment.snapshot;
-        Some(Reply::plain(match *words {
-            ["help", ref rest @ ..] => return Some(Reply::info(help::help(rest))),
-            ["show", "version", ..] => {
-                return Some(Reply::info(format!("{}\n", info::version(snapshot))));
+/// Whether `show` of this may be long: it is rendered once for all who ask.
+fn is_long(what: &str) -> bool {
+    matches!(
+        what,
+        "stat" | "servers" | "sess" | "snapshot" | "members" | "events"
+    )
+}
+
+/// Commands that only read.
+fn read(admin: &Admin, level: Level, words: &[&str]) -> Option<Reply> {
+    let moment = admin.moment();
+    let snapshot = &moment.snapshot;
+    Some(Reply::plain(match *words {
+        ["help", ref rest @ ..] => return Some(Reply::info(help::help(rest))),
+        ["show", "version", ..] => {
+            return Some(Reply::info(format!("{}\n", info::version(snapshot))));
+        }
+        ["show", "cli", "level", ..] => match level {
+            Level::User => "user\n".into(),
+            Level::Operator => "operator\n".into(),
+            Level::Admin => "admin\n".into(),
+        },
+        ["show", "info", ref rest @ ..] => info::render(&moment, admin.is_draining(), rest),
+        ["show", "stat", ref rest @ ..] => match filter(snapshot, rest) {
+            Ok(filter) => csv::render(&moment, &filter, &admin.cleared()),
+            Err(text) => return Some(Reply::error(text)),
+        },
+        ["show", "servers", what @ ("state" | "conn"), ref rest @ ..] => {
+            let only = rest.first().copied();
+            if only.is_some_and(|name| snapshot.backend(name).is_none()) {
+                return Some(Reply::error("Can't find backend.\n"));
             }
-            ["show", "cli", "level", ..] => match self.level {
-                Level::User => "user\n".into(),
-                Level::Operator => "operator\n".into(),
-                Level::Admin => "admin\n".into(),
-            },
-            ["show", "info", ref rest @ ..] => {
-                info::render(&moment, self.admin.is_draining(), rest)
+            match what {
+                "state" => show::servers_state(snapshot, only),
+                _ => show::servers_conn(&moment, only),
             }
-            ["show", "stat", ref rest @ ..] => match filter(snapshot, rest) {
-                Ok(filter) => csv::render(&moment, &filter, &self.admin.cleared()),
+        }
+        ["show", "sess", id, ..] if id != "all" => "Session not found.\n".into(),
+        ["show", "sess", ..] => show::sessions(snapshot),
+        ["show", "activity", ..] => show::activity(snapshot),
+        ["show", "env", ..] if level < Level::Operator => {
+            return Some(Reply::error("Permission denied\n"));
+        }
+        ["show", "env", ref rest @ ..] => match show::environment(rest.first().copied()) {
+            Some(text) => text,
+            None => return Some(Reply::error("Variable not found\n")),
+        },
+        ["show", "backend", ..] => show::backends(snapshot),
+        ["show", "snapshot"] => json::text(&**snapshot) + "\n",
+        ["show", "members"] => show::members(snapshot),
+        ["show", "errors", ..] => show::errors(snapshot),
+        ["show", "events"] => show::events(snapshot, 20),
+        ["show", "events", n] => match n.parse() {
+            Ok(n) => show::events(snapshot, n),
+            Err(_) => return Some(Reply::error("Expects a number of events.\n")),
+        },
+        ["get", "weight", ref rest @ ..] => {
+            match acts::find(snapshot, rest.first().copied().unwrap_or_default()) {
+                Ok((_, s)) => format!("{} (initial {})\n", s.user_weight, s.initial_weight),
                 Err(text) => return Some(Reply::error(text)),
-            },
-            ["show", "servers", what @ ("state" | "conn"), ref rest @ ..] => {
-                let only = rest.first().copied();
-                if only.is_some_and(|name| snapshot.backend(name).is_none()) {
-                    return Some(Reply::error("Can't find backend.\n"));
-                }
-                match what {
-                    "state" => show::servers_state(snapshot, only),
-                    _ => show::servers_conn(&moment, only),
-                }
             }
-            ["show", "sess", id, ..] if id != "all" => "Session not found.\n".into(),
-            ["show", "sess", ..] => show::sessions(snapshot),
-            ["show", "activity", ..] => show::activity(snapshot),
-            ["show", "env", ..] if self.level < Level::Operator => {
-                return Some(Reply::error("Permission denied\n"));
-            }
-            ["show", "env", ref rest @ ..] => match show::environment(rest.first().copied()) {
-                Some(text) => text,
-                None => return Some(Reply::error("Variable not found\n")),
-            },
-            ["show", "backend", ..] => show::backends(snapshot),
-            ["show", "snapshot"] => serde_json::to_string(&**snapshot).unwrap_or_default() + "\n",
-            ["show", "members"] => show::members(snapshot),
-            ["show", "errors", ..] => show::errors(snapshot),
-            ["show", "events"] => show::events(snapshot, 20),
-            ["show", "events", n] => match n.parse() {
-                Ok(n) => show::events(snapshot, n),
-                Err(_) => return Some(Reply::error("Expects a number of events.\n")),
-            },
-            ["get", "weight", ref rest @ ..] => {
-                match acts::find(snapshot, rest.first().copied().unwrap_or_default()) {
-                    Ok((_, s)) => format!("{} (initial {})\n", s.user_weight, s.initial_weight),
-                    Err(text) => return Some(Reply::error(text)),
-                }
-            }
-            _ => return None,
-        }))
-    }
+        }
+        _ => return None,
+    }))
 }
 
 /// `show stat`'s proxy, type and server, and its words; other words are passed over.

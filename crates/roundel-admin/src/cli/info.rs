@@ -1,12 +1,13 @@
 //! `show info`: the process in HAProxy's keys, in its four forms.
 //!
 //! Keys, positions, tags and descriptions are those of HAProxy 2.6; what Roundel does not have
-//! (TLS, compression, connection rate limits) is truly zero. Roundel's own words have keys of
+//! (compression, limits of rates, a cache of TLS sessions) is truly zero. Roundel's own words have keys of
 //! their own at the end.
 
 use std::fmt::{Display, Write};
 
-use super::show::one_line;
+use roundel_model::Shown;
+
 use crate::history::FrontendRates;
 use crate::moment::Moment;
 use crate::page::uptime;
@@ -70,8 +71,8 @@ const FIELDS: &[Field] = &[
     f(18, "CumConns", "MCP", "u32", "Total number of connections on this worker process since started", Some(|m, _| n(sum(m, Frontend::accepted)))),
     f(19, "CumReq", "MCP", "u32", "Total number of requests on this worker process since started", Some(|m, _| n(sum(m, |f| f.requests_total)))),
     f(20, "MaxSslConns", "MMP", "u32", "Hard limit on the number of per-process SSL endpoints (front+back), 0=unlimited", None),
-    f(21, "CurrSslConns", "MGP", "u32", "Current number of SSL endpoints on this worker process (front+back)", None),
-    f(22, "CumSslConns", "MCP", "u32", "Total number of SSL endpoints on this worker process since started (front+back)", None),
+    f(21, "CurrSslConns", "MGP", "u32", "Current number of SSL endpoints on this worker process (front+back)", Some(|m, _| n(sum(m, |f| f.tls_connections)))),
+    f(22, "CumSslConns", "MCP", "u32", "Total number of SSL endpoints on this worker process since started (front+back)", Some(|m, _| n(sum(m, Frontend::tls_handshakes)))),
     f(23, "Maxpipes", "CLP", "u32", "Hard limit on the number of pipes for splicing, 0=unlimited", Some(|m, _| n(m.snapshot.process.pipes.most))),
     f(24, "PipesUsed", "MGP", "u32", "Current number of pipes in use in this worker process", Some(|m, _| n(m.snapshot.process.pipes.used))),
     f(25, "PipesFree", "MGP", "u32", "Current number of allocated and available pipes in this worker process", Some(|m, _| n(m.snapshot.process.pipes.free))),
@@ -81,12 +82,12 @@ const FIELDS: &[Field] = &[
     f(29, "SessRate", "MRP", "u32", "Number of sessions created on this worker process over the last second", Some(|m, _| n(rate(m, |r| r.connections_per_second)))),
     f(30, "SessRateLimit", "CLP", "u32", "Hard limit for SessRate (global.maxsessrate)", None),
     f(31, "MaxSessRate", "MRP", "u32", "Highest SessRate reached on this worker process since started (in sessions per second)", Some(|m, _| n(rate(m, |r| r.connections_per_second_max)))),
-    f(32, "SslRate", "MRP", "u32", "Number of SSL connections created on this worker process over the last second", None),
+    f(32, "SslRate", "MRP", "u32", "Number of SSL connections created on this worker process over the last second", Some(|m, _| n(rate(m, |r| r.tls_handshakes_per_second)))),
     f(33, "SslRateLimit", "CLP", "u32", "Hard limit for SslRate (global.maxsslrate)", None),
-    f(34, "MaxSslRate", "MMP", "u32", "Highest SslRate reached on this worker process since started (in connections per second)", None),
-    f(35, "SslFrontendKeyRate", "MGP", "u32", "Number of SSL keys created on frontends in this worker process over the last second", None),
-    f(36, "SslFrontendMaxKeyRate", "MMP", "u32", "Highest SslFrontendKeyRate reached on this worker process since started (in SSL keys per second)", None),
-    f(37, "SslFrontendSessionReuse_pct", "MGP", "u32", "Percent of frontend SSL connections which did not require a new key", None),
+    f(34, "MaxSslRate", "MMP", "u32", "Highest SslRate reached on this worker process since started (in connections per second)", Some(|m, _| n(rate(m, |r| r.tls_handshakes_per_second_max)))),
+    f(35, "SslFrontendKeyRate", "MGP", "u32", "Number of SSL keys created on frontends in this worker process over the last second", Some(|m, _| n(rate(m, |r| r.tls_keys_per_second)))),
+    f(36, "SslFrontendMaxKeyRate", "MMP", "u32", "Highest SslFrontendKeyRate reached on this worker process since started (in SSL keys per second)", Some(|m, _| n(rate(m, |r| r.tls_keys_per_second_max)))),
+    f(37, "SslFrontendSessionReuse_pct", "MGP", "u32", "Percent of frontend SSL connections which did not require a new key", Some(|m, _| n(m.tls_reuse_percent()))),
     f(38, "SslBackendKeyRate", "MRP", "u32", "Number of SSL keys created on backends in this worker process over the last second", None),
     f(39, "SslBackendMaxKeyRate", "MMP", "u32", "Highest SslBackendKeyRate reached on this worker process since started (in SSL keys per second)", None),
     f(40, "SslCacheLookups", "MCP", "u32", "Total number of SSL session ID lookups in the SSL session cache on this worker since started", None),
@@ -97,7 +98,7 @@ const FIELDS: &[Field] = &[
     f(47, "Tasks", "MGP", "u32", "Total number of tasks in the current worker process (active + sleeping)", Some(|m, _| n(m.rates.total.in_flight))),
     f(48, "Run_queue", "MGP", "u32", "Total number of active tasks+tasklets in the current worker process", None),
     f(49, "Idle_pct", "MaP", "u32", "Percentage of last second spent waiting in the current worker thread", Some(|m, _| n(m.idle_percent()))),
-    f(50, "node", "COS", "str", "Node name (global.node)", Some(|m, _| one_line(&m.snapshot.node))),
+    f(50, "node", "COS", "str", "Node name (global.node)", Some(|m, _| Shown(&m.snapshot.node).to_string())),
     f(51, "description", "COS", "str", "Node description (global.description)", Some(|m, _| format!("Roundel {}", m.snapshot.version))),
     f(52, "Stopping", "MGP", "u32", "1 if the worker process is currently stopping, otherwise zero", Some(|_, draining| n(u8::from(draining)))),
     f(53, "Jobs", "MGP", "u32", "Current number of active jobs on the current worker process (frontend connections, master connections, listeners)", Some(|m, _| n(sum(m, |f| f.connections)))),

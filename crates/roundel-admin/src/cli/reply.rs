@@ -1,5 +1,7 @@
 //! What a command says, and how bad that is.
 
+use axum::body::Bytes;
+
 /// How much a reply matters, as syslog numbers it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Severity {
@@ -46,7 +48,7 @@ impl Shown {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Reply {
     severity: Option<Severity>,
-    text: String,
+    text: Bytes,
 }
 
 impl Reply {
@@ -54,39 +56,52 @@ impl Reply {
     pub(super) fn plain(text: impl Into<String>) -> Self {
         Self {
             severity: None,
-            text: text.into(),
+            text: text.into().into(),
         }
     }
 
     pub(super) fn error(text: impl Into<String>) -> Self {
         Self {
             severity: Some(Severity::Error),
-            text: text.into(),
+            text: text.into().into(),
         }
     }
 
     pub(super) fn warning(text: impl Into<String>) -> Self {
         Self {
             severity: Some(Severity::Warning),
-            text: text.into(),
+            text: text.into().into(),
         }
     }
 
     pub(super) fn info(text: impl Into<String>) -> Self {
         Self {
             severity: Some(Severity::Info),
-            text: text.into(),
+            text: text.into().into(),
         }
     }
 
-    /// The bytes to send.
-    pub(super) fn render(self, shown: Shown) -> String {
-        let severity = self.severity.filter(|_| !self.text.is_empty());
-        let text = self.text;
-        match (severity, shown) {
-            (Some(severity), Shown::Number) => format!("[{}]: {text}\n", severity as u8),
-            (Some(severity), Shown::Word) => format!("[{}]: {text}\n", severity.word()),
-            _ => text + "\n",
+    /// The text of a reply that many may hold: a table, or an error.
+    pub(super) fn shared(text: Bytes, is_error: bool) -> Self {
+        Self {
+            severity: is_error.then_some(Severity::Error),
+            text,
         }
+    }
+
+    /// The text, and whether it is an error.
+    pub(super) fn into_parts(self) -> (Bytes, bool) {
+        (self.text, self.severity == Some(Severity::Error))
+    }
+
+    /// The bytes to send, but for a line end: what stands before the text, and the text.
+    pub(super) fn render(self, shown: Shown) -> (String, Bytes) {
+        let severity = self.severity.filter(|_| !self.text.is_empty());
+        let before = match (severity, shown) {
+            (Some(severity), Shown::Number) => format!("[{}]: ", severity as u8),
+            (Some(severity), Shown::Word) => format!("[{}]: ", severity.word()),
+            _ => String::new(),
+        };
+        (before, self.text)
     }
 }

@@ -1,6 +1,6 @@
 //! Commands that only read.
 
-use roundel_model::{AdminState, ServerState};
+use roundel_model::{AdminState, ServerState, Shown, is_hidden};
 
 use crate::moment::Moment;
 use crate::status::{Backend, Check, Frontend, Server, Snapshot};
@@ -178,7 +178,7 @@ pub(super) fn environment(only: Option<&str>) -> Option<String> {
     };
     let line = |(name, value): (String, String)| match secret(&name) {
         true => format!("{name}=***\n"),
-        false => format!("{name}={}\n", one_line(&value)),
+        false => format!("{name}={}\n", Shown(value)),
     };
     Some(all.into_iter().map(line).collect())
 }
@@ -199,7 +199,7 @@ pub(super) fn members(snapshot: &Snapshot) -> String {
             member.status.as_str(),
             tags.join(","),
         );
-        text += &format!("{}\n", one_line(&line));
+        text += &format!("{}\n", Shown(line));
     }
     text
 }
@@ -217,7 +217,7 @@ pub(super) fn events(snapshot: &Snapshot, n: usize) -> String {
             e.subject,
             e.text
         );
-        text += &format!("{}\n", one_line(&line));
+        text += &format!("{}\n", Shown(line));
     }
     text
 }
@@ -234,12 +234,7 @@ pub(super) fn errors(snapshot: &Snapshot) -> String {
     text
 }
 
-/// Text from the network that cannot begin a line of its own.
-pub(super) fn one_line(text: &str) -> String {
-    text.replace(|c: char| c.is_control(), " ")
-}
-
-/// The same, as one word of a line.
+/// Text from the network as one word of a line.
 fn word(text: &str) -> String {
-    text.replace(|c: char| c.is_control() || c.is_whitespace(), "_")
+    text.replace(|c: char| is_hidden(c) || c.is_whitespace(), "_")
 }

@@ -4,6 +4,7 @@ use super::*;
 use crate::Config;
 use crate::command::{Change, Command, CommandError, Outcome};
 use crate::fixture::{self, Rig, rig};
+use crate::status::Snapshot;
 
 fn states_rig() -> Rig {
     rig(Config::default(), fixture::every_state(9))
@@ -128,6 +129,24 @@ async fn statistics_are_the_csv_and_can_be_narrowed() {
         info.lines()
             .all(|l| l.is_empty() || l.split_once(": ").is_some_and(|(_, v)| !v.is_empty()))
     );
+}
+
+#[tokio::test]
+async fn handshakes_are_shown_in_haproxys_keys() {
+    let mut rig = rig(Config::default(), Snapshot::default());
+    rig.admin = crate::Admin::lived((0..20).map(fixture::secured), rig.admin);
+    let info = user(&rig, "show info\n").await;
+    for line in [
+        "CurrSslConns: 9",
+        "CumSslConns: 81",
+        "SslRate: 4",
+        "MaxSslRate: 4",
+        "SslFrontendKeyRate: 1",
+        "SslFrontendMaxKeyRate: 1",
+        "SslFrontendSessionReuse_pct: 75",
+    ] {
+        assert!(info.lines().any(|l| l == line), "{line}\n{info}");
+    }
 }
 
 #[tokio::test]
@@ -448,9 +467,19 @@ async fn hostile_names_stay_on_their_line() {
     let rig = rig(Config::default(), fixture::hostile());
     let members = user(&rig, "show members\n").await;
     assert_eq!(members.lines().count(), 3);
-    assert!(!members.contains('\u{1b}'));
     assert_eq!(user(&rig, "show servers state\n").await.lines().count(), 4);
-    assert!(!user(&rig, "show events 5\n").await.contains('\u{1b}'));
+    for what in [
+        "members",
+        "servers state",
+        "events 5",
+        "snapshot",
+        "stat",
+        "info",
+    ] {
+        let told = user(&rig, &format!("show {what}\n")).await;
+        let hidden = |c: char| c.is_control() && c != '\n' || c == '\u{202e}';
+        assert!(!told.contains(hidden), "{what}: {told:?}");
+    }
 }
 
 #[test]

@@ -2,6 +2,8 @@
 
 use std::fmt::Write;
 
+use roundel_model::is_hidden;
+
 /// Where a column writes its value; writing nothing leaves the cell empty.
 pub(crate) struct Cell<'a> {
     out: &'a mut String,
@@ -48,11 +50,11 @@ impl<'a> Cell<'a> {
 
     /// Writes text.
     ///
-    /// Line ends and other control characters become spaces. A text with a comma or a quote
+    /// Line ends and other hidden characters become spaces. A text with a comma or a quote
     /// is wrapped in quotes and its own are doubled. A text that a spreadsheet would run as a
     /// formula gets an apostrophe in front.
     pub(crate) fn text(&mut self, text: &str) {
-        let clean = |c: char| if c.is_control() { ' ' } else { c };
+        let clean = |c: char| if is_hidden(c) { ' ' } else { c };
         if !self.quote {
             self.out.extend(text.chars().map(clean));
             return;

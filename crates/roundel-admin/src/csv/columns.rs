@@ -40,7 +40,7 @@ fn members(r: &Row<'_>, o: &mut Cell<'_>, backup: bool) {
     }
 }
 
-/// The columns: 119 of HAProxy's, then `-`, then Roundel's own.
+/// The columns: 119 of HAProxy's, then `-`, then Roundel's own, then those of its TLS.
 pub(crate) const COLUMNS: &[Column] = &[
     c("pxname", |r, o| o.text(r.proxy())),
     c("svname", |r, o| o.text(r.server_name())),
@@ -396,5 +396,14 @@ pub(crate) const COLUMNS: &[Column] = &[
     }),
     c("roundel_set_version", |r, o| {
         o.maybe(r.backend().map(|b| b.set_version));
+    }),
+    c("ssl_sess", |r, o| {
+        o.maybe(r.frontend().map(|f| f.tls_handshakes()));
+    }),
+    c("ssl_reused_sess", |r, o| {
+        o.maybe(r.frontend().map(|f| f.tls_resumed()));
+    }),
+    c("ssl_failed_handshake", |r, o| {
+        o.maybe(r.frontend().map(|f| f.tls_failures()));
     }),
 ];

@@ -16,7 +16,7 @@ fn ask(acts: Acts, peer: &str, list: &[(&'static str, &str)]) -> Result<Principa
         ..Config::default()
     };
     let peer = Some(Peer(peer.parse().unwrap()));
-    admit(&config, &headers(list), peer, None)
+    judge(&config, &headers(list), peer, None)
 }
 
 const NEAR: &str = "127.0.0.1:5000";

@@ -68,6 +68,17 @@ pub struct FrontendRates {
     pub connections_per_second_max: f64,
     /// The most connections open.
     pub connections_max: u64,
+    /// TLS handshakes that succeeded.
+    pub tls_handshakes_per_second: f64,
+    /// The most of them in a second.
+    pub tls_handshakes_per_second_max: f64,
+    /// Those of them that resumed no session, so that keys were agreed on.
+    pub tls_keys_per_second: f64,
+    /// The most of them in a second.
+    pub tls_keys_per_second_max: f64,
+    /// The part of the handshakes that resumed a session, over the last ten snapshots; `None`
+    /// without any.
+    pub tls_resumed_ratio: Option<f64>,
 }
 
 /// One backend.
@@ -176,6 +187,8 @@ impl FrontendRates {
         self.requests_per_second_max = 0.0;
         self.connections_per_second_max = 0.0;
         self.connections_max = 0;
+        self.tls_handshakes_per_second_max = 0.0;
+        self.tls_keys_per_second_max = 0.0;
     }
 
     pub(super) fn update(&mut self, now: &Frontend, last: &Frontend, step: Step) {
@@ -187,6 +200,14 @@ impl FrontendRates {
             self.connections_per_second,
         );
         self.connections_max = self.connections_max.max(now.connections);
+        let keys = |f: &Frontend| f.tls_handshakes() - f.tls_resumed();
+        self.tls_handshakes_per_second = step.rate(now.tls_handshakes(), last.tls_handshakes());
+        self.tls_keys_per_second = step.rate(keys(now), keys(last));
+        raise(
+            &mut self.tls_handshakes_per_second_max,
+            self.tls_handshakes_per_second,
+        );
+        raise(&mut self.tls_keys_per_second_max, self.tls_keys_per_second);
     }
 }
 

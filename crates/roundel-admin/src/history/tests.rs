@@ -30,6 +30,10 @@ fn at(second: u64, requests: &[(&str, u64)]) -> Arc<Snapshot> {
             requests_total: total,
             responses_total: [0, total, 0, 0, total / 10, 0],
             connections_total: BTreeMap::from([("h1".into(), second)]),
+            tls_handshakes_total: vec![
+                ("TLSv1.2".into(), false, second * 2),
+                ("TLSv1.3".into(), true, second * 6),
+            ],
             ..Frontend::default()
         }],
         backends: vec![Backend {
@@ -54,6 +58,10 @@ fn counters_become_rates_shares_and_percentiles() {
     assert_eq!(rates.total.requests_per_second, 200.0);
     assert_eq!(rates.frontends["f"].requests_per_second_max, 200.0);
     assert_eq!(rates.frontends["f"].connections_per_second, 1.0);
+    assert_eq!(rates.frontends["f"].tls_handshakes_per_second, 8.0);
+    assert_eq!(rates.frontends["f"].tls_keys_per_second_max, 2.0);
+    assert_eq!(rates.frontends["f"].tls_resumed_ratio, Some(0.75));
+    assert_eq!(first.frontends["f"].tls_resumed_ratio, None);
     let s1 = rates.backends["b"].servers.get("s1").unwrap();
     assert_eq!(s1.share, Some(0.75));
     assert_eq!(s1.means.total_ms, 2.0);

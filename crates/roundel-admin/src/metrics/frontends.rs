@@ -53,6 +53,30 @@ pub(super) fn write(all: &[Frontend], out: &mut Families) {
         },
     );
     out.counter(
+        "roundel_tls_handshakes_total",
+        "TLS handshakes of clients that succeeded.",
+        |f| {
+            for front in all {
+                for (version, resumed, n) in &front.tls_handshakes_total {
+                    let resumed = if *resumed { "true" } else { "false" };
+                    let labels = [
+                        ("frontend", front.name.as_str()),
+                        ("version", version),
+                        ("resumed", resumed),
+                    ];
+                    f.count(&labels, *n);
+                }
+            }
+        },
+    );
+    out.counter(
+        "roundel_tls_handshake_failures_total",
+        "TLS handshakes of clients that failed.",
+        |f| {
+            by_word(f, all, "reason", |front| &front.tls_failures_total);
+        },
+    );
+    out.counter(
         "roundel_frontend_requests_total",
         "Requests answered, by method and class of the answer.",
         |f| {

@@ -16,6 +16,23 @@ pub(super) fn write(s: &Snapshot, out: &mut Families) {
         "Members known, by role and status.",
         |f| members(f, &s.members),
     );
+    if let Some(sharing) = &gossip.sharing {
+        out.gauge(
+            "roundel_cluster_balancers",
+            "Other balancers that have proven that they hold the cluster's key.",
+            |f| f.count(&[], sharing.balancers.len() as u64),
+        );
+        out.gauge(
+            "roundel_cluster_entries",
+            "Certificates, keys and orders that balancers have in common.",
+            |f| f.count(&[], sharing.entries),
+        );
+        out.counter(
+            "roundel_cluster_refused_total",
+            "Streams of strangers to the cluster's port.",
+            |f| f.count(&[], sharing.refused_total),
+        );
+    }
     out.gauge(
         "roundel_gossip_suspects",
         "Members alive but suspected.",
@@ -65,6 +82,16 @@ fn counts(gossip: &Gossip, out: &mut Families) {
         "roundel_gossip_refutations_total",
         "Suspicions refuted.",
         |f| f.count(&[], gossip.refutations_total),
+    );
+    out.counter(
+        "roundel_gossip_asked_back_total",
+        "Words of others about a member that the member was asked about.",
+        |f| f.count(&[], gossip.asked_back_total),
+    );
+    out.counter(
+        "roundel_gossip_hearsay_refuted_total",
+        "Those of them that the member contradicted.",
+        |f| f.count(&[], gossip.hearsay_refuted_total),
     );
     out.counter(
         "roundel_gossip_restarts_total",

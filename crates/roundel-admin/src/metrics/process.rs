@@ -2,7 +2,7 @@
 
 use super::OwnNumbers;
 use super::families::Families;
-use crate::status::{Pipes, Snapshot};
+use crate::status::{Bound, Pipes, Snapshot};
 
 pub(super) fn write(s: &Snapshot, own: &OwnNumbers, out: &mut Families) {
     let p = &s.process;
@@ -49,6 +49,7 @@ pub(super) fn write(s: &Snapshot, own: &OwnNumbers, out: &mut Families) {
         p.lingering as f64,
     );
     pipes(&p.pipes, out);
+    bounds(&s.bounds, out);
     one(
         out,
         "roundel_snapshot_sequence",
@@ -84,6 +85,11 @@ pub(super) fn write(s: &Snapshot, own: &OwnNumbers, out: &mut Families) {
         own.viewers as f64,
     );
     out.counter(
+        "roundel_admin_wrong_tokens_total",
+        "Acts refused for a wrong or missing token.",
+        |f| f.count(&[], own.wrong_tokens),
+    );
+    out.counter(
         "roundel_admin_actions_total",
         "Acts that operators asked for.",
         |f| {
@@ -115,6 +121,38 @@ fn pipes(pipes: &Pipes, out: &mut Families) {
         "roundel_spliced_bytes_total",
         "Bytes of bodies that went from socket to socket inside the kernel.",
         |f| f.count(&[], pipes.bytes_total),
+    );
+}
+
+fn bounds(bounds: &[Bound], out: &mut Families) {
+    out.gauge(
+        "roundel_bound_used",
+        "How much is kept of what strangers can fill.",
+        |f| {
+            for bound in bounds {
+                if let Some(used) = bound.used {
+                    f.value(&[("bound", &bound.name)], used as f64);
+                }
+            }
+        },
+    );
+    out.gauge(
+        "roundel_bound_limit",
+        "The most that is kept of what strangers can fill.",
+        |f| {
+            for bound in bounds {
+                f.value(&[("bound", &bound.name)], bound.limit as f64);
+            }
+        },
+    );
+    out.counter(
+        "roundel_bound_hits_total",
+        "What was refused because a bound was reached.",
+        |f| {
+            for bound in bounds {
+                f.count(&[("bound", &bound.name)], bound.hits_total);
+            }
+        },
     );
 }
 

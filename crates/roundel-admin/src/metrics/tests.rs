@@ -11,6 +11,7 @@ fn text(snapshot: Snapshot) -> String {
     let own = OwnNumbers {
         viewers: 2,
         draining: false,
+        wrong_tokens: 5,
         acts: vec![(("drain", "ok"), 3)],
     };
     render(&moment, &own, Scope::ALL)
@@ -30,7 +31,16 @@ fn values_and_labels_are_those_of_the_snapshot() {
     line("roundel_backend_servers{backend=\"nodes\",state=\"up\"} 2");
     line("roundel_gossip_members{role=\"backend\",state=\"alive\"} 7");
     line("roundel_admin_actions_total{action=\"drain\",result=\"ok\"} 3");
+    line("roundel_admin_wrong_tokens_total 5");
     line("roundel_sse_clients 2");
+    let gossip = now.gossip.as_ref().unwrap();
+    assert!(gossip.asked_back_total > gossip.hearsay_refuted_total);
+    for (name, count) in [
+        ("asked_back", gossip.asked_back_total),
+        ("hearsay_refuted", gossip.hearsay_refuted_total),
+    ] {
+        line(&format!("roundel_gossip_{name}_total {count}"));
+    }
     let count = now.backends[0].request_duration.count();
     line(&format!(
         "roundel_backend_request_duration_seconds_count{{backend=\"nodes\"}} {count}"
@@ -38,6 +48,35 @@ fn values_and_labels_are_those_of_the_snapshot() {
     line(&format!(
         "roundel_backend_request_duration_seconds_bucket{{backend=\"nodes\",le=\"+Inf\"}} {count}"
     ));
+}
+
+#[test]
+fn certificates_are_known_by_name_key_and_file() {
+    let text = text(fixture::secured(1));
+    let labels = "name=\"www.example.org\",key=\"ECDSA\",file=\"/etc/roundel/certs/www.pem\"";
+    for line in [
+        format!("roundel_certificate_not_before_seconds{{{labels}}} 1788000000"),
+        format!("roundel_certificate_not_after_seconds{{{labels}}} 1795776000"),
+    ] {
+        assert!(text.lines().any(|l| l == line), "{line}\n{text}");
+    }
+}
+
+#[test]
+fn orders_are_told_of_those_that_are_ordered_only() {
+    let text = text(fixture::secured(1));
+    let labels = "names=\"shop.example.org\",directory=\"https://ca.example/directory\"";
+    for line in [
+        format!("roundel_acme_orders_total{{{labels},outcome=\"issued\"}} 3"),
+        format!("roundel_acme_orders_total{{{labels},outcome=\"failed\"}} 2"),
+        format!("roundel_acme_last_success_seconds{{{labels}}} 1789000000"),
+        format!("roundel_acme_next_try_seconds{{{labels}}} 1790086400"),
+        format!("roundel_acme_failures{{{labels}}} 0"),
+    ] {
+        assert!(text.lines().any(|l| l == line), "{line}\n{text}");
+    }
+    let orders = text.lines().filter(|l| l.starts_with("roundel_acme_"));
+    assert_eq!(orders.count(), 5);
 }
 
 #[test]

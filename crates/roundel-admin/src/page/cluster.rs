@@ -5,7 +5,7 @@ use maud::{Markup, html};
 use super::format::{bytes, count, plural, span};
 use super::look::Look;
 use super::{Part, Scene};
-use crate::status::{Frontend, Member, MemberStatus, Snapshot};
+use crate::status::{Frontend, Member, MemberStatus, Sharing, Snapshot};
 
 /// Members listed at most.
 const MEMBERS: usize = 200;
@@ -20,8 +20,12 @@ pub(super) fn part(scene: &Scene<'_>) -> Part {
                 None => p.empty { "Gossip is off: servers come from the other sources only." },
                 Some(gossip) => {
                     p.sub { (summary(snapshot)) " · listening on " code { (gossip.listen) }
-                        @if gossip.encrypted { " · encrypted" } @else { " · not encrypted" }
+                        @if gossip.encrypted { " · encrypted" }
                         @if gossip.health_score > 0 { " · health score " (gossip.health_score) } }
+                    @if !gossip.encrypted {
+                        p.sub { strong { "Not encrypted:" } " whoever reaches the gossip port can join \
+                            and bring servers. A key closes it (" code { "roundel keygen" } ")." }
+                    }
                     @if !gossip.address.is_empty() {
                         p.sub { "Other members reach this node at " code { (gossip.address) }
                             " (" (gossip.address_reason) ")" }
@@ -37,12 +41,27 @@ pub(super) fn part(scene: &Scene<'_>) -> Part {
                         p.sub { "The name " code { (name) } " belongs to another member: this node \
                             goes on under a name with a suffix." }
                     }
+                    @if let Some(sharing) = &gossip.sharing {
+                        p.sub { (shares(sharing)) }
+                    }
                     (table(&snapshot.members))
                 }
             }
         }
     };
     Part::leaf("cluster", markup)
+}
+
+/// With whom this balancer has its certificates and keys of tickets in common.
+fn shares(sharing: &Sharing) -> String {
+    let refused = match sharing.refused_total {
+        0 => String::new(),
+        n => format!(" · {n} {} refused", plural(n as usize, "stream")),
+    };
+    match &sharing.balancers[..] {
+        [] => format!("Shares certificates with no other balancer yet{refused}"),
+        names => format!("Shares certificates with {}{refused}", names.join(" ")),
+    }
 }
 
 fn summary(snapshot: &Snapshot) -> String {

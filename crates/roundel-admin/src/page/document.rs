@@ -5,6 +5,7 @@ use std::sync::OnceLock;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use maud::{DOCTYPE, Markup, PreEscaped, html};
+use roundel_model::visible;
 use sha2::{Digest, Sha256};
 
 use super::look::shapes;
@@ -13,7 +14,7 @@ use super::{Part, format};
 use crate::history::Range;
 use crate::moment::Moment;
 
-const STYLE: &str = include_str!("style.css");
+pub(super) const STYLE: &str = include_str!("style.css");
 const SCRIPT: &str = include_str!("script.js");
 
 /// The icon of the tab; the script draws it anew when the verdict changes.
@@ -34,12 +35,13 @@ pub(crate) fn content_security_policy() -> &'static str {
     })
 }
 
-/// The whole page.
+/// The whole page. `has_door`: whoever reads it has signed in.
 pub(crate) fn document(
     moment: &Moment,
     query: &PageQuery,
     parts: &[Part],
     said: Option<&str>,
+    has_door: bool,
 ) -> String {
     let snapshot = &moment.snapshot;
     let page = html! {
@@ -62,13 +64,13 @@ pub(crate) fn document(
                     @if let Some(text) = said { p.notice.said role="status" { (text) } }
                     (body(query, parts))
                 }
-                (footer(moment, query))
+                (footer(moment, query, has_door))
                 div id="say" class="hidden" aria-live="polite" {}
                 script { (PreEscaped(SCRIPT)) }
             }
         }
     };
-    page.into_string()
+    visible(page.into_string())
 }
 
 fn scheme(theme: Theme) -> &'static str {
@@ -153,7 +155,7 @@ fn filter(query: &PageQuery) -> Markup {
     }
 }
 
-fn footer(moment: &Moment, query: &PageQuery) -> Markup {
+fn footer(moment: &Moment, query: &PageQuery, has_door: bool) -> Markup {
     let links = [
         ("/metrics", "/metrics"),
         ("/;csv", "/;csv"),
@@ -165,6 +167,7 @@ fn footer(moment: &Moment, query: &PageQuery) -> Markup {
     html! {
         footer {
             nav aria-label="For programs" { @for (href, word) in links { a href=(href) { (word) } } }
+            @if has_door { form method="post" action="/logout" { button { "Sign out" } } }
             noscript { p { "Without script this page does not renew itself: " a href=(query.with("refresh", "5")) { "reload every 5 seconds" } "." } }
             @if query.key.view == View::Classic { (for_readers(moment)) }
             p { "roundel " (moment.snapshot.version) " · up for " (format::span(moment.snapshot.uptime_seconds as u64)) }

@@ -5,6 +5,7 @@ use std::f64::consts::TAU;
 use maud::{Markup, html};
 use roundel_model::ServerState;
 
+use super::certificates;
 use super::format::{latency, percent, plural, rate, span};
 use super::look::{BY_URGENCY, Look};
 use super::{Part, Scene};
@@ -219,6 +220,17 @@ pub(super) fn notice(scene: &Scene<'_>) -> Part {
             "The last reload was refused, the configuration before it stays in force: {error}"
         );
         lines.push(("mixed", text));
+    }
+    for backend in snapshot.backends.iter().filter(|b| b.tls == "unverified") {
+        let text = format!(
+            "The servers of backend {} are not verified (tls.verify = false): whoever is on the way \
+             can read and change everything.",
+            backend.name
+        );
+        lines.push(("mixed", text));
+    }
+    for (refused, text) in certificates::notices(snapshot) {
+        lines.push((if refused { "bad" } else { "mixed" }, text));
     }
     if snapshot.draining {
         lines.push((

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use roundel_model::visible;
+
 /// One element of the page, named by its id.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Part {
@@ -24,6 +26,22 @@ impl Part {
             shell: String::new(),
             children: Vec::new(),
         }
+    }
+
+    /// The same without hidden characters.
+    pub(crate) fn visible(self) -> Self {
+        Self {
+            id: self.id,
+            html: visible(self.html),
+            shell: visible(self.shell),
+            children: self.children.into_iter().map(Self::visible).collect(),
+        }
+    }
+
+    /// Bytes of text in it.
+    pub(crate) fn len(&self) -> usize {
+        let children = self.children.iter().map(Self::len).sum::<usize>();
+        self.id.len() + self.html.len() + self.shell.len() + children
     }
 }
 

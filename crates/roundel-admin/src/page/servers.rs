@@ -137,6 +137,11 @@ fn caption(scene: &Scene<'_>, backend: &Backend, shown: &Shown<'_>) -> Part {
         } else {
             format!("check {}", backend.check)
         },
+        if backend.tls.is_empty() {
+            String::new()
+        } else {
+            format!("TLS {}", backend.tls)
+        },
         format!("set {}", backend.set_version),
     ];
     let trouble = backend.sources.iter().filter_map(Source::trouble);

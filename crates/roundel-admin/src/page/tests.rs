@@ -20,6 +20,7 @@ fn page(config: Config, snapshot: fn(u64) -> Snapshot, query: &[(&str, &str)]) -
         &query,
         &parts(&rig.admin, &moment, &query.key),
         None,
+        false,
     )
 }
 
@@ -53,6 +54,75 @@ fn text_of(html: &str) -> String {
         }
     }
     text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+fn due(second: u64) -> Snapshot {
+    let mut snapshot = fixture::secured(second);
+    snapshot.certificates[0].stage = "due".to_owned();
+    snapshot.certificates[0].warning = "is of no use".to_owned();
+    snapshot
+}
+
+fn ended(second: u64) -> Snapshot {
+    let mut snapshot = due(second);
+    snapshot.certificates[0].stage = "ended".to_owned();
+    snapshot
+}
+
+#[tokio::test]
+async fn certificates_are_listed_and_those_that_end_are_told_of() {
+    let row = "● valid www.example.org example.org R11 ECDSA 66 d";
+    let calm = text_of(&page(Config::default(), fixture::secured, &[]));
+    assert!(
+        calm.contains("Certificates") && calm.contains(row),
+        "{calm}"
+    );
+    let order = "ACME, /var/lib/roundel/acme/shop.pem issued 11 d 13 h ago; renewed in 23 h 56 m";
+    assert!(calm.contains(order), "{calm}");
+    let handshakes = "localnodes 9 4.0 75 % 796 5 6 4 timeout, 2 alert";
+    assert!(calm.contains(handshakes), "{calm}");
+    let told = "The certificate of www.example.org (/etc/roundel/certs/www.pem) is of no use.";
+    for (scene, role, word) in [
+        (
+            due as fn(u64) -> Snapshot,
+            false,
+            "▲ ends soon www.example.org",
+        ),
+        (ended, true, "✕ ended www.example.org"),
+    ] {
+        let html = page(Config::default(), scene, &[]);
+        assert_eq!(html.contains("id=\"notice\" role=\"alert\""), role);
+        let text = text_of(&html);
+        assert!(text.contains(told) && text.contains(word), "{text}");
+    }
+    let none = page(Config::default(), |s| fixture::calm(s, 3), &[]);
+    assert!(!text_of(&none).contains("Certificates"));
+}
+
+fn failing(second: u64) -> Snapshot {
+    let mut snapshot = fixture::secured(second);
+    let order = snapshot.certificates[1].orders.as_mut().unwrap();
+    order.failures = 2;
+    order.last_error = Some("the CA says no".to_owned());
+    order.next_try_seconds = Some(0);
+    order.self_signed = true;
+    snapshot.certificates[1].warning = "is waited for".to_owned();
+    snapshot.backends[0].tls = "unverified".to_owned();
+    snapshot
+}
+
+#[tokio::test]
+async fn orders_that_fail_and_servers_that_are_not_verified_are_told_of() {
+    let html = page(Config::default(), failing, &[]);
+    // Clients refuse it.
+    assert!(html.contains("id=\"notice\" role=\"alert\""));
+    let text = text_of(&html);
+    assert!(text.contains("✕ self-signed shop.example.org"), "{text}");
+    let order = "issued 11 d 13 h ago; 2 tries failed: the CA says no; next try now";
+    assert!(text.contains(order), "{text}");
+    let notice = "The servers of backend nodes are not verified (tls.verify = false)";
+    assert!(text.contains(notice), "{text}");
+    assert!(text.contains("TLS unverified"), "{text}");
 }
 
 #[tokio::test]
@@ -217,7 +287,7 @@ async fn a_thousand_servers_are_paged_the_worst_first() {
     let moment = rig.admin.moment();
     let began = std::time::Instant::now();
     let parts = parts(&rig.admin, &moment, &Key::default());
-    let html = document(&moment, &PageQuery::default(), &parts, None);
+    let html = document(&moment, &PageQuery::default(), &parts, None, false);
     let took = began.elapsed();
     save("thousand.html", &html);
     assert_eq!(

@@ -4,7 +4,7 @@ use maud::{Markup, html};
 
 use super::format::clock;
 use super::{Part, Scene};
-use roundel_model::EventKind;
+use roundel_model::{EventKind, visible};
 
 use crate::status::Event;
 
@@ -37,7 +37,7 @@ pub(crate) struct Log {
 pub(crate) fn log(event: &Event) -> Log {
     Log {
         id: format!("e{}", event.seq),
-        html: line(event).into_string(),
+        html: visible(line(event).into_string()),
         event: event.clone(),
     }
 }
@@ -75,7 +75,7 @@ fn class(kind: EventKind) -> &'static str {
         | EventKind::CheckDown
         | EventKind::ReloadFailed
         | EventKind::NoServer => "down",
-        EventKind::Suspect => "doubt",
+        EventKind::Suspect | EventKind::Certificate => "doubt",
         EventKind::Ejected => "ejected",
         EventKind::Weight | EventKind::Admin | EventKind::Reload => "maint",
         EventKind::Set | EventKind::Listener | EventKind::Other => "left",

@@ -30,7 +30,7 @@ fn rig_with_everything() -> Rig {
         acts: Acts::Token("secret".to_owned()),
         ..Config::default()
     };
-    rig(config, fixture::calm(4, 3))
+    rig(config, fixture::secured(4))
 }
 
 /// A path with names that the fixture knows.

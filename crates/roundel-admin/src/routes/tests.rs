@@ -362,6 +362,41 @@ async fn hostile_text_stays_text_in_json() {
     assert!(targets.json().is_array());
 }
 
+#[tokio::test]
+async fn no_view_lets_a_hidden_character_through() {
+    let rig = steering();
+    for path in [
+        "/",
+        "/?view=classic&q=%1b%c2%9b%e2%80%ae",
+        "/?view=servers",
+        "/;csv",
+        "/;typed",
+        "/;json",
+        "/metrics",
+        "/metrics?scope=global",
+        "/sd/prometheus",
+        "/api/v1/snapshot",
+        "/api/v1/backends",
+        "/api/v1/members",
+        "/api/v1/events",
+        "/api/v1/events?format=jsonl",
+    ] {
+        let answer = get_from(&rig, path).await;
+        assert_eq!(answer.status, 200, "{path}");
+        let hidden = |c: char| c.is_control() && !matches!(c, '\n' | '\t') || c == '\u{202e}';
+        let found = answer.body.find(hidden);
+        let near = found.map(|at| answer.body[..at].chars().rev().take(80).collect::<String>());
+        assert_eq!(near, None, "{path}");
+    }
+}
+
+/// Hostile texts, with controls that JSON does not escape of itself.
+fn steering() -> Rig {
+    let mut snapshot = fixture::hostile();
+    snapshot.members[1].name = format!("{}\u{9b}2J\u{7f}", fixture::HOSTILE);
+    rig(Config::default(), snapshot)
+}
+
 fn form_rig(acts: Acts) -> Rig {
     let config = Config {
         acts,

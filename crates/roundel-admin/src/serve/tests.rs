@@ -1,4 +1,5 @@
 use std::process::Stdio;
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -250,4 +251,73 @@ async fn a_browser_renews_the_page_without_reloading() {
         .await;
     let path = browser.session.clone();
     browser.call("DELETE", &path, json!({})).await;
+}
+
+/// A certificate for `lb.example.org`, as what is shown and as who trusts it.
+fn shown() -> (roundel_tls::Front, roundel_tls::rustls::ClientConfig) {
+    use roundel_tls::rustls;
+    let made = rcgen::generate_simple_self_signed(["lb.example.org".to_owned()]).unwrap();
+    let (chain, key) = (made.cert.pem(), made.signing_key.serialize_pem());
+    let certificate = roundel_tls::Certificate::read(chain.as_bytes(), key.as_bytes(), "test");
+    let now = std::time::SystemTime::now();
+    let front = roundel_tls::Front::new(
+        &[Arc::new(certificate.unwrap())],
+        &roundel_tls::Policy {
+            alpn: vec![roundel_tls::Protocol::Http1],
+            strict_sni: true,
+            ..roundel_tls::Policy::default()
+        },
+        &roundel_tls::TicketKeys::new(now),
+        now,
+    );
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add(made.cert.der().clone()).unwrap();
+    let client = rustls::ClientConfig::builder()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    (front, client)
+}
+
+#[tokio::test]
+async fn over_tls_it_answers_who_names_its_host_and_tells_who_comes_in_clear() {
+    let (front, client) = shown();
+    let config = Config {
+        tls: Arc::new(arc_swap::ArcSwapOption::from_pointee(front)),
+        ..Config::default()
+    };
+    let rig = rig(config, fixture::calm(3, 2));
+    let listening = listen(&rig).await;
+    let address = listening.address;
+    let connector = tokio_rustls::TlsConnector::from(Arc::new(client));
+    let shake = async |name: &'static str| {
+        let stream = TcpStream::connect(address).await.unwrap();
+        connector.connect(name.try_into().unwrap(), stream).await
+    };
+    let mut stream = shake("lb.example.org").await.unwrap();
+    let ask = "GET /;csv HTTP/1.1\r\nhost: lb.example.org\r\nconnection: close\r\n\r\n";
+    stream.write_all(ask.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    assert!(shake("other.example.org").await.is_err());
+
+    // The connection ends, although it is not asked to, and nothing but the cure is told.
+    for (host, cure) in [
+        (
+            "lb.example.org:1936",
+            "use https://lb.example.org:1936/ instead.",
+        ),
+        ("<b>", "use https:// instead of http://."),
+    ] {
+        let ask = format!("GET /;csv HTTP/1.1\r\nhost: {host}\r\n\r\n");
+        let answer = exchange(address, &ask).await;
+        assert!(
+            answer.starts_with("HTTP/1.1 400") && answer.contains(cure),
+            "{answer}"
+        );
+        assert!(
+            !answer.contains("pxname") && !answer.contains("<b>"),
+            "{answer}"
+        );
+    }
 }

@@ -53,8 +53,13 @@ impl Stream {
     }
 }
 
+async fn watch_page(rig: &Rig) -> Response {
+    let admin = State(rig.admin.clone());
+    events(admin, Query(BTreeMap::new()), Extensions::new()).await
+}
+
 async fn open(rig: &Rig) -> Stream {
-    let response = events(State(rig.admin.clone()), Query(BTreeMap::new())).await;
+    let response = watch_page(rig).await;
     assert_eq!(response.status(), 200);
     assert_eq!(response.headers()["content-type"], "text/event-stream");
     Stream {
@@ -112,12 +117,13 @@ async fn one_who_missed_a_frame_gets_a_whole_one() {
 async fn viewers_share_the_bytes_of_a_frame() {
     let rig = calm_rig();
     let moment = rig.admin.moment();
-    let frames = &rig.admin.shared.frames;
-    let (a, b) = (
-        frames.frame(&rig.admin, &moment, &Key::default()),
-        frames.frame(&rig.admin, &moment, &Key::default()),
-    );
-    assert_eq!(a.whole.as_ptr(), b.whole.as_ptr());
+    let key = Key::default();
+    let a = rig.admin.frame(&moment, &key).await.unwrap();
+    let b = rig.admin.frame(&moment, &key).await.unwrap();
+    assert_eq!(a.tail.as_ptr(), b.tail.as_ptr());
+    let json = rig.admin.json(moment.clone()).await.unwrap();
+    let again = rig.admin.json(moment).await.unwrap();
+    assert_eq!(json.as_ptr(), again.as_ptr());
 }
 
 #[tokio::test]
@@ -155,13 +161,17 @@ async fn hostile_text_cannot_end_an_event() {
 
 #[tokio::test]
 async fn seats_are_limited_and_freed() {
+    let limits = crate::Limits {
+        viewers: 1,
+        ..crate::Limits::default()
+    };
     let config = Config {
-        max_viewers: 1,
+        bounds: crate::Bounds::new(limits),
         ..Config::default()
     };
     let rig = rig(config, fixture::calm(1, 1));
     let first = open(&rig).await;
-    let full = events(State(rig.admin.clone()), Query(BTreeMap::new())).await;
+    let full = watch_page(&rig).await;
     assert_eq!(full.status(), 503);
     assert_eq!(rig.admin.own_numbers().viewers, 1);
     drop(first);

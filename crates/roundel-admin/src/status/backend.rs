@@ -22,6 +22,8 @@ pub struct Source {
     pub age_seconds: Option<u64>,
     /// Why the last question has no answer; empty if it has.
     pub error: String,
+    /// What it says that is not taken, in words; empty if all is.
+    pub notice: String,
 }
 
 impl Source {
@@ -32,9 +34,17 @@ impl Source {
             None => "never an answer".to_owned(),
         };
         let Self {
-            kind, name, error, ..
+            kind,
+            name,
+            error,
+            notice,
+            ..
         } = self;
-        (!error.is_empty()).then(|| format!("{kind} {name}: {since} ({error})"))
+        match (error.is_empty(), notice.is_empty()) {
+            (true, true) => None,
+            (true, false) => Some(format!("{kind} {name}: {notice}")),
+            (false, _) => Some(format!("{kind} {name}: {since} ({error})")),
+        }
     }
 }
 
@@ -54,6 +64,9 @@ pub struct Backend {
     pub sticky: String,
     /// The check in words, such as `HEAD / every 2s`; empty when checks are off.
     pub check: String,
+    /// How servers are spoken to over TLS: `verified`, or `unverified` where nobody looks whether it
+    /// is them; empty in clear.
+    pub tls: String,
     /// The sources that are asked again and again, such as DNS.
     pub sources: Vec<Source>,
     /// The servers in set order, LEFT ones last. A row to which nothing has happened is shared by

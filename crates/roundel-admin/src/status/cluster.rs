@@ -24,6 +24,8 @@ pub struct Member {
     pub since_seconds: u64,
     /// The last round trip of a probe in microseconds.
     pub rtt_us: Option<u64>,
+    /// Where Prometheus is sent for its metrics; nowhere if it says no port, or where no server may be.
+    pub metrics: Option<String>,
     /// Whether this is the node itself.
     pub me: bool,
     /// Memberlist protocol version in use.
@@ -68,6 +70,18 @@ impl MemberStatus {
     }
 }
 
+/// What balancers share under a key of their own.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Sharing {
+    /// The others that have proven that they hold the key.
+    pub balancers: Vec<String>,
+    /// Certificates, keys and orders in common.
+    pub entries: u64,
+    /// Streams that were refused: strangers, and what was not understood.
+    pub refused_total: u64,
+}
+
 /// Counters of the gossip node.
 ///
 /// A map that stays empty shows no series.
@@ -85,6 +99,8 @@ pub struct Gossip {
     pub taken_name: Option<String>,
     /// Which seeds were tried in vain, and why, while none has answered for some seconds.
     pub seed_trouble: String,
+    /// What it shares with other balancers; `None` without a key.
+    pub sharing: Option<Sharing>,
     /// The addresses it was told to join.
     pub seeds: Vec<String>,
     /// Whether packets are encrypted.
@@ -103,6 +119,10 @@ pub struct Gossip {
     pub suspicions_total: u64,
     /// Suspicions refuted.
     pub refutations_total: u64,
+    /// Words of others about a member that the member was asked about.
+    pub asked_back_total: u64,
+    /// Those of them that the member contradicted.
+    pub hearsay_refuted_total: u64,
     /// Times the driver ended by a panic and was started again with its members.
     pub restarts_total: u64,
     /// Messages by direction (`in`, `out`) and kind.

@@ -31,7 +31,7 @@ impl Event {
             Kind::Join | Kind::Serving | Kind::CheckUp | Kind::Returned | Kind::Refuted => "▲",
             Kind::Leave | Kind::Drained => "◐",
             Kind::Failed | Kind::CheckDown | Kind::ReloadFailed | Kind::NoServer => "✕",
-            Kind::Suspect | Kind::Ejected => "⬣",
+            Kind::Suspect | Kind::Ejected | Kind::Certificate => "⬣",
             Kind::Reload | Kind::Set => "⟳",
             Kind::Weight | Kind::Admin => "◆",
             Kind::Listener | Kind::Other => "•",

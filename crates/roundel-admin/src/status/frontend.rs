@@ -30,6 +30,13 @@ pub struct Frontend {
     pub connections_total: BTreeMap<String, u64>,
     /// Client connections refused, by reason: `maxconn`, `proxy_protocol`, ….
     pub connections_rejected_total: BTreeMap<String, u64>,
+    /// Client connections open over TLS.
+    pub tls_connections: u64,
+    /// TLS handshakes that succeeded, by version and whether they resumed a session, such as
+    /// `("TLSv1.3", true)`; without those that never occurred.
+    pub tls_handshakes_total: Vec<(String, bool, u64)>,
+    /// TLS handshakes that failed, by reason: `timeout`, `closed`, `not_tls`, `unrecognized_name`, ….
+    pub tls_failures_total: BTreeMap<String, u64>,
     /// Requests whose head was read.
     pub requests_total: u64,
     /// Requests in flight.
@@ -59,6 +66,25 @@ impl Frontend {
     /// Connections accepted, whatever their protocol.
     pub fn accepted(&self) -> u64 {
         self.connections_total.values().sum()
+    }
+
+    /// TLS handshakes that succeeded.
+    pub fn tls_handshakes(&self) -> u64 {
+        self.tls_handshakes_total.iter().map(|(.., n)| n).sum()
+    }
+
+    /// Those of them that resumed a session.
+    pub fn tls_resumed(&self) -> u64 {
+        let resumed = self.tls_handshakes_total.iter();
+        resumed
+            .filter(|(_, resumed, _)| *resumed)
+            .map(|(.., n)| n)
+            .sum()
+    }
+
+    /// TLS handshakes that failed, whatever the reason.
+    pub fn tls_failures(&self) -> u64 {
+        self.tls_failures_total.values().sum()
     }
 
     /// Requests that never became whole, whatever the reason.

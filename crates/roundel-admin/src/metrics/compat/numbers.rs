@@ -1,14 +1,13 @@
 //! The exporter's numbers of frontends, backends and servers, each beside its column of the CSV.
 
-use super::super::families::{COUNTER, Families, GAUGE};
+use super::super::families::{COUNTER, Families, GAUGE, Kind};
 use super::Area;
 use crate::csv::{COLUMNS, Cell, Row, each_row};
 use crate::moment::Moment;
-use prometheus::proto::MetricType;
 
 /// One number per frontend, backend or server.
 struct Number {
-    kind: MetricType,
+    kind: Kind,
     /// What follows `haproxy_frontend_` and the like.
     name: &'static str,
     /// Whose number it is: a letter of [`Area::letter`] each.
@@ -19,7 +18,7 @@ struct Number {
 }
 
 const fn n(
-    kind: MetricType,
+    kind: Kind,
     name: &'static str,
     of: &'static str,
     column: &'static str,
@@ -493,9 +492,7 @@ impl Number {
         };
         match (value, self.kind, self.column) {
             (Some(value), ..) => Some(value / scale),
-            (None, _, "check_code" | "check_duration") | (None, MetricType::COUNTER, _) => {
-                Some(0.0)
-            }
+            (None, _, "check_code" | "check_duration") | (None, Kind::Counter, _) => Some(0.0),
             (None, ..) => Some(f64::NAN),
         }
     }

@@ -2,14 +2,13 @@
 //! limits of rates) is a true zero.
 
 use super::super::OwnNumbers;
-use super::super::families::{COUNTER, Families, GAUGE};
+use super::super::families::{COUNTER, Families, GAUGE, Kind};
 use crate::history::FrontendRates;
 use crate::moment::Moment;
 use crate::status::Frontend;
-use prometheus::proto::MetricType;
 
 /// Kind, name after `haproxy_process_`, help, and the number.
-type Number = (MetricType, &'static str, &'static str, fn(&Moment) -> f64);
+type Number = (Kind, &'static str, &'static str, fn(&Moment) -> f64);
 
 fn zero(_: &Moment) -> f64 {
     0.0
@@ -91,12 +90,14 @@ const NUMBERS: &[Number] = &[
         "Limit of TLS connections; 0 without.",
         zero,
     ),
-    (GAUGE, "current_ssl_connections", "TLS connections.", zero),
+    (GAUGE, "current_ssl_connections", "TLS connections.", |m| {
+        sum(m, |f| f.tls_connections)
+    }),
     (
         COUNTER,
         "ssl_connections_total",
         "TLS connections accepted.",
-        zero,
+        |m| sum(m, Frontend::tls_handshakes),
     ),
     (GAUGE, "max_pipes", "Limit of pipes for splicing.", |m| {
         m.snapshot.process.pipes.most as f64
@@ -148,7 +149,7 @@ const NUMBERS: &[Number] = &[
         GAUGE,
         "current_ssl_rate",
         "TLS sessions of the last second.",
-        zero,
+        |m| rate(m, |r| r.tls_handshakes_per_second),
     ),
     (
         GAUGE,
@@ -160,25 +161,25 @@ const NUMBERS: &[Number] = &[
         GAUGE,
         "max_ssl_rate",
         "The most TLS sessions in one second.",
-        zero,
+        |m| rate(m, |r| r.tls_handshakes_per_second_max),
     ),
     (
         GAUGE,
         "current_frontend_ssl_key_rate",
         "TLS keys of clients per second.",
-        zero,
+        |m| rate(m, |r| r.tls_keys_per_second),
     ),
     (
         GAUGE,
         "max_frontend_ssl_key_rate",
         "The most of them.",
-        zero,
+        |m| rate(m, |r| r.tls_keys_per_second_max),
     ),
     (
         GAUGE,
         "frontend_ssl_reuse",
-        "Share of TLS sessions resumed.",
-        zero,
+        "Percent of the TLS sessions of the last second that were resumed.",
+        |m| m.tls_reuse_percent() as f64,
     ),
     (
         GAUGE,
