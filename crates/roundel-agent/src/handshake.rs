@@ -179,6 +179,7 @@ mod tests {
             incarnation: 1,
             versions: [1, 5, 2, 2, 5, 4],
             since: std::time::Instant::now(),
+            known: roundel_gossip_tokio::Known::Asked,
         }
     }
 

@@ -8,6 +8,7 @@ use roundel_testkit::{
 };
 
 use crate::balancer::{Balancer, SOON, roundel};
+use crate::cluster::new_key;
 use crate::servers::{SerfServer, Toy};
 use crate::turns::beside_others;
 
@@ -163,11 +164,11 @@ fn an_interface_or_a_network_says_which_address_is_meant() {
     for host in [lb, app, other] {
         host.add_wrong_way();
     }
-    let balancer = serve(lb, &["--advertise", "198.18.0.0/15"]);
+    let balancer = serve(lb, &["--advertise", "10.198.0.0/16"]);
     let (address, why) = own_address(&balancer);
     assert_eq!(
         (address, why.as_str()),
-        (format!("{}:7946", lb.ip), "eth0's in 198.18.0.0/15")
+        (format!("{}:7946", lb.ip), "eth0's in 10.198.0.0/16")
     );
     let seed = lb.ip.to_string();
     let _app = agent(app, "s1", &seed, &["--advertise", "eth0"]);
@@ -382,4 +383,20 @@ fn a_balancer_that_is_stopped_and_started_finds_stock_agents_by_itself() {
     let balancer = Balancer::start_at(&["serve"], &flags, at).ready();
     balancer.wait_up(1, SOON);
     assert_eq!(balancer.get("/").status, 200);
+}
+
+#[test]
+fn an_open_gossip_is_warned_of_and_a_key_ends_that() {
+    let Some(lan) = Lan::new(1) else { return };
+    let _turn = beside_others();
+    let [lb] = lan.hosts() else {
+        panic!("one host");
+    };
+    for (flags, open) in [(&[][..], true), (&["--gossip-key", &new_key()], false)] {
+        let balancer = serve(lb, flags);
+        assert_eq!(balancer.page("/").contains("Not encrypted:"), open);
+        let told = balancer.process.stderr();
+        let warned = told.contains("whoever reaches port 7946 can join and bring servers");
+        assert_eq!(warned, open, "{told}");
+    }
 }

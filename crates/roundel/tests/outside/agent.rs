@@ -141,13 +141,17 @@ fn an_app_that_ends_takes_its_membership_along() {
 #[test]
 fn without_a_command_it_stands_for_an_app_of_somebody_else() {
     let _turn = beside_others();
-    let balancer = Balancer::serve(&[]);
+    // Without a key its weight would count after a minute only.
+    let key = crate::cluster::new_key();
+    let balancer = Balancer::serve(&["--gossip-key", &key]);
     let app = roundel_testkit::Origin::start_on(free_address(), |_| {
         roundel_testkit::Reply::text("theirs")
     });
     let ip = app.address().ip();
     let words = [
         "agent",
+        "--gossip-key",
+        &key,
         "--node-name",
         "side",
         "--weight",

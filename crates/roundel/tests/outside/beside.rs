@@ -2,10 +2,13 @@
 
 mod all_states;
 mod cuts;
+mod https;
 mod metrics;
 mod states;
 mod third;
 mod times;
+
+pub(crate) use third::python_with;
 
 use std::fs;
 use std::net::SocketAddr;
@@ -40,7 +43,7 @@ impl Pair {
         let text = format!(
             "global\n  stats socket {} level admin\n\
              defaults\n  mode http\n  timeout connect 5s\n  timeout client 30s\n  timeout server 30s\n  \
-             timeout queue 30s\n  option httplog\n  log stdout format raw local0\n\
+             timeout queue 30s\n  timeout check 5s\n  option httplog\n  log stdout format raw local0\n\
              frontend page\n  bind {stats}\n  no log\n  stats enable\n  stats uri /\n  \
              http-request use-service prometheus-exporter if {{ path /metrics }}\n\
              frontend f\n  bind {front}\n{theirs}",

@@ -3,6 +3,7 @@
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use roundel_testkit::{Load, Origin, Reply, Reuse, external, free_port, poll};
@@ -86,6 +87,44 @@ fn the_page_shows_three_servers_and_moves_without_reload() {
     );
     let captions = "return document.querySelectorAll('table > caption').length";
     assert!(browser.script(captions).as_u64() >= Some(1));
+    assert_eq!(browser.complaints(), Vec::<String>::new());
+}
+
+#[test]
+fn certificates_and_handshakes_are_shown_and_move() {
+    let (Some(chromedriver), Some(curl)) = (chromedriver(), external("curl", "curl")) else {
+        return;
+    };
+    let _turn = alone();
+    let demo = Balancer::demo(1, &["--tls", "--access-log", "off"]);
+    let browser = Browser::start(&chromedriver, (1280, 1180), true);
+    browser.open(&page(&demo));
+    browser.script("window.sameDocument = true");
+    let cells = |table: usize| {
+        let script = format!(
+            "const table = document.querySelectorAll('#certificates table')[{table}]; \
+             return [...table.tBodies[0].rows[0].cells].map(cell => cell.innerText).join('|')"
+        );
+        let text = browser.script(&script);
+        text.as_str().unwrap_or_default().to_owned()
+    };
+    let certificate = cells(0);
+    assert!(certificate.contains("localhost"), "{certificate}");
+    for version in ["1.3", "1.2", "1.3"] {
+        let mut command = Command::new(&curl);
+        command.args(["-sSk", "--tls-max", version, "-o", "/dev/null"]);
+        let url = format!("https://{}/", demo.front);
+        assert!(command.arg(url).status().unwrap().success());
+    }
+    assert_eq!(demo.get("/").status, 400, "in clear");
+    let counted = poll(SOON, || {
+        cells(1).ends_with("|2|1|1|1 not tls").then_some(())
+    });
+    assert!(counted.is_some(), "{}", cells(1));
+    let fits = "return [...document.querySelectorAll('#certificates .scroll')] \
+                .every(one => one.scrollWidth <= one.clientWidth)";
+    assert_eq!(browser.script(fits), true, "a table scrolls sideways");
+    assert_eq!(browser.script("return window.sameDocument === true"), true);
     assert_eq!(browser.complaints(), Vec::<String>::new());
 }
 

@@ -175,6 +175,40 @@ impl Stock {
     }
 }
 
+/// Nobody is told that a node did not what it did, or did what it will have forgotten.
+#[test]
+fn keys_that_cannot_be_kept_are_not_taken() {
+    let _turn = beside_others();
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path().join("kept");
+    let away = folder.path().join("away");
+    std::fs::create_dir(&at).unwrap();
+    let ring = at.join("ring.json").display().to_string();
+    let token = folder.path().join("token");
+    std::fs::write(&token, "0123456789abcdef-secret").unwrap();
+    let acts = ["--admin-token-file", token.to_str().unwrap()];
+    let (key, other) = (new_key(), new_key());
+    let flags = ["--gossip-key", &key, "--gossip-keyring-file", &ring];
+    let balancer = Balancer::serve(&[&flags[..], &acts[..]].concat());
+    let listed = || verb(&balancer, &acts, &["keys", "list"]);
+    // A file stands where the folder was: no disk is fuller.
+    std::fs::rename(&at, &away).unwrap();
+    std::fs::write(&at, "").unwrap();
+    let stats = format!("http://{}", balancer.stats);
+    let mut install = roundel(&["keys", "install", &other, "--stats", &stats]);
+    let (done, text) = run(install.args(acts));
+    assert!(!done && text.contains("1 of 1 members did not"), "{text}");
+    assert!(text.contains("cannot save the keys"), "{text}");
+    assert!(!listed().contains(&other), "it did what it says it did not");
+    // With room again it does, and keeps it.
+    std::fs::remove_file(&at).unwrap();
+    std::fs::rename(&away, &at).unwrap();
+    verb(&balancer, &acts, &["keys", "install", &other]);
+    assert!(listed().contains(&other));
+    let kept = std::fs::read_to_string(&ring).unwrap();
+    assert!(kept.contains(&key) && kept.contains(&other));
+}
+
 /// One of our agents, without an app.
 fn ours(name: &str, at: SocketAddr, seed: SocketAddr, flags: &[&str]) -> Process {
     let mut command = roundel(&["agent", "--node-name", name, "--role", "ours"]);

@@ -1,6 +1,7 @@
 //! What bounds a request: its client's patience, time, places, descriptors.
 
 mod aborts;
+mod bounds;
 mod bursts;
 mod descriptors;
 mod ending;

@@ -7,6 +7,8 @@
     reason = "helpers of tests: a panic is the failure and names its place"
 )]
 
+mod abused;
+mod acme;
 mod address;
 mod agent;
 mod balancer;
@@ -17,10 +19,14 @@ mod chaos;
 mod cluster;
 mod configuration;
 mod demo;
+mod door;
 mod drain;
 mod driver;
+mod encrypted;
+mod exchanges;
 mod fields;
 mod gapless;
+mod hearsay;
 mod limits;
 mod live;
 mod logins;
@@ -34,12 +40,18 @@ mod reload;
 mod renewal;
 mod rules;
 mod runtime;
+mod secrets;
+mod secured;
 mod serf;
 mod servers;
+mod shared;
+mod shown;
 mod shutdown;
 mod stock;
+mod strangers;
 mod supervision;
 mod systemd;
 mod tools;
 mod turns;
 mod upgrade;
+mod visitors;

@@ -1,4 +1,4 @@
-//! What earlier builds left to a successor is taken by this one. The files of `tests/handover` are
+//! What earlier builds left to a successor is taken by this one. The files of `roundel-program` are
 //! what those builds said at SIGUSR2, by the commit that they were built from: a program in the
 //! place of the successor wrote down the file that comes with `yours`. The servers and orders were
 //! those that the test looks for.
@@ -94,7 +94,10 @@ fn configuration([front, stats, gossip]: [SocketAddr; 3], servers: &[SocketAddr]
 #[test]
 fn what_earlier_builds_left_is_taken_over() {
     let _turn = beside_others();
-    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/handover");
+    let folder = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../roundel-program/tests/handover"
+    );
     let mut files: Vec<_> = fs::read_dir(folder)
         .unwrap()
         .map(|f| f.unwrap().path())

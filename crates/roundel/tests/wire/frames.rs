@@ -4,10 +4,9 @@
 //! lists cannot express (those are in `http2.rs`).
 
 use std::io::{ErrorKind, Read, Write};
-use std::net::{SocketAddr, TcpStream};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use roundel_testkit::wire::DEADLINE;
+use roundel_testkit::wire::{DEADLINE, Slot, Way};
 
 use crate::stage::Proxy;
 
@@ -71,6 +70,11 @@ fn fields(method: &str, more: &[(&str, &str)]) -> Vec<u8> {
         (":authority", "a"),
     ];
     let all = pseudo.iter().chain(more);
+    all.flat_map(|(name, value)| literal(name, value)).collect()
+}
+
+fn trailers(fields: &[(&str, &str)]) -> Vec<u8> {
+    let all = fields.iter();
     all.flat_map(|(name, value)| literal(name, value)).collect()
 }
 
@@ -439,12 +443,55 @@ fn frames() -> Vec<Row> {
             Stream(1, PROTOCOL),
             vec![post(1), frame(HEADERS, END_HEADERS, 1, &literal("x", "y"))],
         ),
-        // RFC 9113 8.1 makes it a stream error; the library drops the field and goes on, which no
-        // server sees. This row tells when that changes.
         (
-            "8.1 a pseudo-field in trailers goes nowhere",
-            Answer(1),
+            "8.1 a pseudo-field in trailers",
+            Stream(1, PROTOCOL),
             vec![post(1), frame(HEADERS, BOTH, 1, &literal(":method", "GET"))],
+        ),
+        (
+            "8.1 a pseudo-field before another one in trailers",
+            Stream(1, PROTOCOL),
+            vec![
+                post(1),
+                frame(DATA, 0, 1, b"a"),
+                frame(HEADERS, BOTH, 1, &trailers(&[(":path", "/y"), ("x", "y")])),
+            ],
+        ),
+        (
+            "8.1 a pseudo-field in trailers that go on",
+            Stream(1, PROTOCOL),
+            vec![
+                post(1),
+                frame(HEADERS, END_STREAM, 1, b""),
+                frame(CONTINUATION, END_HEADERS, 1, &literal(":path", "/y")),
+            ],
+        ),
+        (
+            "8.2.2 a field of connections in trailers",
+            Stream(1, PROTOCOL),
+            vec![
+                post(1),
+                frame(HEADERS, BOTH, 1, &literal("connection", "x")),
+            ],
+        ),
+        (
+            "7541 4.2 a size update before trailers",
+            Answer(1),
+            vec![
+                post(1),
+                frame(HEADERS, BOTH, 1, &[vec![0x20], literal("x", "y")].concat()),
+            ],
+        ),
+        (
+            "8.1 padded trailers with a priority",
+            Answer(1),
+            vec![
+                post(1),
+                frame(HEADERS, BOTH | PADDED | PRIO, 1, &{
+                    let field = literal("x", "y");
+                    [&[3, 0, 0, 0, 0, 9][..], &field, &[0; 3]].concat()
+                }),
+            ],
         ),
         (
             "8.1 trailers are taken",
@@ -563,8 +610,8 @@ pub(crate) fn bytes() -> Vec<Vec<u8>> {
 }
 
 /// Sends the preface, settings and the frames; says what is wrong about what comes back.
-fn play(address: SocketAddr, want: Want, sent: &[Vec<u8>]) -> Result<(), String> {
-    let mut stream = TcpStream::connect(address).map_err(|e| e.to_string())?;
+fn play(way: &Way, want: Want, sent: &[Vec<u8>]) -> Result<(), String> {
+    let mut stream = way.open(&["h2"]).map_err(|e| e.to_string())?;
     // It may be cut off while this is sent: what came back counts.
     let _ = stream.write_all(&[opening(), sent.concat()].concat());
     let deadline = Instant::now() + DEADLINE;
@@ -600,7 +647,7 @@ fn play(address: SocketAddr, want: Want, sent: &[Vec<u8>]) -> Result<(), String>
         if left.is_zero() {
             return Err(format!("nothing of it comes: {seen:?}"));
         }
-        let _ = stream.set_read_timeout(Some(left.max(Duration::from_millis(1))));
+        stream.set_read_timeout(left);
         let mut room = [0; 4096];
         match stream.read(&mut room) {
             Ok(n) if n > 0 => bytes.extend_from_slice(&room[..n]),
@@ -631,14 +678,14 @@ fn take(bytes: &mut Vec<u8>) -> Option<Frame> {
 
 fn all(rows: Vec<Row>) {
     let proxy = Proxy::start();
-    let slot = &proxy.stage.slots()[0];
-    let failure = |(name, want, sent): Row| {
-        let played = slot.exchange(&[], |address| play(address, want, &sent));
-        played
-            .err()
-            .map(|why| format!("{name}: wants {want:?}: {why}"))
+    let failure = |slot: &Slot, (name, want, sent): &Row| {
+        let played = slot.exchange(&[], |way| play(way, *want, sent));
+        let tls = slot.is_tls();
+        let told = |why| format!("{name} (TLS: {tls}): wants {want:?}: {why}");
+        played.err().map(told)
     };
-    let failures: Vec<String> = rows.into_iter().filter_map(failure).collect();
+    let of_slot = |slot| rows.iter().filter_map(move |row| failure(slot, row));
+    let failures: Vec<String> = proxy.both().into_iter().flat_map(of_slot).collect();
     assert!(failures.is_empty(), "{}", failures.join("\n"));
 }
 
@@ -655,16 +702,17 @@ fn compression_of_rfc_7541() {
 #[test]
 fn a_preface_that_is_none_is_refused() {
     let proxy = Proxy::start();
-    let slot = &proxy.stage.slots()[0];
-    let (got, _) = slot
-        .exchange(&[], |address| {
-            let mut stream = TcpStream::connect(address).map_err(|e| e.to_string())?;
-            let _ = stream.write_all(b"PRI * HTTP/2.0\r\n\r\nXX\r\n\r\n");
-            let _ = stream.set_read_timeout(Some(DEADLINE));
-            let mut got = Vec::new();
-            stream.read_to_end(&mut got).map_err(|e| e.to_string())?;
-            Ok(got)
-        })
-        .unwrap();
-    assert!(!got.starts_with(b"HTTP/1.1 200"), "{got:?}");
+    for slot in proxy.both() {
+        let (got, _) = slot
+            .exchange(&[], |way| {
+                let mut stream = way.open(&["h2"]).map_err(|e| e.to_string())?;
+                let _ = stream.write_all(b"PRI * HTTP/2.0\r\n\r\nXX\r\n\r\n");
+                stream.set_read_timeout(DEADLINE);
+                let mut got = Vec::new();
+                stream.read_to_end(&mut got).map_err(|e| e.to_string())?;
+                Ok(got)
+            })
+            .unwrap();
+        assert!(!got.starts_with(b"HTTP/1.1 200"), "{got:?}");
+    }
 }

@@ -149,8 +149,8 @@ fn fuzz(rounds: u64, round: impl Fn(&Slot, &mut Dice) -> Result<(), String> + Sy
 /// What servers saw whole is what was answered with their echo, in the same order.
 fn request_round(slot: &Slot, dice: &mut Dice) -> Result<(), String> {
     let bytes = mixed(dice, REQUESTS, 3);
-    let played = slot.exchange(&[], |address| {
-        let mut link = Link::open(address, Instant::now() + DEADLINE).map_err(|e| e.to_string())?;
+    let played = slot.exchange(&[], |way| {
+        let mut link = Link::open(way, Instant::now() + DEADLINE).map_err(|e| e.to_string())?;
         link.send(&bytes);
         link.half_close();
         link.drain()?;
@@ -198,13 +198,11 @@ fn answer_round(slot: &Slot, dice: &mut Dice) -> Result<(), String> {
     let acts = vec![Act::Body, Act::Send(bytes.clone()), Act::Close];
     let get = b"GET /first HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
     let next = b"GET /second HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
-    let played = slot.exchange(&[acts], |address| {
-        let mut first =
-            Link::open(address, Instant::now() + DEADLINE).map_err(|e| e.to_string())?;
+    let played = slot.exchange(&[acts], |way| {
+        let mut first = Link::open(way, Instant::now() + DEADLINE).map_err(|e| e.to_string())?;
         first.send(get);
         first.end()?;
-        let mut second =
-            Link::open(address, Instant::now() + DEADLINE).map_err(|e| e.to_string())?;
+        let mut second = Link::open(way, Instant::now() + DEADLINE).map_err(|e| e.to_string())?;
         second.send(next);
         second.end()?;
         Ok(second.received)
@@ -235,8 +233,8 @@ fn frames_round(slot: &Slot, dice: &mut Dice) -> Result<(), String> {
         bytes.extend(one);
     }
     let next = b"GET /second HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
-    let played = slot.exchange(&[], |address| {
-        let open = || Link::open(address, Instant::now() + DEADLINE).map_err(|e| e.to_string());
+    let played = slot.exchange(&[], |way| {
+        let open = || Link::open(way, Instant::now() + DEADLINE).map_err(|e| e.to_string());
         let mut first = open()?;
         first.send(&bytes);
         first.half_close();

@@ -2,12 +2,16 @@
 //! library would send, the `h2` crate for what one does.
 
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use http::{Method, Request, Version};
 use roundel_testkit::wire::message::text;
-use roundel_testkit::wire::{Act, DEADLINE, Seen};
+use roundel_testkit::wire::{Act, DEADLINE, Seen, Way};
+
+use roundel_tls::rustls::ClientConfig;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio_rustls::TlsConnector;
 
 use crate::stage::Proxy;
 
@@ -226,11 +230,9 @@ fn block(fields: &[(&str, &str)]) -> Vec<u8> {
 
 /// How the proxy took a stream: the first byte of its answer's fields, which is an index of the
 /// static table for the usual statuses (0x88 is 200), or nothing when it was reset.
-fn raw(address: SocketAddr, fields: &[(&str, &str)]) -> Result<Option<u8>, String> {
-    let mut stream = TcpStream::connect(address).map_err(|e| e.to_string())?;
-    stream
-        .set_read_timeout(Some(DEADLINE))
-        .map_err(|e| e.to_string())?;
+fn raw(way: &Way, fields: &[(&str, &str)]) -> Result<Option<u8>, String> {
+    let mut stream = way.open(&["h2"]).map_err(|e| e.to_string())?;
+    stream.set_read_timeout(DEADLINE);
     let mut bytes = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec();
     bytes.extend(frame(4, 0, 0, &[]));
     bytes.extend(frame(1, 0x4 | 0x1, 1, &block(fields)));
@@ -257,10 +259,14 @@ fn raw(address: SocketAddr, fields: &[(&str, &str)]) -> Result<Option<u8>, Strin
 #[test]
 fn malformed_field_lists_never_reach_a_server() {
     let proxy = Proxy::start();
-    let slot = &proxy.stage.slots()[0];
     let mut failed = Vec::new();
-    for (name, fields, is_request) in ROWS {
-        let played = slot.exchange(&[], |address| raw(address, fields));
+    for (slot, (name, fields, is_request)) in proxy
+        .both()
+        .into_iter()
+        .flat_map(|slot| ROWS.iter().map(move |row| (slot, row)))
+    {
+        let name = format!("{name} (TLS: {})", slot.is_tls());
+        let played = slot.exchange(&[], |way| raw(way, fields));
         match played {
             Err(why) => failed.push(format!("{name}: {why}")),
             Ok((status, seen)) => {
@@ -285,13 +291,13 @@ fn malformed_field_lists_never_reach_a_server() {
 type Got = Result<(u16, Vec<u8>, http::HeaderMap), String>;
 
 /// Sends one request with a body and reads the answer; with `reset` gives it up at its head.
-fn ask(address: SocketAddr, request: Request<()>, body: Option<Vec<u8>>) -> Got {
+fn ask(way: &Way, request: Request<()>, body: Option<Vec<u8>>) -> Got {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .unwrap();
     runtime.block_on(async {
-        let asked = tokio::time::timeout(DEADLINE, talk(address, request, body));
+        let asked = tokio::time::timeout(DEADLINE, talk(way, request, body));
         asked
             .await
             .map_err(|_| "hangs".to_owned())?
@@ -299,13 +305,28 @@ fn ask(address: SocketAddr, request: Request<()>, body: Option<Vec<u8>>) -> Got 
     })
 }
 
+trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
+
+async fn connect(way: &Way) -> Box<dyn Stream> {
+    let stream = tokio::net::TcpStream::connect(way.address).await.unwrap();
+    let Some(config) = &way.tls else {
+        return Box::new(stream);
+    };
+    let mut config = ClientConfig::clone(config);
+    config.alpn_protocols = vec![b"h2".to_vec()];
+    let connector = TlsConnector::from(Arc::new(config));
+    let name = Way::NAME.try_into().unwrap();
+    Box::new(connector.connect(name, stream).await.unwrap())
+}
+
 async fn talk(
-    address: SocketAddr,
+    way: &Way,
     request: Request<()>,
     body: Option<Vec<u8>>,
 ) -> Result<(u16, Vec<u8>, http::HeaderMap), h2::Error> {
-    let stream = tokio::net::TcpStream::connect(address).await.unwrap();
-    let (client, connection) = h2::client::handshake(stream).await?;
+    let (client, connection) = h2::client::handshake(connect(way).await).await?;
     tokio::spawn(connection);
     let mut client = client.ready().await?;
     let (answer, mut send) = client.send_request(request, body.is_none())?;
@@ -350,17 +371,25 @@ fn request(method: Method, path: &str) -> Request<()> {
     request.body(()).unwrap()
 }
 
-/// Plays one request against a scripted server.
-fn play(script: Vec<Act>, request: Request<()>, body: Option<Vec<u8>>) -> (Got, Vec<Seen>) {
+/// Plays one request against a scripted server, in clear and over TLS.
+fn play(
+    script: Vec<Act>,
+    request: &Request<()>,
+    body: Option<&[u8]>,
+    check: impl Fn(Got, Vec<Seen>),
+) {
     let proxy = Proxy::start();
-    let slot = &proxy.stage.slots()[0];
     let script = if script.is_empty() {
         vec![]
     } else {
         vec![script]
     };
-    let played = slot.exchange(&script, |address| Ok(ask(address, request, body)));
-    played.unwrap()
+    for slot in proxy.both() {
+        let body = body.map(<[u8]>::to_vec);
+        let played = slot.exchange(&script, |way| Ok(ask(way, request.clone(), body)));
+        let (got, seen) = played.unwrap();
+        check(got, seen);
+    }
 }
 
 fn send(bytes: &str) -> Act {
@@ -369,38 +398,36 @@ fn send(bytes: &str) -> Act {
 
 #[test]
 fn get_becomes_http_1() {
-    let (got, seen) = play(vec![], request(Method::GET, "/x?y"), None);
-    assert_eq!(got.unwrap().0, 200);
-    let message = &seen[0].message;
-    assert_eq!(message.line, "GET /x?y HTTP/1.1");
-    assert_eq!(message.first("host"), Some("a.example"));
-    assert_eq!(message.first("via"), Some("2.0 roundel"));
+    play(vec![], &request(Method::GET, "/x?y"), None, |got, seen| {
+        assert_eq!(got.unwrap().0, 200);
+        let message = &seen[0].message;
+        assert_eq!(message.line, "GET /x?y HTTP/1.1");
+        assert_eq!(message.first("host"), Some("a.example"));
+        let via = message.first("via").unwrap();
+        assert!(via.starts_with("2.0 roundel-"), "{via}");
+    });
 }
 
 #[test]
 fn head_has_no_body() {
     let answer = "HTTP/1.1 200 OK\r\nContent-Length: 500\r\n\r\n";
-    let (got, _) = play(
-        vec![Act::Body, send(answer)],
-        request(Method::HEAD, "/"),
-        None,
-    );
-    let (status, body, _) = got.unwrap();
-    assert_eq!((status, body.len()), (200, 0));
+    let script = vec![Act::Body, send(answer)];
+    play(script, &request(Method::HEAD, "/"), None, |got, _| {
+        let (status, body, _) = got.unwrap();
+        assert_eq!((status, body.len()), (200, 0));
+    });
 }
 
 #[test]
 fn trailers_come_through() {
     let answer =
         "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\nX-T: y\r\n\r\n";
-    let (got, _) = play(
-        vec![Act::Body, send(answer)],
-        request(Method::GET, "/"),
-        None,
-    );
-    let (status, body, trailers) = got.unwrap();
-    assert_eq!((status, text(&body).as_str()), (200, "hello"));
-    assert_eq!(trailers.get("x-t").unwrap(), "y");
+    let script = vec![Act::Body, send(answer)];
+    play(script, &request(Method::GET, "/"), None, |got, _| {
+        let (status, body, trailers) = got.unwrap();
+        assert_eq!((status, text(&body).as_str()), (200, "hello"));
+        assert_eq!(trailers.get("x-t").unwrap(), "y");
+    });
 }
 
 #[test]
@@ -411,11 +438,13 @@ fn large_bodies_both_ways() {
         send("HTTP/1.1 200 OK\r\nContent-Length: 1500000\r\n\r\n"),
         Act::Flood(1_500_000),
     ];
-    let (got, seen) = play(script, request(Method::POST, "/up"), Some(body.clone()));
-    let (status, got, _) = got.unwrap();
-    assert_eq!((status, got.len()), (200, 1_500_000));
-    assert!(got.iter().all(|b| *b == b'x'));
-    assert!(seen[0].whole && seen[0].message.body == body);
+    let request = request(Method::POST, "/up");
+    play(script, &request, Some(&body), |got, seen| {
+        let (status, got, _) = got.unwrap();
+        assert_eq!((status, got.len()), (200, 1_500_000));
+        assert!(got.iter().all(|b| *b == b'x'));
+        assert!(seen[0].whole && seen[0].message.body == body);
+    });
 }
 
 #[test]
@@ -434,52 +463,49 @@ fn a_broken_answer_is_no_clean_end() {
             send("zz\r\n"),
         ),
     ] {
-        let (got, _) = play(
-            vec![Act::Body, send(answer), end],
-            request(Method::GET, "/"),
-            None,
-        );
-        assert!(got.is_err(), "{answer:?}: {got:?}");
+        let script = vec![Act::Body, send(answer), end];
+        play(script, &request(Method::GET, "/"), None, |got, _| {
+            assert!(got.is_err(), "{answer:?}: {got:?}");
+        });
     }
 }
 
 #[test]
 fn a_malformed_answer_is_502() {
-    let (got, _) = play(
-        vec![Act::Body, send("nonsense\r\n\r\n"), Act::Close],
-        request(Method::GET, "/"),
-        None,
-    );
-    assert_eq!(got.unwrap().0, 502);
+    let script = vec![Act::Body, send("nonsense\r\n\r\n"), Act::Close];
+    play(script, &request(Method::GET, "/"), None, |got, _| {
+        assert_eq!(got.unwrap().0, 502);
+    });
 }
 
 #[test]
 fn a_reset_stream_cancels_the_server() {
     let proxy = Proxy::start();
-    let slot = &proxy.stage.slots()[0];
     let script = [vec![Act::Body, Act::Eof]];
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)
         .enable_all()
         .build()
         .unwrap();
-    let played = slot.exchange(&script, |address| {
-        let stream = runtime.block_on(async {
-            let stream = tokio::net::TcpStream::connect(address).await.unwrap();
-            let (client, connection) = h2::client::handshake(stream).await.unwrap();
-            tokio::spawn(connection);
-            let mut client = client.ready().await.unwrap();
-            let asked = client
-                .send_request(request(Method::GET, "/x"), true)
-                .unwrap();
-            (client, asked)
+    for slot in proxy.both() {
+        let played = slot.exchange(&script, |way| {
+            let stream = runtime.block_on(async {
+                let stream = connect(way).await;
+                let (client, connection) = h2::client::handshake(stream).await.unwrap();
+                tokio::spawn(connection);
+                let mut client = client.ready().await.unwrap();
+                let asked = client
+                    .send_request(request(Method::GET, "/x"), true)
+                    .unwrap();
+                (client, asked)
+            });
+            let (client, (answer, mut send)) = stream;
+            let asked = slot.is_asked();
+            send.send_reset(h2::Reason::CANCEL);
+            let cancelled = slot.is_cancelled();
+            drop((client, answer));
+            Ok((asked, cancelled))
         });
-        let (client, (answer, mut send)) = stream;
-        let asked = slot.is_asked();
-        send.send_reset(h2::Reason::CANCEL);
-        let cancelled = slot.is_cancelled();
-        drop((client, answer));
-        Ok((asked, cancelled))
-    });
-    assert_eq!(played.unwrap().0, (true, true));
+        assert_eq!(played.unwrap().0, (true, true));
+    }
 }

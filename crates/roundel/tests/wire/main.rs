@@ -1,8 +1,8 @@
 //! The exchange on the wire: raw bytes in, raw bytes out, the whole program between them.
 //!
 //! The cases are data, grouped by the RFC sections they come from (see `cases`); one executor in
-//! the test kit plays and judges them. The same cases run against other proxies by
-//! `cargo xtask peers`.
+//! the test kit plays and judges them, in clear and over TLS. The same cases run against other
+//! proxies by `cargo xtask peers`.
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests")]
 

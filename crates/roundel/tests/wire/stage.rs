@@ -3,7 +3,7 @@
 use std::process::Command;
 use std::time::Duration;
 
-use roundel_testkit::wire::{Stage, Topology};
+use roundel_testkit::wire::{Shown, Slot, Stage, Topology};
 use roundel_testkit::{Process, free_address, wait_for};
 
 /// A running Roundel and the stage around it.
@@ -15,8 +15,8 @@ pub(crate) struct Proxy {
 
 impl Proxy {
     pub(crate) fn start() -> Self {
-        let topology = Topology::new(4);
         let folder = tempfile::tempdir().unwrap();
+        let topology = Topology::with_tls(4, &Shown::make(folder.path()));
         let file = folder.path().join("roundel.toml");
         std::fs::write(&file, topology.roundel(free_address())).unwrap();
         let mut command = Command::new(env!("CARGO_BIN_EXE_roundel"));
@@ -31,5 +31,11 @@ impl Proxy {
             _process: process,
             _folder: folder,
         }
+    }
+
+    /// A slot in clear, and one over TLS.
+    pub(crate) fn both(&self) -> [&Slot; 2] {
+        let first = |tls: bool| self.stage.slots().iter().find(|slot| slot.is_tls() == tls);
+        [false, true].map(|tls| first(tls).unwrap())
     }
 }

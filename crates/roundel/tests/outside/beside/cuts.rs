@@ -90,7 +90,9 @@ fn wait_for_counts(stats: SocketAddr, wanted: [&str; 3]) {
     let counts = || {
         let rows = rows(stats);
         let cell = |proxy: &str, server: &str, column: &str| {
-            rows[&(proxy.to_owned(), server.to_owned())][column].clone()
+            let row = rows.get(&(proxy.to_owned(), server.to_owned()));
+            // A server that is not known yet has nothing.
+            row.map_or(String::new(), |row| row[column].clone())
         };
         [
             cell("b", "s", "scur"),

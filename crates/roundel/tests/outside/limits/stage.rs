@@ -227,6 +227,8 @@ pub(super) enum Does {
     Floods,
     /// Sends a byte of its answer every now and then.
     Drips,
+    /// Sends a byte of its head every now and then.
+    DripsHead,
     /// Switches protocols and says nothing more.
     Switches,
     /// Takes no connection.
@@ -325,6 +327,7 @@ fn reply(stream: &mut TcpStream, does: Does) -> bool {
         Does::Begins => b"HTTP/1.1 200 OK\r\nContent-Length: 500\r\n\r\nhello",
         Does::Floods => b"HTTP/1.1 200 OK\r\nContent-Length: 9999999999\r\n\r\nhello",
         Does::Drips => b"HTTP/1.1 200 OK\r\nContent-Length: 9999\r\n\r\n",
+        Does::DripsHead => b"HTTP/1.1 200 OK\r\nX: ",
         Does::Switches => b"HTTP/1.1 101 Switching\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n",
         Does::Waits | Does::Nothing => b"",
     };
@@ -334,7 +337,7 @@ fn reply(stream: &mut TcpStream, does: Does) -> bool {
     if does == Does::Floods {
         while stream.write_all(&[b'x'; 64 * 1024]).is_ok() {}
     }
-    if does == Does::Drips {
+    if matches!(does, Does::Drips | Does::DripsHead) {
         while stream.write_all(b".").is_ok() {
             thread::sleep(Duration::from_millis(100));
         }

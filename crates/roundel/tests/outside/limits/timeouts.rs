@@ -34,7 +34,7 @@ struct Case {
 }
 
 #[rustfmt::skip]
-const CASES: [Case; 15] = [
+const CASES: [Case; 16] = [
     case("connect", Does::Nothing, Get, 504, "connect_timeout", "sC").both(),
     case("http_request", Does::Answers, PartOfHead, 408, "request_timeout", "cR"),
     case("request_body", Does::Waits, PartOfBody, 408, "body_timeout", "cH").both(),
@@ -42,6 +42,7 @@ const CASES: [Case; 15] = [
     case("request_body", Does::Begins, PartOfBody, 200, "body_timeout", "cD").both(),
     case("queue", Does::Waits, Get, 503, "queue_timeout", "sQ").both(),
     case("first_byte", Does::Waits, Get, 504, "first_byte_timeout", "sH").both(),
+    case("first_byte", Does::DripsHead, Get, 504, "first_byte_timeout", "sH").both(),
     case("server", Does::Waits, Get, 504, "first_byte_timeout", "sH").both(),
     case("response_idle", Does::Begins, Get, 200, "response_idle_timeout", "sD").both(),
     case("client", Does::Floods, GetUnread, 200, "client_timeout", "cD").both(),

@@ -24,11 +24,7 @@ fn untrusted() -> Vec<Case> {
             "",
             Saw::default().has("x-forwarded-for", IP),
         ),
-        case(
-            "forwarded-proto-set",
-            "",
-            Saw::default().has("x-forwarded-proto", "http"),
-        ),
+        case("forwarded-proto-set", "", Saw::default().proto()),
         case(
             "forwarded-host-set",
             "",
@@ -60,9 +56,13 @@ fn untrusted() -> Vec<Case> {
         case(
             "forwarded-proto-spoofed",
             "X-Forwarded-Proto: https\r\n",
-            Saw::default()
-                .has("x-forwarded-proto", "http")
-                .free_of("https"),
+            Saw::default().proto().free_of("https"),
+        )
+        .clear_only("over TLS it is the truth"),
+        case(
+            "forwarded-proto-unknown",
+            "X-Forwarded-Proto: gopher\r\n",
+            Saw::default().proto().free_of("gopher"),
         ),
         case(
             "forwarded-host-spoofed",
@@ -141,11 +141,7 @@ fn trusted() -> Vec<Case> {
             "X-Forwarded-Port: 443\r\n",
             Saw::default().has("x-forwarded-port", "443"),
         ),
-        case(
-            "trusted-proto-filled",
-            "",
-            Saw::default().has("x-forwarded-proto", "http"),
-        ),
+        case("trusted-proto-filled", "", Saw::default().proto()),
         case(
             "trusted-forwarded-kept",
             "Forwarded: for=6.6.6.6;proto=https\r\n",
@@ -171,17 +167,17 @@ fn via() -> Vec<Case> {
             .saw(
                 Saw::default()
                     .has("via", "1.0 other")
-                    .has("via", "1.1 roundel"),
+                    .begins("via", "1.1 roundel-"),
             )
             .or()
             .status(&[200])
-            .saw(Saw::default().has("via", "1.0 other, 1.1 roundel"))
+            .saw(Saw::default().begins("via", "1.0 other, 1.1 roundel-"))
             .own(),
         Case::new("via-names-the-version-received")
             .send("GET /x HTTP/1.0\r\nHost: a\r\n\r\n")
             .own()
             .status(&[200])
-            .saw(Saw::default().has("via", "1.0 roundel")),
+            .saw(Saw::default().begins("via", "1.0 roundel-")),
         Case::new("request-to-server-is-1-1")
             .send("GET /x HTTP/1.0\r\nHost: a\r\n\r\n")
             .status(&[200])
