@@ -69,7 +69,7 @@ pub(crate) struct Setting<'a> {
 
 pub(crate) fn run(options: &Options) -> Result<()> {
     if options.list {
-        names().for_each(|(key, title)| println!("{key:8} {title}"));
+        names().for_each(|(key, title)| println!("{key:12} {title}"));
         return Ok(());
     }
     if cfg!(debug_assertions) {
@@ -107,12 +107,14 @@ pub(crate) fn run(options: &Options) -> Result<()> {
 
     let _origin = start_origin(&ORIGINS, &cores)?;
     let mut outcome = Outcome::new(machine, &setting);
-    if wanted(idle::KEY) {
-        eprintln!("idle connections");
+    for row in idle::ALL.iter().filter(|row| wanted(row.key)) {
+        eprintln!("{}", row.title);
         // The relay has a connection to a server for each: no idle one.
-        let measured = peers.iter().filter(|peer| peer.name != RELAY);
-        let measured = measured.map(|peer| idle::measure(peer, &setting));
-        outcome.idle = measured.collect::<Result<_>>()?;
+        let measured = peers
+            .iter()
+            .filter(|peer| peer.name != RELAY && row.fits(peer));
+        let measured = measured.map(|peer| idle::measure(row, peer, &setting));
+        outcome.idle.extend(measured.collect::<Result<Vec<_>>>()?);
     }
     let started = peers
         .iter()
@@ -136,9 +138,9 @@ pub(crate) fn run(options: &Options) -> Result<()> {
 /// Every row's name and title.
 fn names() -> impl Iterator<Item = (&'static str, &'static str)> {
     let own = own::ALL.iter().map(|row| (row.key, row.title));
-    let idle = (idle::KEY, "private memory per idle keep-alive connection");
+    let idle = idle::ALL.iter().map(|row| (row.key, row.title));
     let rows = row::ALL.iter().map(|row| (row.key, row.title));
-    rows.chain(own).chain([idle])
+    rows.chain(own).chain(idle)
 }
 
 /// Builds Roundel as it is shipped, beside this program, and says where it is.
@@ -178,7 +180,9 @@ fn measure(
     setting: &Setting<'_>,
 ) -> Result<RowResult> {
     // A relay does not know when a request is over, so it closes nothing.
-    let takes_part = |(peer, _): &(&Peer, &Started)| !row.work.close || peer.name != RELAY;
+    let takes_part = |(peer, started): &(&Peer, &Started)| {
+        (!row.work.close || peer.name != RELAY) && started.address(&row.work).is_ok()
+    };
     let all = peers.iter().zip(started).filter(takes_part);
     let (peers, started): (Vec<&Peer>, Vec<&Started>) = all.unzip();
     let take = |index: usize, time: Duration| {

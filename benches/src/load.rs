@@ -7,9 +7,10 @@
 mod client;
 mod pace;
 mod report;
+mod secure;
 
 use std::cell::{Cell, RefCell};
-use std::io::Read;
+use std::io::{BufRead, Read};
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -21,6 +22,8 @@ use self::client::Client;
 use self::pace::Pace;
 use self::report::Tally;
 pub(crate) use self::report::{Latency, Report};
+pub(crate) use self::secure::NAME;
+use self::secure::{Secure, SecureOptions};
 
 /// How long after the end an answer may still come.
 const PATIENCE: Duration = Duration::from_secs(3);
@@ -54,8 +57,13 @@ pub(crate) struct Options {
     /// One request on each connection, then they stay open, idle, until standard input ends.
     #[arg(long)]
     hold: bool,
+    /// Each client makes a request first; says `warm`, and begins when a line comes on standard input.
+    #[arg(long, conflicts_with_all = ["hold", "rate"])]
+    warm: bool,
+    #[command(flatten)]
+    secure: SecureOptions,
     /// While holding: the answers are not read beyond their beginning.
-    #[arg(long, requires = "hold")]
+    #[arg(long, requires = "hold", conflicts_with = "tls")]
     stall: bool,
 }
 
@@ -65,10 +73,12 @@ struct Plan {
     request: Vec<u8>,
     expect: u64,
     close: bool,
+    /// `None`: plain connections.
+    secure: Option<Secure>,
 }
 
 impl Plan {
-    fn new(options: &Options) -> Self {
+    fn new(options: &Options) -> Result<Self> {
         let Options { address, path, .. } = options;
         let method = if options.post.is_some() {
             "POST"
@@ -87,12 +97,13 @@ impl Plan {
         }
         let mut request = (text + "\r\n").into_bytes();
         request.resize(request.len() + options.post.unwrap_or(0), b'x');
-        Self {
+        Ok(Self {
             address: options.address,
             request,
             expect: options.expect,
             close: options.close,
-        }
+            secure: Secure::new(&options.secure)?,
+        })
     }
 }
 
@@ -102,7 +113,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         .enable_all()
         .build()?;
     let local = LocalSet::new();
-    let plan = Rc::new(Plan::new(options));
+    let plan = Rc::new(Plan::new(options)?);
     match options.hold {
         true => local.block_on(&runtime, hold(&plan, options)),
         false => {
@@ -117,20 +128,30 @@ async fn load(plan: Rc<Plan>, options: &Options) -> Result<Report> {
     let tally = Rc::new(RefCell::new(Tally::new()?));
     let busy = Rc::new(Cell::new(0u64));
     let time = Duration::from_millis(options.millis);
+    let mut clients: Vec<_> = (0..options.connections)
+        .map(|_| Client::new(&plan))
+        .collect();
+    if options.warm {
+        warm(&mut clients, &plan).await?;
+        println!("warm");
+        tokio::task::spawn_blocking(|| std::io::stdin().lock().read_line(&mut String::new()))
+            .await??;
+    }
     let begun = Instant::now();
     let pace = options
         .rate
         .map(|rate| Pace::start(rate, time))
         .transpose()?;
-    let workers: Vec<_> = (0..options.connections)
-        .map(|_| {
+    let workers: Vec<_> = clients
+        .into_iter()
+        .map(|client| {
             let worker = Worker {
                 plan: Rc::clone(&plan),
                 tally: Rc::clone(&tally),
                 busy: Rc::clone(&busy),
                 end: begun + time,
             };
-            tokio::task::spawn_local(worker.work(pace.clone()))
+            tokio::task::spawn_local(worker.work(client, pace.clone()))
         })
         .collect();
     let all = async {
@@ -160,8 +181,7 @@ struct Worker {
 }
 
 impl Worker {
-    async fn work(self, pace: Option<Rc<Pace>>) {
-        let mut client = Client::new(&self.plan);
+    async fn work(self, mut client: Client, pace: Option<Rc<Pace>>) {
         loop {
             let due = match &pace {
                 Some(pace) => match pace.next().await {
@@ -186,6 +206,16 @@ impl Worker {
             }
         }
     }
+}
+
+/// Has each client make a request.
+async fn warm(clients: &mut [Client], plan: &Plan) -> Result<()> {
+    for client in clients {
+        if let Err(failure) = client.exchange(plan).await {
+            anyhow::bail!("the first request of a client: {}", failure.as_str());
+        }
+    }
+    Ok(())
 }
 
 /// Opens connections in order and keeps them; says `holding` when each has had its answer, or

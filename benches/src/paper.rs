@@ -114,7 +114,7 @@ impl<'a> Measured<'a> {
     fn new(outcome: &'a Value) -> Self {
         let list = |key: &str| outcome[key].as_array().into_iter().flatten();
         let threads = list("own").find(|row| row["key"] == "threads");
-        let idle = list("idle").find(|idle| idle["peer"] == OURS);
+        let idle = list("idle").find(|idle| idle["key"] == "idle" && idle["peer"] == OURS);
         let doubling = threads.and_then(|row| row["ratio"]["median"].as_f64());
         Self {
             outcome,
@@ -190,7 +190,7 @@ mod tests {
     #[test]
     fn figures_are_found_in_a_comparison() {
         let text = r#"{"own": [{"key": "threads", "ratio": {"median": 0.97}}],
-            "idle": [{"peer": "roundel", "connections": 100, "empty_kib": 10, "full_kib": 130}],
+            "idle": [{"key": "idle", "peer": "roundel", "connections": 100, "empty_kib": 10, "full_kib": 130}],
             "rows": [{"key": "get", "cells": [{"peer": "x", "cpu_us": {"median": 9.0}},
                       {"peer": "roundel", "cpu_us": {"median": 20.5}}]}]}"#;
         let outcome = serde_json::from_str(text).unwrap();

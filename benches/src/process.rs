@@ -1,6 +1,6 @@
 //! Programs that a measurement starts: found, pinned to cores, ended with their owner.
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
@@ -45,6 +45,20 @@ impl Running {
         match line.trim() == expected {
             true => Ok(()),
             false => bail!("it said {line:?} and not {expected:?}"),
+        }
+    }
+
+    /// Gives one that was started held a line, and returns all that it says from there to its end.
+    pub(crate) fn go(mut self) -> Result<String> {
+        let mut input = self.0.stdin.take().context("it is not held")?;
+        input.write_all(b"\n")?;
+        let mut text = String::new();
+        let out = self.0.stdout.as_mut().context("it has no pipe")?;
+        out.read_to_string(&mut text)?;
+        let status = self.0.wait()?;
+        match status.success() {
+            true => Ok(text),
+            false => bail!("it ended ({status})"),
         }
     }
 }

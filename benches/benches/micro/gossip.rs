@@ -54,6 +54,7 @@ fn acquainted(now: Instant) -> Node {
         nonce: [0; 12],
         compress: false,
         incarnation: 1,
+        unix_seconds: 1_800_000_000,
         seed: 1,
         timings: Timings::lan(),
         limits: Limits::default(),

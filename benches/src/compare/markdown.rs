@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 
+use super::idle;
 use super::outcome::{Outcome, RowResult};
 use super::rounds::Cell;
 use crate::stat::Spread;
@@ -75,7 +76,11 @@ fn ratios(text: &mut String, outcome: &Outcome) -> std::fmt::Result {
     head(text, title, &columns)?;
     for row in closed {
         write!(text, "| {} |", row.title)?;
-        for cell in &row.cells {
+        for peer in &outcome.peers {
+            let Some(cell) = row.cells.iter().find(|cell| cell.peer == peer.name) else {
+                write!(text, " – |")?;
+                continue;
+            };
             let Cell {
                 cpu_us,
                 requests_per_second,
@@ -147,17 +152,21 @@ fn own(text: &mut String, outcome: &Outcome) -> std::fmt::Result {
 }
 
 fn idle(text: &mut String, outcome: &Outcome) -> std::fmt::Result {
-    if outcome.idle.is_empty() {
-        return Ok(());
-    }
     let columns = ["", "empty, KiB", "full, KiB", "KiB per connection"];
-    let connections = outcome.idle[0].connections;
-    let title = format!("Private memory with {connections} idle keep-alive connections");
-    head(text, &title, &columns)?;
-    for idle in &outcome.idle {
-        let each = idle.kib_per_connection();
-        let (peer, empty, full) = (&idle.peer, idle.empty_kib, idle.full_kib);
-        writeln!(text, "| {peer} | {empty} | {full} | {each:.2} |")?;
+    for row in &idle::ALL {
+        let mut idles = outcome
+            .idle
+            .iter()
+            .filter(|idle| idle.key == row.key)
+            .peekable();
+        let Some(first) = idles.peek() else { continue };
+        let title = format!("{}, of {}", row.title, first.connections);
+        head(text, &title, &columns)?;
+        for idle in idles {
+            let each = idle.kib_per_connection();
+            let (peer, empty, full) = (&idle.peer, idle.empty_kib, idle.full_kib);
+            writeln!(text, "| {peer} | {empty} | {full} | {each:.2} |")?;
+        }
     }
     Ok(())
 }

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::idle::{self, Idle};
+use super::idle::Idle;
 use super::own::{self, OwnResult};
 use super::peer::{OURS, Peer};
 use super::rounds::Cell;
@@ -141,12 +141,13 @@ impl RowResult {
 impl OwnResult {
     fn verdict(&self) -> Option<Verdict> {
         let row = own::ALL.iter().find(|row| row.key == self.key)?;
+        let bound = row.bound?;
         Some(Verdict {
             title: self.title.to_owned(),
             measure: format!("{}, ratio", self.unit),
-            bound: row.bound,
+            bound,
             reached: self.ratio,
-            stands: Stands::of(row.bound, self.ratio.median, row.rises),
+            stands: Stands::of(bound, self.ratio.median, row.rises),
             failed: self.failed,
         })
     }
@@ -156,11 +157,11 @@ impl Idle {
     fn verdict(&self) -> Option<Verdict> {
         let kib = self.kib_per_connection();
         (self.peer == OURS).then(|| Verdict {
-            title: "private memory per idle keep-alive connection".to_owned(),
+            title: self.row.title.to_owned(),
             measure: format!("KiB, of {} connections", self.connections),
-            bound: idle::BOUND,
+            bound: self.row.bound,
             reached: Spread::of([kib]),
-            stands: Stands::of(idle::BOUND, kib, false),
+            stands: Stands::of(self.row.bound, kib, false),
             failed: 0,
         })
     }

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::peer::{Place, Started, Variant, socket, variant};
 use super::rounds::pairs;
-use super::row::{Bound, Work};
+use super::row::{Bound, Handshake, Work, handshakes};
 use super::sample::{self, Sample};
 use super::{Setting, peer};
 use crate::stat::Spread;
@@ -20,7 +20,7 @@ const SWAPS: u32 = 100;
 pub(crate) struct OwnRow {
     pub(crate) key: &'static str,
     pub(crate) title: &'static str,
-    pub(crate) bound: Bound,
+    pub(crate) bound: Option<Bound>,
     /// Whether more is better.
     pub(crate) rises: bool,
     /// Samples are so many times longer than others: tails need many requests.
@@ -47,13 +47,13 @@ const fn row(key: &'static str, title: &'static str, must: f64, goal: f64) -> Ow
     OwnRow {
         key,
         title,
-        bound: Bound { must, goal },
+        bound: Some(Bound { must, goal }),
         rises: false,
         stretch: 1,
     }
 }
 
-pub(crate) const ALL: [OwnRow; 3] = [
+pub(crate) const ALL: [OwnRow; 4] = [
     OwnRow {
         rises: true,
         ..row(
@@ -73,6 +73,13 @@ pub(crate) const ALL: [OwnRow; 3] = [
         )
     },
     row("log", "JSON access log, on to off", 1.25, 1.12),
+    OwnRow {
+        key: "tls-hybrid",
+        title: "full handshake with X25519MLKEM768 to one with X25519",
+        bound: None,
+        rises: false,
+        stretch: 1,
+    },
 ];
 
 /// Runs one row; `plain` is the Roundel that the others are compared with.
@@ -82,6 +89,7 @@ pub(crate) fn run(row: &OwnRow, plain: &Started, setting: &Setting<'_>) -> Resul
         "threads" => threads(row, setting, time),
         "swaps" => swaps(row, plain, setting, time),
         "log" => log(row, plain, setting, time),
+        "tls-hybrid" => hybrid(row, plain, setting, time),
         other => bail!("there is no row {other}"),
     }
 }
@@ -161,6 +169,25 @@ fn log(row: &OwnRow, plain: &Started, setting: &Setting<'_>, time: Duration) -> 
         size / requests as f64
     );
     Ok(result)
+}
+
+/// HAProxy 2.6 and nginx 1.22 with OpenSSL 3.0 do not know the hybrid exchange.
+fn hybrid(
+    row: &OwnRow,
+    plain: &Started,
+    setting: &Setting<'_>,
+    time: Duration,
+) -> Result<OwnResult> {
+    let take = |hybrid: bool, time| {
+        let kind = match hybrid {
+            true => Handshake::Hybrid,
+            false => Handshake::Full,
+        };
+        sample::take(plain, &handshakes(kind), &setting.cores.load, time)
+    };
+    take(true, setting.warm)?;
+    let pairs = pairs(setting.rounds, |hybrid| take(hybrid, time))?;
+    Ok(result(row, "µs", &pairs, |s| s.cpu_us_per_request))
 }
 
 fn place<'a>(setting: &Setting<'a>, port: u16) -> Place<'a> {

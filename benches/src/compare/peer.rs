@@ -1,5 +1,6 @@
 //! The programs compared: each with a plain and a sticky listener, set up for the same work.
 
+mod certificate;
 mod envoy;
 mod haproxy;
 mod nginx;
@@ -16,8 +17,11 @@ use std::process::{Command, Stdio};
 use anyhow::{Context, Result, bail};
 use serde::Serialize;
 
+use super::row::Work;
+
 use crate::process::{self, Running, find, pinned};
 
+use self::certificate::Certificate;
 pub(crate) use self::roundel::{Variant, log, socket};
 
 /// The names of the two that every comparison has besides Roundel.
@@ -40,6 +44,12 @@ pub(crate) struct Peer {
     pub(crate) plain: SocketAddr,
     #[serde(skip)]
     pub(crate) sticky: SocketAddr,
+    /// Where it speaks TLS, if it does.
+    #[serde(skip)]
+    pub(crate) tls: Option<SocketAddr>,
+    /// The certificate that it shows there.
+    #[serde(skip)]
+    trusted: PathBuf,
     #[serde(skip)]
     program: PathBuf,
     #[serde(skip)]
@@ -59,11 +69,27 @@ pub(crate) struct Started {
     pub(crate) process: Running,
     pub(crate) plain: SocketAddr,
     pub(crate) sticky: SocketAddr,
+    pub(crate) tls: Option<SocketAddr>,
+    pub(crate) trusted: PathBuf,
+}
+
+impl Started {
+    /// Where such work is sent. Errors: it does none of that kind.
+    pub(crate) fn address(&self, work: &Work) -> Result<SocketAddr> {
+        match work.tls {
+            Some(_) => self.tls.context("it does not speak TLS"),
+            None if work.sticky => Ok(self.sticky),
+            None => Ok(self.plain),
+        }
+    }
 }
 
 /// Binaries of peers that take part only when named.
 #[derive(clap::Args)]
 pub(crate) struct Named {
+    /// An earlier build of Roundel.
+    #[arg(long, value_name = "PATH")]
+    earlier: Option<PathBuf>,
     /// A further HAProxy, beside Debian's; may be repeated.
     #[arg(long, value_name = "PATH")]
     haproxy: Vec<PathBuf>,
@@ -93,6 +119,15 @@ impl Place<'_> {
         ([127, 0, 0, 1], self.port + 1).into()
     }
 
+    fn tls(&self) -> SocketAddr {
+        ([127, 0, 0, 1], self.port + 3).into()
+    }
+
+    /// The certificate that all show.
+    fn certificate(&self) -> Certificate {
+        Certificate::in_folder(self.scratch)
+    }
+
     /// Writes a configuration and returns where.
     fn write(&self, name: &str, text: &str) -> Result<PathBuf> {
         let file = self.scratch.join(format!("{}-{name}", self.port));
@@ -108,6 +143,8 @@ impl Place<'_> {
             more: "",
             plain: self.plain(),
             sticky: self.sticky(),
+            tls: None,
+            trusted: self.certificate().alone,
             program: program.to_owned(),
             arguments: arguments.iter().map(OsString::from).collect(),
             environment: Vec::new(),
@@ -130,6 +167,7 @@ pub(super) fn require_programs() -> Result<()> {
 pub(super) fn all(roundel: &Path, named: &Named, scratch: &Path) -> Result<Vec<Peer>> {
     for binary in [
         Some(roundel),
+        named.earlier.as_deref(),
         named.envoy.as_deref(),
         named.traefik.as_deref(),
     ]
@@ -142,6 +180,7 @@ pub(super) fn all(roundel: &Path, named: &Named, scratch: &Path) -> Result<Vec<P
             bail!("{} is no program", binary.display());
         }
     }
+    Certificate::make(scratch)?;
     let mut port = 18_100;
     let mut place = || {
         port += 10;
@@ -154,6 +193,10 @@ pub(super) fn all(roundel: &Path, named: &Named, scratch: &Path) -> Result<Vec<P
         nginx::peer(&find("nginx").context("nginx is gone")?, &place())?,
         relay::peer(&std::env::current_exe()?, &place()),
     ];
+    if let Some(binary) = &named.earlier {
+        let (name, variant) = ("earlier roundel", Variant::default());
+        peers.push(self::roundel::peer(name, binary, &place(), variant)?);
+    }
     for binary in &named.haproxy {
         let name = format!("haproxy {}", version(binary, &["-v"]));
         peers.push(haproxy::peer(&name, binary, &place())?);
@@ -204,7 +247,7 @@ impl Peer {
             .stdout(out)
             .stderr(std::fs::File::create(&self.words)?);
         let mut process = Running::start(&mut command)?;
-        for address in [self.plain, self.sticky] {
+        for address in [self.plain, self.sticky].into_iter().chain(self.tls) {
             process::wait_port(address, &mut process).with_context(|| {
                 let words = std::fs::read_to_string(&self.words).unwrap_or_default();
                 format!("{} does not start: {words}", self.name)
@@ -214,6 +257,8 @@ impl Peer {
             process,
             plain: self.plain,
             sticky: self.sticky,
+            tls: self.tls,
+            trusted: self.trusted.clone(),
         })
     }
 }

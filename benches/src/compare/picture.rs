@@ -43,12 +43,12 @@ pub(super) fn draw(outcome: &Outcome) -> String {
         );
     }
     for (row, number) in outcome.rows.iter().zip(0..) {
-        draw_row(&mut svg, row, TOP + step * f64::from(number), step);
+        draw_row(&mut svg, outcome, row, TOP + step * f64::from(number), step);
     }
     svg + "</svg>\n"
 }
 
-fn draw_row(svg: &mut String, row: &RowResult, top: f64, step: f64) {
+fn draw_row(svg: &mut String, outcome: &Outcome, row: &RowResult, top: f64, step: f64) {
     let _ = writeln!(
         svg,
         "<path d='M{LEFT} {0:.1}h{WIDTH}' class='g'/><text x='{1}' y='{2:.1}' class='y'>{3}</text>",
@@ -71,7 +71,10 @@ fn draw_row(svg: &mut String, row: &RowResult, top: f64, step: f64) {
             }
         }
     }
-    for ((cell, colour), number) in row.cells.iter().zip(COLOURS).zip(0..) {
+    for ((peer, colour), number) in outcome.peers.iter().zip(COLOURS).zip(0..) {
+        let Some(cell) = row.cells.iter().find(|cell| cell.peer == peer.name) else {
+            continue;
+        };
         let y = top + GAP / 2.0 + LINE * (f64::from(number) + 0.5);
         let ratio = cell.ratio;
         let _ = writeln!(

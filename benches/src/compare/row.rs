@@ -41,6 +41,20 @@ pub(crate) struct Work {
     pub(crate) post: Option<u32>,
     /// Requests per second of an open loop; closed without it.
     pub(crate) rate: Option<u32>,
+    /// Over TLS 1.3: TLS_AES_128_GCM_SHA256, a certificate with an ECDSA key on P-256. Each client's
+    /// first request is not counted.
+    pub(crate) tls: Option<Handshake>,
+}
+
+/// The handshake of every connection but a client's first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Handshake {
+    /// A full one with X25519.
+    Full,
+    /// One that resumes a session, with X25519.
+    Resumed,
+    /// A full one with X25519MLKEM768.
+    Hybrid,
 }
 
 impl Work {
@@ -54,6 +68,7 @@ impl Work {
         close: false,
         post: None,
         rate: None,
+        tls: None,
     };
 }
 
@@ -99,7 +114,7 @@ impl Row {
 }
 
 /// Every row, in the order of the table.
-pub(crate) const ALL: [Row; 11] = [
+pub(crate) const ALL: [Row; 15] = [
     row("get", "128 B keep-alive", Work::SMALL)
         .bound(0.90, 0.80)
         .nginx(0.75)
@@ -171,11 +186,51 @@ pub(crate) const ALL: [Row; 11] = [
     .stretched(2),
     row("5k", "5,000 requests/s, open loop", at(5_000)),
     row("20k", "20,000 requests/s, open loop", at(20_000)).stretched(2),
+    row("tls", "128 B keep-alive over TLS 1.3", SECURE).bound(0.70, 0.62),
+    row(
+        "tls-full",
+        "full handshake, ECDSA P-256, X25519",
+        handshakes(Handshake::Full),
+    )
+    .bound(0.65, 0.56),
+    row(
+        "tls-resumed",
+        "resumed handshake",
+        handshakes(Handshake::Resumed),
+    )
+    .bound(0.80, 0.70),
+    row(
+        "tls-1m",
+        "1 MB answer over TLS 1.3, 16 streams",
+        Work {
+            path: "/1m",
+            expect: 1 << 20,
+            connections: 16,
+            ..SECURE
+        },
+    )
+    .bound(0.80, 0.70)
+    .stretched(2),
 ];
 
 const fn with(connections: u32) -> Work {
     Work {
         connections,
+        ..Work::SMALL
+    }
+}
+
+const SECURE: Work = Work {
+    tls: Some(Handshake::Full),
+    ..Work::SMALL
+};
+
+/// A connection per request, each with such a handshake.
+pub(super) const fn handshakes(kind: Handshake) -> Work {
+    Work {
+        close: true,
+        connections: 16,
+        tls: Some(kind),
         ..Work::SMALL
     }
 }

@@ -3,15 +3,17 @@
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::path::Path;
+use std::process::Stdio;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
 use super::peer::Started;
-use super::row::{BROWSER, Work};
+use super::row::{BROWSER, Handshake, Work};
 use crate::load::{Latency, Report};
 use crate::machine::cpu_ns;
-use crate::process::myself;
+use crate::process::{Running, myself};
 
 /// What one measurement gave.
 #[derive(Debug, Clone)]
@@ -36,10 +38,18 @@ impl Sample {
 /// Errors: when nothing at all was answered rightly.
 pub(crate) fn take(peer: &Started, work: &Work, cores: &str, time: Duration) -> Result<Sample> {
     let pid = peer.process.pid();
-    let address = if work.sticky { peer.sticky } else { peer.plain };
+    let address = peer.address(work)?;
     let arguments = arguments(work, address, time)?;
-    let before = cpu_ns(pid)?;
-    let report = generate(cores, &arguments)?;
+    let before;
+    let report: Report = if work.tls.is_some() {
+        // The handshakes of connections that are kept are no part of their requests.
+        let load = warm(cores, &arguments, &peer.trusted)?;
+        before = cpu_ns(pid)?;
+        read(load.go()?.as_bytes())?
+    } else {
+        before = cpu_ns(pid)?;
+        generate(cores, &arguments)?
+    };
     let spent = cpu_ns(pid)? - before;
     if report.completed == 0 {
         bail!("no right answer from {address}: {:?}", report.failed);
@@ -62,7 +72,21 @@ pub(crate) fn generate(cores: &str, arguments: &[String]) -> Result<Report> {
             String::from_utf8_lossy(&output.stderr)
         );
     }
-    serde_json::from_slice(&output.stdout).context("the load's report cannot be read")
+    read(&output.stdout)
+}
+
+fn read(report: &[u8]) -> Result<Report> {
+    serde_json::from_slice(report).context("the load's report cannot be read")
+}
+
+/// A load over TLS that has made its first requests.
+fn warm(cores: &str, arguments: &[String], trusted: &Path) -> Result<Running> {
+    let mut command = myself(cores)?;
+    command.arg("load").args(arguments).arg("--warm");
+    command.arg("--tls").arg(trusted).stdout(Stdio::piped());
+    let mut load = Running::start_held(&mut command)?;
+    load.wait_line("warm")?;
+    Ok(load)
 }
 
 /// The words for `load` that mean this work.
@@ -76,6 +100,11 @@ pub(crate) fn arguments(work: &Work, address: SocketAddr, time: Duration) -> Res
     ];
     words.extend(work.rate.map(|rate| format!("--rate={rate}")));
     words.extend(work.post.map(|bytes| format!("--post={bytes}")));
+    match work.tls {
+        Some(Handshake::Resumed) => words.push("--resume".to_owned()),
+        Some(Handshake::Hybrid) => words.push("--hybrid".to_owned()),
+        Some(Handshake::Full) | None => {}
+    }
     if work.close {
         words.push("--close".to_owned());
     }

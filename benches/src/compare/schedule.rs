@@ -55,17 +55,13 @@ impl Schedule {
         let peers = peers as u32;
         let stretches = rows.iter().map(|row| row.stretch);
         let own_stretches = own.iter().map(|row| row.stretch);
-        let idle = options.rows.is_empty() || options.rows.iter().any(|key| key == idle::KEY);
+        let is_wanted = |key| options.rows.is_empty() || options.rows.iter().any(|k| k == key);
+        let idle = idle::ALL.iter().filter(|row| is_wanted(row.key)).count() as u32;
         let count = Count {
             samples: rows.len() as u32 * (peers + 1) + own.len() as u32 * 2,
             lengths: stretches.sum::<u32>() * (peers + 1) + own_stretches.sum::<u32>() * 2,
             warm: rows.len() as u32 * peers + own.len() as u32 * 2,
-            fixed: FRAME
-                + if idle {
-                    FILLING * peers
-                } else {
-                    Duration::ZERO
-                },
+            fixed: FRAME + FILLING * peers * idle,
         };
         let budget = Duration::from_secs_f64(options.minutes * 60.0);
         let left = budget.saturating_sub(since_start()?);

@@ -39,6 +39,7 @@ fn node(index: usize, compress: bool, now: Instant) -> Result<Node> {
         nonce: [0; 12],
         compress,
         incarnation: 1,
+        unix_seconds: 1_800_000_000,
         seed: index as u64,
         timings: Timings::lan(),
         limits: Limits::default(),
@@ -189,7 +190,7 @@ fn question(node: &mut Node, now: Instant) -> Result<Vec<u8>> {
     let mut said = None;
     while let Some(output) = node.poll_output() {
         if let Output::Write { bytes, .. } = output {
-            said = Some(bytes);
+            said = Some(bytes.to_vec());
         }
     }
     node.handle_stream_closed(now, id, "enough");

@@ -97,7 +97,9 @@ impl Stage {
             stats,
             gossip,
         };
-        wait_port(stats)?;
+        for port in [stats, gossip] {
+            wait_port(port)?;
+        }
         Ok(balancer)
     }
 

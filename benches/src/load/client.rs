@@ -1,9 +1,10 @@
 //! One connection: a request out, its answer read to the last byte and checked.
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
 
 use super::Plan;
+use super::secure::{Secure, Session};
 
 /// Room for what one read brings; large answers are read in such parts.
 const LARGE: usize = 256 << 10;
@@ -13,6 +14,9 @@ const SMALL: usize = 32 << 10;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Failure {
     Connect,
+    Handshake,
+    /// It was resumed where it should not be, or the other way round.
+    HandshakeKind,
     Send,
     Receive,
     /// Closed before the answer was whole.
@@ -28,6 +32,8 @@ impl Failure {
     pub(super) fn as_str(self) -> &'static str {
         match self {
             Self::Connect => "not connected",
+            Self::Handshake => "handshake failed",
+            Self::HandshakeKind => "another handshake than asked for",
             Self::Send => "not sent",
             Self::Receive => "reset",
             Self::Closed => "closed early",
@@ -38,8 +44,14 @@ impl Failure {
     }
 }
 
+/// What carries requests and answers.
+trait Transport: AsyncRead + AsyncWrite + Unpin {}
+
+impl<T: AsyncRead + AsyncWrite + Unpin> Transport for T {}
+
 pub(super) struct Client {
-    stream: Option<TcpStream>,
+    stream: Option<Box<dyn Transport>>,
+    session: Option<Session>,
     buffer: Vec<u8>,
 }
 
@@ -58,6 +70,7 @@ impl Client {
         let large = plan.expect > SMALL as u64;
         Self {
             stream: None,
+            session: plan.secure.as_ref().map(Secure::client),
             buffer: vec![0; if large { LARGE } else { SMALL }],
         }
     }
@@ -72,7 +85,7 @@ impl Client {
     pub(super) async fn exchange(&mut self, plan: &Plan) -> Result<(), Failure> {
         let mut stream = match self.stream.take() {
             Some(stream) => stream,
-            None => connect(plan).await?,
+            None => self.connect(plan).await?,
         };
         let sent = stream.write_all(&plan.request).await;
         sent.map_err(|_| Failure::Send)?;
@@ -100,20 +113,27 @@ impl Client {
         let sent = stream.write_all(&plan.request).await;
         sent.map_err(|_| Failure::Send)?;
         receive(&mut stream, &mut self.buffer[..1024]).await?;
-        self.stream = Some(stream);
+        self.stream = Some(Box::new(stream));
         Ok(())
+    }
+
+    async fn connect(&mut self, plan: &Plan) -> Result<Box<dyn Transport>, Failure> {
+        let stream = TcpStream::connect(plan.address).await;
+        let stream = stream.map_err(|_| Failure::Connect)?;
+        stream.set_nodelay(true).map_err(|_| Failure::Connect)?;
+        Ok(match &mut self.session {
+            Some(session) => Box::new(session.connect(stream).await?),
+            None => Box::new(stream),
+        })
     }
 }
 
-async fn connect(plan: &Plan) -> Result<TcpStream, Failure> {
-    let stream = TcpStream::connect(plan.address).await;
-    let stream = stream.map_err(|_| Failure::Connect)?;
-    stream.set_nodelay(true).map_err(|_| Failure::Connect)?;
-    Ok(stream)
-}
-
 /// Reads one answer; says whether its sender closes the connection.
-async fn answer(stream: &mut TcpStream, buffer: &mut [u8], expect: u64) -> Result<bool, Failure> {
+async fn answer(
+    stream: &mut impl Transport,
+    buffer: &mut [u8],
+    expect: u64,
+) -> Result<bool, Failure> {
     let mut have = 0;
     let head = loop {
         let n = receive(stream, &mut buffer[have..]).await?;
@@ -137,7 +157,7 @@ async fn answer(stream: &mut TcpStream, buffer: &mut [u8], expect: u64) -> Resul
     Ok(head.close)
 }
 
-async fn receive(stream: &mut TcpStream, buffer: &mut [u8]) -> Result<usize, Failure> {
+async fn receive(stream: &mut impl Transport, buffer: &mut [u8]) -> Result<usize, Failure> {
     if buffer.is_empty() {
         return Err(Failure::Malformed);
     }

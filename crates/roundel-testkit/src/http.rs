@@ -56,10 +56,17 @@ pub struct Connection {
 impl Connection {
     /// Connects. Errors: those of the connect.
     pub fn open(to: SocketAddr) -> io::Result<Self> {
-        let stream = TcpStream::connect_timeout(&to, PATIENCE)?;
+        Self::open_within(to, PATIENCE)
+    }
+
+    /// Connects; neither that nor a read or write may take longer than `patience`.
+    ///
+    /// Errors: those of the connect.
+    pub fn open_within(to: SocketAddr, patience: Duration) -> io::Result<Self> {
+        let stream = TcpStream::connect_timeout(&to, patience)?;
         stream.set_nodelay(true)?;
-        stream.set_read_timeout(Some(PATIENCE))?;
-        stream.set_write_timeout(Some(PATIENCE))?;
+        stream.set_read_timeout(Some(patience))?;
+        stream.set_write_timeout(Some(patience))?;
         Ok(Self {
             stream: BufReader::new(stream),
             open: true,

@@ -3,18 +3,21 @@
 //!
 //! Needs root and Debian's `iproute2` and `iptables`.
 
+use std::fs::File;
+use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr};
+use std::os::fd::AsFd;
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use rustix::process::{Pid, Signal, geteuid, kill_process};
+use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 use crate::{external, skip};
 
 /// The network; it goes when this is dropped.
 ///
-/// Shape: the hosts have the addresses 1, 2, … of 198.18.N.0/24, which is set apart for such work
-/// (RFC 2544), N from the process id; this machine has 254 there and reaches all of them.
+/// Shape: the hosts have the addresses 1, 2, … of 10.198.N.0/24, N from the process id; this machine has 254 there and reaches all of them.
 #[derive(Debug)]
 pub struct Lan {
     prefix: [u8; 3],
@@ -43,7 +46,7 @@ impl Lan {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let (pid, count) = (std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
         let mut lan = Self {
-            prefix: [198, 18, ((pid + count * 83) % 250) as u8],
+            prefix: [10, 198, ((pid + count * 83) % 250) as u8],
             tag: format!("rdl{}x{count}", pid % 100_000),
             hosts: Vec::new(),
         };
@@ -161,6 +164,16 @@ impl Host {
         inside
     }
 
+    /// Moves the calling thread to this host, with every thread and process that it starts from
+    /// then on.
+    ///
+    /// Errors: no right to, or the network is gone.
+    pub fn enter(&self) -> io::Result<()> {
+        let namespace = File::open(format!("/run/netns/{}", self.namespace))?;
+        let kind = Some(LinkNameSpaceType::Network);
+        Ok(move_into_link_name_space(namespace.as_fd(), kind)?)
+    }
+
     /// Gives the host a second interface, `away`, that holds its default route and leads nowhere,
     /// as `docker_gwbridge` does beside an overlay network. Gives the address there.
     pub fn add_wrong_way(&self) -> Ipv4Addr {
@@ -232,7 +245,6 @@ fn must(words: &str) {
     run(words).unwrap_or_else(|why| panic!("{why}"));
 }
 
-/// Runs one command whose words hold no spaces.
 /// Ends every process of a namespace.
 fn end_all(namespace: &str) {
     let found = Command::new("ip")
@@ -249,6 +261,7 @@ fn end_all(namespace: &str) {
     }
 }
 
+/// Runs one command whose words hold no spaces.
 fn run(words: &str) -> Result<(), String> {
     let mut split = words.split_ascii_whitespace();
     let program = split.next().expect("a program");
@@ -264,6 +277,8 @@ fn run(words: &str) -> Result<(), String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::net::TcpListener;
+    use std::thread;
     use std::time::Duration;
 
     use crate::poll;
@@ -282,6 +297,15 @@ mod tests {
         };
         let [a, b] = lan.hosts() else { panic!() };
         let (a, b) = (a.clone(), b.clone());
+        let inside = thread::scope(|scope| {
+            let bind = scope.spawn(|| {
+                a.enter()?;
+                TcpListener::bind((a.ip, 0)).map(drop)
+            });
+            bind.join().expect("no panic")
+        });
+        inside.expect("a thread can be on a host");
+        TcpListener::bind((a.ip, 0)).expect_err("this thread is not on it");
         let soon = Duration::from_secs(5);
         poll(soon, || reaches(&a, b.ip).then_some(())).expect("a reaches b");
         a.cut_off(std::slice::from_ref(&b), None);

@@ -18,7 +18,9 @@ mod lan;
 mod load;
 mod network;
 mod origin;
+mod pebble;
 mod process;
+mod town;
 mod wait;
 pub mod wire;
 
@@ -28,7 +30,9 @@ pub use lan::{Host, Lan};
 pub use load::{Load, LoadReport, Reuse};
 pub use network::{free_address, free_port, loopback};
 pub use origin::{Origin, Received, Reply};
+pub use pebble::Pebble;
 pub use process::{Process, Signal, descendants, send_signal, wait_gone};
+pub use town::{Client, Shown, Town, Townsman};
 pub use wait::{poll, wait_for};
 
 use std::io::Write as _;

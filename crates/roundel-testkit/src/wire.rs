@@ -15,12 +15,14 @@ pub mod message;
 mod origin;
 mod render;
 mod stage;
+mod way;
 
 pub use case::{Act, Case, Ends, Lane, Level, Outcome, Saw, Step, Want};
 pub use client::{Answer, Link};
 pub use judge::Verdict;
 pub use origin::{End, Seen, Site, echo};
 pub use stage::{Slot, Stage, Topology};
+pub use way::{Shown, Way, Wire};
 
 use std::time::Duration;
 

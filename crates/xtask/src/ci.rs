@@ -1,11 +1,12 @@
 //! What a change must pass.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 
 use anyhow::{Context, Result};
 
 use crate::step::{command, root, run, target_directory};
-use crate::{chaos, lifecycle, soak};
+use crate::{attack, chaos, lifecycle, soak};
 
 /// Runs everything.
 pub(crate) fn all() -> Result<()> {
@@ -26,11 +27,28 @@ pub(crate) fn docs() -> Result<()> {
     let doc = "doc --workspace --no-deps --document-private-items --locked";
     run(command("cargo", &words(doc)).env("RUSTDOCFLAGS", "-D warnings"))?;
     lifecycle::check()?;
+    examples()
+}
+
+/// Checks each example in a folder with the certificates that one of them has beside it.
+fn examples() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let certificates = folder.path().join("certs");
+    fs::create_dir(&certificates)?;
+    let made = rcgen::generate_simple_self_signed(["www.example.org".to_owned()])?;
+    let pem = made.cert.pem() + &made.signing_key.serialize_pem();
+    let file = certificates.join("www.pem");
+    fs::write(&file, pem)?;
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o600))?;
     let mut examples = Vec::new();
     for entry in fs::read_dir(root().join("config")).context("the folder config")? {
         let path = entry?.path();
         if path.extension().is_some_and(|ending| ending == "toml") {
-            examples.push(path);
+            let copy = folder
+                .path()
+                .join(path.file_name().context("a file has a name")?);
+            fs::copy(&path, &copy)?;
+            examples.push(copy);
         }
     }
     examples.sort();
@@ -59,12 +77,13 @@ pub(crate) fn loom() -> Result<()> {
 }
 
 /// What takes too long for each change: hundreds of random sequences of orders, servers that die
-/// under load for ten minutes, memory after a million requests.
+/// under load for ten minutes, memory after a million requests, what strangers can do.
 pub(crate) fn long() -> Result<()> {
     let sequences = "test -p roundel --test outside --locked -- sequences";
     run(command("cargo", &words(sequences)).env("ROUNDEL_SEQUENCES", "200"))?;
     chaos::run(&["--minutes", "10", "--peer", "haproxy"])?;
-    soak::run(&[])
+    soak::run(&[])?;
+    attack::run(&["--short"])
 }
 
 fn words(line: &str) -> Vec<&str> {

@@ -6,6 +6,7 @@ use anyhow::{Context, Result, bail, ensure};
 use roundel_testkit::{Load, LoadReport, Reuse, poll};
 
 use crate::cluster::Cluster;
+use crate::drill;
 use crate::image;
 use crate::step::{self, command, output};
 use crate::stock;
@@ -21,6 +22,7 @@ const BETWEEN: u64 = 300;
 pub(crate) fn run() -> Result<()> {
     let binary = image::static_binary()?;
     let mut cluster = Cluster::new();
+    drill::ignored(&binary)?;
     image::prebuilt_builder(cluster.builder(), &binary)?;
     let outcome = try_out(&cluster).and_then(|()| stock::try_out(&mut cluster, &binary));
     if outcome.is_err() {

@@ -12,6 +12,12 @@
 //! and before Debian's HAProxy, and prints what each lost. `cargo xtask soak` measures memory after a
 //! million requests, a hundred thousand connections, a thousand changes, and floods.
 //!
+//! `cargo xtask attack` does to a balancer what strangers on its network can do, while a polite client
+//! asks, and says what it came to; `--short` is the form for the gate.
+//!
+//! `cargo xtask certificates` has three balancers order and renew of Debian's Pebble, kills the one that orders at
+//! each step, and says how many orders that took; `--runs N` of them.
+//!
 //! `cargo xtask loom` goes through every order of events at the queue of a full backend; `cargo xtask fuzz`
 //! runs each fuzz target for a few seconds; `cargo xtask deny` looks at licences, sources and banned crates.
 //!
@@ -19,10 +25,13 @@
 //!
 //! `cargo xtask instructions` counts what one exchange costs and fails when one got dearer.
 
+mod attack;
+mod certificates;
 mod chaos;
 mod ci;
 mod cluster;
 mod containers;
+mod drill;
 mod fuzz;
 mod image;
 mod instructions;
@@ -51,12 +60,14 @@ fn main() -> Result<()> {
         ["peers"] => peers::run(),
         ["chaos", ref options @ ..] => chaos::run(options),
         ["soak", ref options @ ..] => soak::run(options),
+        ["certificates", ref options @ ..] => certificates::run(options),
+        ["attack", ref options @ ..] => attack::run(options),
         [chaos::SERVER, address, log] => chaos::serve(address, log),
         ["instructions"] => instructions::check(),
         ["instructions", "write"] => instructions::write(),
         ["instructions", "of", binary] => instructions::show(binary),
         _ => bail!(
-            "usage: cargo xtask ci|lint|docs|deny|loom|fuzz|long|containers|overlay IMAGE|peers|chaos|soak|instructions \
+            "usage: cargo xtask ci|lint|docs|deny|loom|fuzz|long|containers|overlay IMAGE|peers|chaos|soak|attack|certificates|instructions \
              [write | of BINARY]"
         ),
     }

@@ -1,4 +1,4 @@
-//! HAProxy: one thread, no logs, upstream connections shared.
+//! HAProxy: one thread, no logs, upstream connections shared as by default.
 
 use std::path::Path;
 
@@ -8,9 +8,10 @@ use super::{ORIGINS, Peer, Place, version};
 
 pub(super) fn peer(name: &str, binary: &Path, place: &Place<'_>) -> Result<Peer> {
     let [one, two] = ORIGINS;
-    let (plain, sticky) = (place.plain(), place.sticky());
-    // `http-reuse always`: the default would open an upstream connection for each client's when
-    // there is a connection per request.
+    let (plain, sticky, tls) = (place.plain(), place.sticky(), place.tls());
+    let certificate = place.certificate().with_key;
+    // `http-reuse` is `safe` by default, as Roundel's `reuse`: a client's first request opens an
+    // upstream connection.
     let text = format!(
         "global
     no strict-limits
@@ -24,10 +25,12 @@ defaults
     timeout server 60s
     timeout http-request 10s
     timeout http-keep-alive 60s
-    http-reuse always
     retries 1
 frontend plain
     bind {plain}
+    default_backend b_plain
+frontend tls
+    bind {tls} ssl crt {} alpn h2,http/1.1
     default_backend b_plain
 frontend sticky
     bind {sticky}
@@ -41,11 +44,13 @@ backend b_sticky
     cookie SERVERID insert indirect nocache
     server b1 {one} cookie b1
     server b2 {two} cookie b2
-"
+",
+        certificate.display()
     );
     let file = place.write("haproxy.cfg", &text)?;
     Ok(Peer {
         version: version(binary, &["-v"]),
+        tls: Some(tls),
         ..place.peer(name, binary, &["-db", "-f", &file.to_string_lossy()])
     })
 }

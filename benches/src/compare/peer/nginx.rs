@@ -8,7 +8,9 @@ use super::{NGINX, ORIGINS, Peer, Place, version};
 
 pub(super) fn peer(binary: &Path, place: &Place<'_>) -> Result<Peer> {
     let [one, two] = ORIGINS;
-    let (plain, sticky) = (place.plain(), place.sticky());
+    let (plain, sticky, tls) = (place.plain(), place.sticky(), place.tls());
+    let certificate = place.certificate().with_key;
+    let certificate = certificate.display();
     let dir = place.scratch.display();
     let files = crate::machine::raise_file_limit()?.min(65_536);
     let text = format!(
@@ -28,6 +30,9 @@ http {{
   proxy_http_version 1.1; proxy_set_header Connection \"\"; proxy_set_header Host $http_host;
   proxy_buffers 8 16k; proxy_buffer_size 16k; proxy_max_temp_file_size 0;
   server {{ listen {plain} backlog=4096; location / {{ proxy_pass http://bk; }} }}
+  ssl_certificate {certificate}; ssl_certificate_key {certificate}; ssl_protocols TLSv1.2 TLSv1.3;
+  ssl_session_tickets on; ssl_session_cache shared:tls:10m; ssl_session_timeout 8h;
+  server {{ listen {tls} ssl backlog=4096; location / {{ proxy_pass http://bk; }} }}
   server {{ listen {sticky} backlog=4096;
     add_header Set-Cookie $ck; add_header Cache-Control private;
     location / {{ proxy_pass http://bk; }} }}
@@ -37,6 +42,7 @@ http {{
     let file = place.write("nginx.conf", &text)?;
     Ok(Peer {
         version: version(binary, &["-v"]),
+        tls: Some(tls),
         more: "its sticky cookie is only set, never followed: it has no affinity",
         ..place.peer(NGINX, binary, &["-c", &file.to_string_lossy()])
     })

@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use anyhow::Result;
 
@@ -35,7 +36,7 @@ impl Default for Variant {
 }
 
 pub(super) fn peer(name: &str, binary: &Path, place: &Place<'_>, variant: Variant) -> Result<Peer> {
-    let (plain, sticky, port) = (place.plain(), place.sticky(), place.port);
+    let (plain, sticky, tls, port) = (place.plain(), place.sticky(), place.tls(), place.port);
     let format = if variant.log { "json" } else { "off" };
     let mut text = format!(
         "[global]
@@ -75,6 +76,7 @@ default_backend = \"b_sticky\"
 name = \"{backend}\"
 balance = \"{}\"
 discover = {discover}
+max_servers = 100000
 check = \"off\"
 sticky = {cookie}
 server = [
@@ -89,8 +91,23 @@ server = [
         }
         text += "]\n";
     }
-    let file = place.write("roundel.toml", &text)?;
+    let secure = format!(
+        "[[frontend]]
+name = \"tls\"
+listen = [{{ address = \"{tls}\", tls = true }}]
+tls = {{ certificates = [\"{}\"] }}
+default_backend = \"b_plain\"
+",
+        place.certificate().with_key.display()
+    );
+    let file = place.write("roundel.toml", &format!("{text}{secure}"))?;
+    // Earlier builds know no TLS.
+    let is_known = is_taken(binary, &file)?;
+    if !is_known {
+        std::fs::write(&file, text)?;
+    }
     Ok(Peer {
+        tls: is_known.then_some(tls),
         version: version(binary, &["--version"]),
         more: "X-Forwarded-For, -Proto, -Host and -Port, Via, counters and histograms of every \
                request, strict checks of the framing",
@@ -98,6 +115,15 @@ server = [
         output: variant.log.then(|| log(place)),
         ..place.peer(name, binary, &["serve", "-c", &file.to_string_lossy()])
     })
+}
+
+/// Whether this build takes such a configuration.
+fn is_taken(binary: &Path, file: &Path) -> Result<bool> {
+    let check = Command::new(binary)
+        .args(["check", "-c"])
+        .arg(file)
+        .output();
+    Ok(check?.status.success())
 }
 
 /// Where the Roundel at this place takes operators' acts.

@@ -154,6 +154,8 @@ pub struct Saw {
     pub version: Option<&'static str>,
     /// Fields that must be there with one line of that value, or any if none is given.
     pub has: Vec<(&'static str, Option<&'static str>)>,
+    /// Fields that must be there with one line that begins so.
+    pub begins: Vec<(&'static str, &'static str)>,
     /// Fields that must not be there.
     pub lacks: Vec<&'static str>,
     /// Words that no value may hold.
@@ -164,6 +166,8 @@ pub struct Saw {
     pub trailers: Vec<(&'static str, &'static str)>,
     /// Must not have come whole.
     pub partial: bool,
+    /// `X-Forwarded-Proto` must say what the client speaks.
+    pub proto: bool,
 }
 
 /// One right way for a case to go.
@@ -200,6 +204,8 @@ pub struct Case {
     pub script: Vec<Vec<Act>>,
     /// The right outcomes.
     pub outcomes: Vec<Outcome>,
+    /// Why it makes no sense over TLS, if it does not.
+    pub clear_only: Option<&'static str>,
 }
 
 impl Case {
@@ -214,6 +220,7 @@ impl Case {
             methods: Vec::new(),
             script: Vec::new(),
             outcomes: vec![Outcome::default()],
+            clear_only: None,
         }
     }
 
@@ -232,6 +239,12 @@ impl Case {
     /// Makes it this product's own choice.
     pub fn own(mut self) -> Self {
         self.level = Level::Own;
+        self
+    }
+
+    /// Has it played in clear only, and says why.
+    pub fn clear_only(mut self, why: &'static str) -> Self {
+        self.clear_only = Some(why);
         self
     }
 
@@ -426,9 +439,21 @@ impl Saw {
         self
     }
 
+    /// With `X-Forwarded-Proto` that says what the client speaks: `http`, or `https` over TLS.
+    pub fn proto(mut self) -> Self {
+        self.proto = true;
+        self
+    }
+
     /// With this field of whatever value.
     pub fn any(mut self, name: &'static str) -> Self {
         self.has.push((name, None));
+        self
+    }
+
+    /// With one line of this field whose value begins so.
+    pub fn begins(mut self, name: &'static str, start: &'static str) -> Self {
+        self.begins.push((name, start));
         self
     }
 

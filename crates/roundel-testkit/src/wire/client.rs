@@ -2,12 +2,13 @@
 
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind, Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::net::SocketAddr;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use super::message::{self, Message, Parsed};
-use super::origin::{End, reset};
+use super::origin::End;
+use super::way::{Way, Wire};
 
 /// One final answer and the interim ones before it.
 #[derive(Debug, Clone, Default)]
@@ -23,7 +24,7 @@ pub struct Answer {
 /// One connection of a raw client.
 #[derive(Debug)]
 pub struct Link {
-    stream: Option<TcpStream>,
+    stream: Option<Wire>,
     methods: VecDeque<String>,
     buffer: Vec<u8>,
     interim: Vec<Message>,
@@ -43,13 +44,10 @@ pub struct Link {
 }
 
 impl Link {
-    /// Connects. Errors: nobody listens.
-    pub fn open(address: SocketAddr, deadline: Instant) -> io::Result<Self> {
-        let stream = TcpStream::connect_timeout(&address, Duration::from_secs(5))?;
-        stream.set_nodelay(true)?;
-        stream.set_write_timeout(Some(Duration::from_secs(5)))?;
+    /// Connects. Errors: nobody listens, or the handshake fails.
+    pub fn open(way: &Way, deadline: Instant) -> io::Result<Self> {
         Ok(Self {
-            stream: Some(stream),
+            stream: Some(way.open(&[])?),
             methods: VecDeque::new(),
             buffer: Vec::new(),
             interim: Vec::new(),
@@ -57,7 +55,7 @@ impl Link {
             answers: Vec::new(),
             end: None,
             deadline,
-            peer: address,
+            peer: way.address,
             asked: false,
             blind: false,
             probe: None,
@@ -126,7 +124,7 @@ impl Link {
         let Some(stream) = &self.stream else {
             return;
         };
-        let Ok(local) = stream.local_addr() else {
+        let Ok(local) = stream.socket().local_addr() else {
             return;
         };
         while Instant::now() < patience {
@@ -140,15 +138,15 @@ impl Link {
 
     /// Ends the sending side.
     pub fn half_close(&mut self) {
-        if let Some(stream) = &self.stream {
-            let _ = stream.shutdown(Shutdown::Write);
+        if let Some(stream) = &mut self.stream {
+            stream.half_close();
         }
     }
 
     /// Breaks the connection.
     pub fn reset(&mut self) {
         if let Some(stream) = self.stream.take() {
-            reset(&stream);
+            stream.reset();
         }
     }
 
@@ -236,7 +234,7 @@ impl Link {
             return Ok(false);
         };
         let mut room = vec![0; 64 * 1024];
-        let _ = stream.set_read_timeout(Some(left.max(Duration::from_millis(1))));
+        stream.set_read_timeout(left);
         match stream.read(&mut room) {
             Ok(0) => self.end = Some(End::Fin),
             Ok(n) => {
@@ -338,7 +336,8 @@ mod tests {
     fn unread_bytes_are_seen_and_go_when_read() {
         let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
         let deadline = Instant::now() + Duration::from_secs(5);
-        let mut link = Link::open(listener.local_addr().unwrap(), deadline).unwrap();
+        let address = listener.local_addr().unwrap();
+        let mut link = Link::open(&Way { address, tls: None }, deadline).unwrap();
         let (mut other, from) = listener.accept().unwrap();
         link.send(b"abc");
         let local = other.local_addr().unwrap();

@@ -25,6 +25,8 @@ pub(super) struct Played<'a> {
     pub(super) links: &'a [Link],
     pub(super) state: &'a State,
     pub(super) failed: Option<String>,
+    /// It was TLS that the client spoke.
+    pub(super) tls: bool,
 }
 
 pub(super) fn judge(case: &Case, played: &Played<'_>) -> Verdict {
@@ -75,7 +77,7 @@ fn fits(outcome: &Outcome, played: &Played<'_>) -> Result<(), String> {
         ends => return Err(format!("the connection should be {ends:?}")),
     }
     if let Some(wanted) = &outcome.saw {
-        check_seen(wanted, &seen(played.state, probed))?;
+        check_seen(wanted, &seen(played.state, probed), played.tls)?;
     }
     if let Some(spread) = outcome.spread {
         let all = seen(played.state, probed);
@@ -119,7 +121,7 @@ fn check_answer(want: &Want, answer: &Answer) -> Result<(), String> {
     check_body(message, want.body.as_deref(), &want.trailers)
 }
 
-fn check_seen(wanted: &[Saw], all: &[&Seen]) -> Result<(), String> {
+fn check_seen(wanted: &[Saw], all: &[&Seen], tls: bool) -> Result<(), String> {
     let asks_partial = wanted.iter().any(|w| w.partial);
     let counted: Vec<&&Seen> = all.iter().filter(|s| s.whole || asks_partial).collect();
     if counted.len() != wanted.len() {
@@ -144,6 +146,16 @@ fn check_seen(wanted: &[Saw], all: &[&Seen]) -> Result<(), String> {
             return Err(format!("version {:?}, wanted {version:?}", message.word(2)));
         }
         check_fields(message, &want.has, &want.lacks, &want.free_of)?;
+        if want.proto {
+            let proto = if tls { "https" } else { "http" };
+            check_fields(message, &[("x-forwarded-proto", Some(proto))], &[], &[])?;
+        }
+        for (name, start) in &want.begins {
+            if !message.all(name).any(|value| value.starts_with(start)) {
+                let values: Vec<&str> = message.all(name).collect();
+                return Err(format!("field {name}: {values:?}, wanted {start:?}…"));
+            }
+        }
         check_body(message, want.body.as_deref(), &want.trailers)?;
     }
     Ok(())

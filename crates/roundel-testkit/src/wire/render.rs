@@ -25,9 +25,17 @@ impl Topology {
         for (name, lane, at, slot) in self.lanes() {
             let _ = write!(
                 text,
-                "[[frontend]]\nname = \"{name}\"\nlisten = [\"{at}\"]\n\
-                 default_backend = \"{name}\"\n"
+                "[[frontend]]\nname = \"{name}\"\ndefault_backend = \"{name}\"\n"
             );
+            let _ = match &slot.shown {
+                None => writeln!(text, "listen = [\"{at}\"]"),
+                Some(shown) => writeln!(
+                    text,
+                    "listen = [{{ address = \"{at}\", tls = true }}]\n\
+                     tls = {{ certificates = [{:?}] }}",
+                    shown.file
+                ),
+            };
             let quick = Self::QUICK;
             match lane {
                 Lane::Trusted => text += "trusted_proxies = [\"127.0.0.0/8\"]\n",

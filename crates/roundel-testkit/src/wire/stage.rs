@@ -1,6 +1,7 @@
 //! Where cases are played: slots of lanes and servers, one case at a time in each.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
@@ -10,6 +11,7 @@ use super::case::{Act, Case, Ends, Lane, Step};
 use super::client::Link;
 use super::judge::{self, Played, Verdict};
 use super::origin::{Seen, Site, State};
+use super::way::{Shown, Way};
 use super::{DEADLINE, message};
 use crate::network::{free_port, loopback};
 
@@ -23,6 +25,8 @@ pub struct Slot {
     pub site: Site,
     /// Where the proxy listens, by the order of [`Lane::ALL`].
     pub lanes: Vec<(Lane, SocketAddr)>,
+    /// What the proxy shows there, if it is TLS that is spoken.
+    pub shown: Option<Shown>,
 }
 
 /// What a proxy under test must be configured to do; it is rendered for each kind of proxy.
@@ -44,26 +48,17 @@ impl Topology {
 
     /// Starts the servers of `slots` slots and finds free ports for the lanes.
     pub fn new(slots: usize) -> Self {
-        let slot = |_| {
-            let ip = loopback();
-            let mut lanes: Vec<(Lane, SocketAddr)> = Vec::new();
-            for lane in Lane::ALL {
-                let fresh = |_: &()| {
-                    let port = free_port(ip);
-                    let taken = lanes.iter().any(|(_, a)| a.port() == port);
-                    (!taken).then_some(port)
-                };
-                let port = std::iter::repeat(()).find_map(|()| fresh(&()));
-                lanes.push((lane, (ip, port.expect("a free port")).into()));
-            }
-            Slot {
-                site: Site::start(),
-                lanes,
-            }
-        };
         Self {
-            slots: (0..slots).map(slot).collect(),
+            slots: (0..slots).map(|_| Slot::new(None)).collect(),
         }
+    }
+
+    /// The same with as many slots more in which TLS is spoken.
+    pub fn with_tls(slots: usize, shown: &Shown) -> Self {
+        let mut all = Self::new(slots);
+        let more = (0..slots).map(|_| Slot::new(Some(shown.clone())));
+        all.slots.extend(more);
+        all
     }
 
     /// The servers behind a lane, by name.
@@ -79,10 +74,37 @@ impl Topology {
 }
 
 impl Slot {
-    /// The address of a lane.
-    pub fn lane(&self, lane: Lane) -> SocketAddr {
+    fn new(shown: Option<Shown>) -> Self {
+        let ip = loopback();
+        let mut lanes: Vec<(Lane, SocketAddr)> = Vec::new();
+        for lane in Lane::ALL {
+            let fresh = |_: &()| {
+                let port = free_port(ip);
+                let taken = lanes.iter().any(|(_, a)| a.port() == port);
+                (!taken).then_some(port)
+            };
+            let port = std::iter::repeat(()).find_map(|()| fresh(&()));
+            lanes.push((lane, (ip, port.expect("a free port")).into()));
+        }
+        Self {
+            site: Site::start(),
+            lanes,
+            shown,
+        }
+    }
+
+    /// Whether it is TLS that clients speak.
+    pub fn is_tls(&self) -> bool {
+        self.shown.is_some()
+    }
+
+    /// The way to a lane.
+    pub fn lane(&self, lane: Lane) -> Way {
         let found = self.lanes.iter().find(|(l, _)| *l == lane);
-        found.expect("every lane has an address").1
+        Way {
+            address: found.expect("every lane has an address").1,
+            tls: self.shown.as_ref().map(|shown| Arc::clone(&shown.client)),
+        }
     }
 
     /// Waits until a server has a request, whole or not; says whether one came in time.
@@ -104,10 +126,10 @@ impl Slot {
     pub fn exchange<T>(
         &self,
         script: &[Vec<Act>],
-        client: impl FnOnce(SocketAddr) -> Result<T, String>,
+        client: impl FnOnce(&Way) -> Result<T, String>,
     ) -> Result<(T, Vec<Seen>), String> {
         self.site.begin(script);
-        let got = client(self.lane(Lane::One));
+        let got = client(&self.lane(Lane::One));
         let state = self.site.end();
         match state.faults.first() {
             Some(fault) => Err(format!("the origin received what is not HTTP: {fault}")),
@@ -130,40 +152,76 @@ impl Stage {
     /// Whether every lane with a server answers.
     pub fn serves(&self) -> bool {
         let slots = self.topology.slots.iter();
-        let mut lanes = slots.flat_map(|slot| slot.lanes.iter().map(move |lane| (slot, lane)));
-        lanes.all(|(slot, (lane, at))| {
+        let mut lanes = slots.flat_map(|slot| Lane::ALL.map(|lane| (slot, lane)));
+        lanes.all(|(slot, lane)| {
             slot.site.begin(&[]);
-            let answers = *lane == Lane::None || answers(*at);
+            let answers = lane == Lane::None || answers(&slot.lane(lane));
             slot.site.end();
             answers
         })
     }
 
-    /// Plays the cases, one at a time per slot, and judges them; in the order of the cases.
+    /// Plays the cases in clear, and over TLS where there are slots for that: one at a time per
+    /// slot. Judges them, in the order of the cases.
     pub fn run(&self, cases: &[Case]) -> Vec<Verdict> {
-        let next = AtomicUsize::new(0);
-        let verdicts: Mutex<Vec<Option<Verdict>>> = Mutex::new(vec![None; cases.len()]);
+        let over_tls: Vec<&Case> = cases.iter().filter(|c| c.clear_only.is_none()).collect();
+        let queues = [
+            Queue::new(false, cases.iter().collect()),
+            Queue::new(true, over_tls),
+        ];
         thread::scope(|scope| {
             for slot in &self.topology.slots {
-                let (next, verdicts) = (&next, &verdicts);
-                scope.spawn(move || {
-                    loop {
-                        let at = next.fetch_add(1, Ordering::Relaxed);
-                        let Some(case) = cases.get(at) else { return };
-                        let verdict = play(slot, case);
-                        verdicts.lock().expect("no panic while held")[at] = Some(verdict);
-                    }
-                });
+                let queue = &queues[usize::from(slot.is_tls())];
+                scope.spawn(move || queue.play(slot));
             }
         });
-        let verdicts = verdicts.into_inner().expect("no panic while held");
-        verdicts.into_iter().flatten().collect()
+        queues.into_iter().flat_map(Queue::verdicts).collect()
+    }
+}
+
+/// Cases that wait for a slot.
+struct Queue<'a> {
+    tls: bool,
+    cases: Vec<&'a Case>,
+    next: AtomicUsize,
+    verdicts: Mutex<Vec<Option<Verdict>>>,
+}
+
+impl<'a> Queue<'a> {
+    fn new(tls: bool, cases: Vec<&'a Case>) -> Self {
+        let verdicts = Mutex::new(vec![None; cases.len()]);
+        Self {
+            tls,
+            cases,
+            next: AtomicUsize::new(0),
+            verdicts,
+        }
+    }
+
+    fn play(&self, slot: &Slot) {
+        loop {
+            let at = self.next.fetch_add(1, Ordering::Relaxed);
+            let Some(case) = self.cases.get(at) else {
+                return;
+            };
+            let mut verdict = play(slot, case);
+            if self.tls {
+                verdict.name += " over TLS";
+            }
+            self.verdicts.lock().expect("no panic while held")[at] = Some(verdict);
+        }
+    }
+
+    /// In the order of the cases.
+    fn verdicts(self) -> impl Iterator<Item = Verdict> {
+        let verdicts = self.verdicts.into_inner().expect("no panic while held");
+        verdicts.into_iter().flatten()
     }
 }
 
 /// Whether a request is answered by a server.
-fn answers(at: SocketAddr) -> bool {
-    let Ok(mut link) = Link::open(at, Instant::now() + DEADLINE) else {
+fn answers(way: &Way) -> bool {
+    let Ok(mut link) = Link::open(way, Instant::now() + DEADLINE) else {
         return false;
     };
     link.probe().is_ok() && link.probe_answered()
@@ -186,6 +244,7 @@ fn play(slot: &Slot, case: &Case) -> Verdict {
         links: &links,
         state: &state,
         failed,
+        tls: slot.is_tls(),
     };
     judge::judge(case, &played)
 }
@@ -198,7 +257,7 @@ fn client(
     links: &mut Vec<Link>,
 ) -> Result<(), String> {
     let open = |links: &mut Vec<Link>| {
-        let link = Link::open(slot.lane(case.lane), deadline);
+        let link = Link::open(&slot.lane(case.lane), deadline);
         links.push(link.map_err(|e| format!("cannot connect: {e}"))?);
         Ok::<(), String>(())
     };
