@@ -84,6 +84,7 @@ impl Node {
         std::mem::swap(&mut fresh.events_seen, &mut self.events_seen);
         std::mem::swap(&mut fresh.queries_seen, &mut self.queries_seen);
         std::mem::swap(&mut fresh.directs_seen, &mut self.directs_seen);
+        fresh.vote_of(self);
         fresh.times.settle();
         fresh.next_stream = self.next_stream;
         fresh.revision = self.revision + 1;

@@ -35,6 +35,13 @@ pub(super) struct Asker {
     until: Instant,
 }
 
+impl Asker {
+    /// Whether an answer is still of use.
+    pub(super) fn waits(&self, now: Instant) -> bool {
+        now < self.until
+    }
+}
+
 /// Queries that wait for an answer.
 #[derive(Debug, Default)]
 pub(super) struct Questions {
@@ -43,7 +50,7 @@ pub(super) struct Questions {
 
 impl Questions {
     fn add(&mut self, now: Instant, id: QueryId, asker: Asker) {
-        self.open.retain(|_, asker| now < asker.until);
+        self.open.retain(|_, asker| asker.waits(now));
         if self.open.len() >= QUESTIONS {
             self.open.pop_first();
         }
@@ -144,11 +151,7 @@ impl Node {
         let payload = query.payload.as_deref().unwrap_or_default();
         let what = query.name.strip_prefix(INTERNAL).unwrap_or_default();
         match what {
-            "conflict" => {
-                if let Some(answer) = self.conflict_answer(payload) {
-                    self.send_answer(id, &asker, 0, Some(answer));
-                }
-            }
+            "conflict" => self.vote_asked(id, asker, payload),
             "install-key" | "use-key" | "remove-key" | "list-keys" => {
                 self.questions.add(now, id, asker);
                 self.key_query(now, id, what, payload, &query.source_node);
@@ -166,7 +169,7 @@ impl Node {
         payload: Vec<u8>,
     ) -> Result<(), SayError> {
         let asker = self.questions.open.get(&id).ok_or(SayError::Over)?.clone();
-        if now >= asker.until {
+        if !asker.waits(now) {
             self.questions.open.remove(&id);
             return Err(SayError::Over);
         }
@@ -178,7 +181,13 @@ impl Node {
         Ok(())
     }
 
-    fn send_answer(&mut self, id: QueryId, asker: &Asker, flags: u32, payload: Option<Vec<u8>>) {
+    pub(super) fn send_answer(
+        &mut self,
+        id: QueryId,
+        asker: &Asker,
+        flags: u32,
+        payload: Option<Vec<u8>>,
+    ) {
         let response = self.response(id, flags, payload);
         let encoded = SerfMessage::QueryResponse(response.clone()).encode();
         if self.check_length(&encoded, MAX_QUERY).is_ok() {

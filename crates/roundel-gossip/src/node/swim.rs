@@ -171,6 +171,7 @@ impl Node {
         self.say_about(name.clone(), &Message::Alive(wire));
         self.serf_joined(now, &name, true);
         self.greet(now, &name);
+        self.vote_known(now, &name);
         self.unmet_counted(now);
     }
 

@@ -11,12 +11,13 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use super::Node;
+use super::answering::Asker;
 use super::asking::Purpose;
 use super::origin::{Origin, Way};
 use super::record::Record;
 use crate::event::Event;
 use crate::member::Status;
-use crate::query::QueryParams;
+use crate::query::{QueryId, QueryParams};
 use crate::wire::{MemberRecord, SerfMessage, canonical};
 
 /// Votes are at least this far apart.
@@ -33,6 +34,18 @@ pub(super) struct Vote {
     voters: Option<BTreeMap<String, SocketAddr>>,
     /// The ping that asks for the claimant.
     claim: Option<u32>,
+    /// Our name until we took another.
+    former: Option<String>,
+    /// What another asked about our name, to be answered when we know by it whom it is left to.
+    owed: Option<Owed>,
+}
+
+/// An answer that is not known yet.
+#[derive(Debug)]
+struct Owed {
+    id: QueryId,
+    asker: Asker,
+    name: String,
 }
 
 impl Vote {
@@ -101,6 +114,8 @@ impl Node {
                 next: Some(now + APART),
                 voters,
                 claim: self.vote.claim,
+                former: self.vote.former.take(),
+                owed: self.vote.owed.take(),
                 ..Vote::default()
             };
         }
@@ -127,29 +142,57 @@ impl Node {
         });
     }
 
-    /// What we know by a name, for the vote of another; nothing to say about ourselves.
-    pub(super) fn conflict_answer(&self, name: &[u8]) -> Option<Vec<u8>> {
-        let name = std::str::from_utf8(name).ok()?;
-        if *name == *self.name {
-            return None;
+    /// Another has us vote on a name. About ourselves there is nothing to say, but once we have left
+    /// the name to the other, its vote may hang on ours: it asks only once.
+    pub(super) fn vote_asked(&mut self, id: QueryId, asker: Asker, name: &[u8]) {
+        let Ok(name) = std::str::from_utf8(name) else {
+            return;
+        };
+        let was_ours = *name == *self.name || self.vote.former.as_deref() == Some(name);
+        if was_ours && (*name == *self.name || !self.members.contains_key(name)) {
+            let name = name.to_owned();
+            self.vote.owed = Some(Owed { id, asker, name });
+            return;
         }
-        let known = self.members.get(name).map(|record| {
-            let member = &record.member;
-            let [min, max, current, dmin, dmax, dcurrent] = member.versions;
-            MemberRecord {
-                name: member.name.clone(),
-                address: record.written_address(),
-                tags: member.tags.clone(),
-                status: match member.status {
-                    Status::Alive => 1,
-                    Status::Leaving => 2,
-                    Status::Left => 3,
-                    Status::Failed => 4,
-                },
-                protocol: [min, max, current],
-                delegate: [dmin, dmax, dcurrent],
-            }
-        });
-        Some(SerfMessage::ConflictResponse(known).encode())
+        let known = self.members.get(name).map(member_record);
+        let answer = SerfMessage::ConflictResponse(known).encode();
+        self.send_answer(id, &asker, 0, Some(answer));
+    }
+
+    /// A member is known from now on: a vote that waited for that is given.
+    pub(super) fn vote_known(&mut self, now: Instant, name: &str) {
+        let owed = self.vote.owed.take_if(|owed| owed.name == name);
+        if let Some(Owed { id, asker, name }) = owed
+            && asker.waits(now)
+        {
+            self.vote_asked(id, asker, name.as_bytes());
+        }
+    }
+
+    /// Takes along, under another name, what others asked about the one of before.
+    pub(super) fn vote_of(&mut self, before: &mut Self) {
+        self.vote.former = match self.name == before.name {
+            true => before.vote.former.take(),
+            false => Some(before.name.to_string()),
+        };
+        self.vote.owed = before.vote.owed.take();
+    }
+}
+
+fn member_record(record: &Record) -> MemberRecord {
+    let member = &record.member;
+    let [min, max, current, dmin, dmax, dcurrent] = member.versions;
+    MemberRecord {
+        name: member.name.clone(),
+        address: record.written_address(),
+        tags: member.tags.clone(),
+        status: match member.status {
+            Status::Alive => 1,
+            Status::Leaving => 2,
+            Status::Left => 3,
+            Status::Failed => 4,
+        },
+        protocol: [min, max, current],
+        delegate: [dmin, dmax, dcurrent],
     }
 }

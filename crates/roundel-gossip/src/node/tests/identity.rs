@@ -167,3 +167,31 @@ fn a_node_that_takes_another_name_keeps_all_else() {
     }
     assert!(sealed, "an exchange that is encrypted");
 }
+
+/// The agent of our name asks once, perhaps with the answer to the ping that looks for it, and ends
+/// itself if nobody votes.
+#[test]
+fn who_is_left_our_name_gets_our_vote_whenever_it_asked() {
+    for is_before in [true, false] {
+        let mut bench = Bench::with(&[]);
+        let ask = queries::query("_serf_conflict", 1, |q| q.payload = Some(b"me".to_vec()));
+        if is_before {
+            let out = bench.hear(&ask);
+            assert!(queries::responses(&out, 2).is_empty(), "it is our name");
+        }
+        bench.node.rename(bench.now, "me-2").unwrap();
+        bench.drain();
+        if !is_before {
+            let out = bench.hear(&ask);
+            assert!(queries::responses(&out, 2).is_empty(), "not known yet");
+        }
+        let out = bench.hear(&Message::Alive(record("me", 2, 1)));
+        let answers = queries::responses(&out, 2);
+        assert_eq!(answers.len(), 1, "{:?}", out.messages);
+        let answer = SerfMessage::decode(answers[0].payload.as_deref().unwrap());
+        let Ok(SerfMessage::ConflictResponse(Some(known))) = answer else {
+            panic!("{answer:?}");
+        };
+        assert_eq!((known.name.as_str(), known.address), ("me", at(2)));
+    }
+}
