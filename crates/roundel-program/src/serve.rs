@@ -13,17 +13,16 @@ use roundel_admin::cli::{self, Level};
 use roundel_admin::status::Snapshot;
 use roundel_balance::Evidence;
 use roundel_cluster::Cluster;
-use roundel_config::{AccessLogFormat, Acts, Gossip, Process, Settings};
-use roundel_discovery::AddrTag;
-use roundel_gossip_tokio::{Advertise, DRAIN, Handle};
-use roundel_model::{BackendSet, EventKind};
+use roundel_config::Settings;
+use roundel_gossip_tokio::{DRAIN, Handle};
+use roundel_model::EventKind;
 use roundel_proxy::{AccessLog, Proxy};
-use roundel_tls::{Challenges, Front, TicketKeys};
+use roundel_tls::{Challenges, TicketKeys};
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
 use crate::acme::Acme;
 use crate::certificates::{self, Files};
-use crate::collector::{Collector, GossipView};
+use crate::collector::Collector;
 use crate::control::{Ask, Control, Inbox, Parts, Wish};
 use crate::descriptors;
 use crate::event_log::EventLog;
@@ -35,15 +34,19 @@ use crate::manager;
 use crate::routes::{self, Balancers};
 use crate::sharing;
 use crate::signals::{self, Signals};
-use crate::sources::{Members, Sources};
 
 pub(crate) mod bound;
+mod meaning;
 mod renewal;
 mod tasks;
 #[cfg(test)]
 mod tests;
 
 use bound::Bound;
+use meaning::{
+    admin_config, first_checks, node_name, open_log, sources, stays_on_this_machine, view,
+    warn_of_open_gossip, warn_of_open_page,
+};
 use tasks::Tasks;
 
 /// How long clients whose requests are cut off may take to read what they are told.
@@ -54,9 +57,6 @@ const REST: Duration = Duration::from_millis(400);
 
 /// How long what waits for the log's writer may hold up the end.
 const FLUSH: Duration = Duration::from_millis(200);
-
-/// The longest that the first checks hold up the start; with its default a check has ended then.
-const FIRST_CHECKS: Duration = Duration::from_secs(2);
 
 /// The longest that the first exchange with other balancers holds up the start: who is alone waits that
 /// long, everybody else then shows the certificate of all from the first connection on.
@@ -637,111 +637,4 @@ fn start_proxy(
     let routes = routes::build(settings, &balancers, tickets, acme);
     let proxy = roundel_proxy::start_held(config, routes, evidence, access_log, inherited)?;
     Ok((Arc::new(proxy), balancers))
-}
-
-/// How long the first checks of the servers that are named may hold up the start.
-fn first_checks(settings: &Settings) -> Duration {
-    let named = settings.backends.iter();
-    let named = named.filter(|b| b.static_servers().next().is_some());
-    let longest = named.map(|b| b.check.timeout).max();
-    longest.unwrap_or_default().min(FIRST_CHECKS)
-}
-
-fn node_name(settings: &Settings) -> String {
-    match &settings.gossip {
-        Some(gossip) => gossip.node_name.clone(),
-        None => roundel_config::host::node_name().to_string(),
-    }
-}
-
-fn view(handle: Handle, settings: &Settings, cluster: Option<Cluster>) -> GossipView {
-    let gossip = settings.gossip.as_ref();
-    let seeds = gossip.map_or_else(Vec::new, |g| g.join.clone());
-    GossipView::new(
-        handle,
-        node_name(settings),
-        seeds,
-        gossip.is_some_and(|g| !g.keys.is_empty()),
-        cluster,
-    )
-}
-
-/// What is at hand of the page tells names, addresses and numbers of everything.
-fn warn_of_open_page(process: &Process) {
-    let listen = process.stats_listen;
-    if process.read == roundel_admin::Read::Open && !listen.ip().to_canonical().is_loopback() {
-        let port = listen.port();
-        tracing::warn!(
-            "the page is open: whoever reaches port {port} reads all that it shows; a token or a \
-             password closes it (`read` under [stats])"
-        );
-    }
-}
-
-fn warn_of_open_gossip(gossip: &Gossip) {
-    if gossip.is_open() {
-        let port = gossip.listen.port();
-        tracing::warn!(
-            "the gossip is not encrypted: whoever reaches port {port} can join and bring servers; \
-             a key closes it (`roundel keygen`, --gossip-key)"
-        );
-    }
-}
-
-/// What finds servers, with what members of the gossip may say.
-fn sources(
-    settings: &Settings,
-    node: Option<&Handle>,
-    bound: &Bound,
-    sets: mpsc::Sender<BackendSet>,
-) -> anyhow::Result<Sources> {
-    let members = node.zip(settings.gossip.as_ref());
-    let members = members.map(|(node, gossip)| Members {
-        all: node.members(),
-        allow_loopback: stays_on_this_machine(gossip),
-        addr: match gossip.is_open() {
-            true => AddrTag::In(gossip.allow_addr.clone()),
-            false => AddrTag::Any,
-        },
-    });
-    let mut beside = bound.addresses()?;
-    beside.extend(node.map(Handle::local_addr));
-    Ok(Sources::new(members, beside, sets))
-}
-
-/// Whether the gossip cannot reach beyond this machine, so that loopback servers are meant.
-fn stays_on_this_machine(gossip: &Gossip) -> bool {
-    let ip = match &gossip.advertise {
-        Some(Advertise::Address(address)) => address.ip(),
-        Some(Advertise::Network(network)) => network.addr(),
-        Some(Advertise::Interface(name)) => return name == "lo",
-        None => gossip.listen.ip(),
-    };
-    ip.to_canonical().is_loopback()
-}
-
-fn admin_config(
-    process: &Process,
-    tls: Arc<ArcSwapOption<Front>>,
-    bounds: Arc<roundel_admin::Bounds>,
-) -> roundel_admin::Config {
-    roundel_admin::Config {
-        read: process.read.clone(),
-        open_metrics: process.open_metrics,
-        acts: match &process.acts {
-            Acts::Off => roundel_admin::Acts::Off,
-            Acts::Loopback => roundel_admin::Acts::Loopback,
-            Acts::Token(token) => roundel_admin::Acts::Token(token.clone()),
-        },
-        hosts: Vec::new(),
-        tls,
-        bounds,
-    }
-}
-
-fn open_log(format: AccessLogFormat) -> std::io::Result<AccessLog> {
-    match format {
-        Some(format) => AccessLog::new(format, std::io::stdout()),
-        None => Ok(AccessLog::off()),
-    }
 }
