@@ -10,7 +10,8 @@
 //!
 //! `cargo xtask chaos --peer haproxy` kills, pauses and restarts servers under load before Roundel
 //! and before Debian's HAProxy, and prints what each lost. `cargo xtask soak` measures memory after a
-//! million requests, a hundred thousand connections, a thousand changes, and floods.
+//! million requests, a hundred thousand connections, a thousand changes, and floods; `--churn 10` looks
+//! for ten minutes whether a request is lost while 150 agents come and go.
 //!
 //! `cargo xtask attack` does to a balancer what strangers on its network can do, while a polite client
 //! asks, and says what it came to; `--short` is the form for the gate.

@@ -1,5 +1,7 @@
 //! Memory after many requests, connections and changes, and after floods: is it where it was?
 
+mod churn;
+
 use std::fmt::Write as _;
 use std::fs;
 use std::net::SocketAddr;
@@ -58,15 +60,23 @@ struct Stage {
 
 /// Does all of it and prints memory after each part. Errors: it grew by more than is allowed.
 pub(crate) fn run(words: &[&str]) -> Result<()> {
-    let program = match words {
-        [] => product()?,
-        ["--roundel", path] => PathBuf::from(path),
-        _ => bail!("usage: cargo xtask soak [--roundel BINARY]"),
-    };
+    let (mut program, mut churn) = (None, None);
+    let mut words = words.iter();
+    while let Some(word) = words.next() {
+        match (*word, words.next()) {
+            ("--roundel", Some(path)) => program = Some(PathBuf::from(path)),
+            ("--churn", Some(minutes)) => churn = Some(minutes.parse::<f64>().context("--churn")?),
+            _ => bail!("usage: cargo xtask soak [--roundel BINARY] [--churn MINUTES]"),
+        }
+    }
+    let program = program.map_or_else(product, Ok)?;
+    if let Some(minutes) = churn {
+        return churn::run(&program, Duration::from_secs_f64(minutes * 60.0));
+    }
     let stage = Stage::start(&program)?;
     stage.work(&WARMING, |_, _| Ok(()))?;
     thread::sleep(REST);
-    let before = stage.resident()?;
+    let before = resident(stage.process.id())?;
     println!("| after | resident | of before |\n|---|---|---|");
     let show = |what: &str, now: u64| {
         let part = now as f64 / before as f64;
@@ -77,7 +87,7 @@ pub(crate) fn run(words: &[&str]) -> Result<()> {
     let mut worst = None;
     stage.work(&WHOLE, |what, is_flood| {
         thread::sleep(REST);
-        let now = stage.resident()?;
+        let now = resident(stage.process.id())?;
         show(what, now);
         let broken = match is_flood {
             true => now > last + FLOOD_GROWTH,
@@ -222,14 +232,14 @@ impl Stage {
             (0..count / CLIENTS).try_for_each(|_| act(&mut connection))
         })
     }
+}
 
-    /// Resident memory in KiB.
-    fn resident(&self) -> Result<u64> {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.process.id()))?;
-        let line = status.lines().find_map(|l| l.strip_prefix("VmRSS:"));
-        let words = line.context("no VmRSS")?.trim();
-        Ok(words.trim_end_matches(" kB").parse()?)
-    }
+/// Resident memory of a process in KiB.
+fn resident(pid: u32) -> Result<u64> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
+    let line = status.lines().find_map(|l| l.strip_prefix("VmRSS:"));
+    let words = line.context("no VmRSS")?.trim();
+    Ok(words.trim_end_matches(" kB").parse()?)
 }
 
 /// Does something `count` times on `threads` threads.
