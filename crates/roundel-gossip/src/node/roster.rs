@@ -118,7 +118,6 @@ impl Roster {
         Some(Arc::make_mut(record))
     }
 
-    #[cfg(any(test, debug_assertions))]
     pub(super) fn contains_key(&self, name: &str) -> bool {
         self.get(name).is_some()
     }
