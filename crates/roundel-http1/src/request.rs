@@ -100,6 +100,25 @@ impl RequestHead {
         }
     }
 
+    /// Says whether bytes that [`Self::parse`] refused are no request of HTTP/1 at all, but what was meant
+    /// to begin HTTP/2: its line with another end, or a line that names neither a version of HTTP nor
+    /// a target.
+    pub fn is_failed_preface(&self) -> bool {
+        let filled = self.block.filled();
+        let line = filled.split(|b| matches!(b, b'\r' | b'\n')).next();
+        let words: Vec<_> = line.unwrap_or_default().split(|b| *b == b' ').collect();
+        let [method, target, version] = words[..] else {
+            return false;
+        };
+        let is_target = target.first().is_some_and(|b| matches!(b, b'/' | b'*'))
+            || target.contains(&b':')
+            || target.is_empty();
+        match version {
+            b"HTTP/2.0" => method == b"PRI" && target == b"*",
+            version => !is_target && !version.starts_with(b"HTTP"),
+        }
+    }
+
     /// Says whether anything of a request has come, an empty line before it not counted.
     pub fn has_begun(&self) -> bool {
         !matches!(self.block.filled(), b"" | b"\r" | b"\r\n")

@@ -425,6 +425,31 @@ fn the_preface_of_http2_is_told_apart() {
 }
 
 #[test]
+fn a_failed_preface_is_no_request() {
+    let check = |bytes: &str, is_failed| {
+        let mut head = RequestHead::new();
+        head.block.put(bytes.as_bytes());
+        assert_eq!(head.is_failed_preface(), is_failed, "{bytes:?}");
+    };
+    check("PRI * HTTP/2.0\r\n\r\nXX", true);
+    check("INVALID CONNECTION PREFACE\r\n\r\n", true);
+    for request in [
+        "",
+        "PRI * HTTP/1.1\r\n",
+        "PRI / HTTP/2.0\r\n",
+        "GET * HTTP/2.0\r\n",
+        "GET / HTP/1.1\r\n",
+        "GET a:80 x\r\n",
+        "GET  HTTP/1.1\r\n",
+        "GET a HTTP/1\r\n",
+        "GET a\r\n",
+        "a b c d\r\n",
+    ] {
+        check(request, false);
+    }
+}
+
+#[test]
 fn every_reason_has_its_own_word_and_a_status_of_an_error() {
     let mut words: Vec<_> = Reason::ALL.iter().map(|reason| reason.as_str()).collect();
     words.sort_unstable();

@@ -105,6 +105,54 @@ impl HandshakeError {
     }
 }
 
+/// Why a connection of HTTP/2 was ended: what its client had it do beyond what was answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Http2Excess {
+    /// Streams given up.
+    Resets,
+    /// Frames that do nothing for an exchange, and heads that were refused.
+    Frames,
+    /// DATA frames of a few bytes.
+    SmallFrames,
+    /// Heads far larger than usual, or without an end.
+    LargeHeads,
+    /// Streams that wait for a window while nothing moves.
+    ShutWindows,
+}
+
+impl Http2Excess {
+    /// Every reason, in the order of [`FrontendCounters::http2_calmed`].
+    pub const ALL: [Self; 5] = [
+        Self::Resets,
+        Self::Frames,
+        Self::SmallFrames,
+        Self::LargeHeads,
+        Self::ShutWindows,
+    ];
+
+    /// The word shown to people and programs.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Resets => "http2_resets",
+            Self::Frames => "http2_frames",
+            Self::SmallFrames => "http2_small_frames",
+            Self::LargeHeads => "http2_large_heads",
+            Self::ShutWindows => "http2_shut_windows",
+        }
+    }
+
+    /// What the log says of the client.
+    pub(crate) fn sentence(self) -> &'static str {
+        match self {
+            Self::Resets => "gives up far more streams than it lets be answered",
+            Self::Frames => "sends far more frames and heads than requests that can be answered",
+            Self::SmallFrames => "sends its bodies in a flood of frames of a few bytes",
+            Self::LargeHeads => "sends a flood of large heads, or one without an end",
+            Self::ShutWindows => "asks for much at once and takes none of it",
+        }
+    }
+}
+
 /// One worker's counts of one frontend.
 #[derive(Debug, Default)]
 pub struct FrontendCounters {
@@ -120,8 +168,8 @@ pub struct FrontendCounters {
     pub connections_rejected: Counter,
     /// Connections refused for the PROXY protocol header that they lacked or were not to send.
     pub proxy_protocol_errors: Counter,
-    /// Connections of HTTP/2 ended because the client gave up too many of its streams.
-    pub http2_calmed: Counter,
+    /// Connections of HTTP/2 ended for what they cost, by reason (the order of [`Http2Excess::ALL`]).
+    pub http2_calmed: [Counter; Http2Excess::ALL.len()],
     /// Handshakes that succeeded, by version (the order of [`TLS_VERSIONS`]); of each the full ones,
     /// then those that resumed a session.
     pub tls_handshakes: [[Counter; 2]; TLS_VERSIONS.len()],

@@ -78,7 +78,9 @@ pub use config::{
     Backend, ClientTimeouts, Config, Frontend, HashOn, Limits, Listen, Reuse, Route, Routes,
     SendProxy, ServerTimeouts, Sticky, Target,
 };
-pub use counters::{FrontendCounters, HandshakeError, METHODS, RequestError, TLS_VERSIONS};
+pub use counters::{
+    FrontendCounters, HandshakeError, Http2Excess, METHODS, RequestError, TLS_VERSIONS,
+};
 pub use ends::WorkerEnds;
 pub use error::StartError;
 pub use handle::{Proxy, start, start_held};

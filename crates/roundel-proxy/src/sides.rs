@@ -131,8 +131,8 @@ pub(crate) enum SourceError {
 pub(crate) enum RelayError {
     /// The body cannot be read.
     Source(SourceError),
-    /// The peer takes no more.
-    Sink,
+    /// The peer takes no more; `TimedOut` when it had time enough.
+    Sink(io::ErrorKind),
 }
 
 /// Whom a relay waits for.
@@ -191,7 +191,7 @@ impl<'p> Relay<'p> {
                 Poll::Ready(Ok(true)) => {
                     self.waits = Waits::ForSink;
                     let pushed = ready!(sink.poll_push(source.data(), cx));
-                    let n = pushed.map_err(|_| RelayError::Sink)?;
+                    let n = pushed.map_err(|error| RelayError::Sink(error.kind()))?;
                     source.consume(n);
                     self.moved += n as u64;
                 }
@@ -255,6 +255,7 @@ impl<'p> Relay<'p> {
         cx: &mut Context<'_>,
     ) -> Poll<Result<(), RelayError>> {
         self.waits = Waits::ForSink;
-        sink.poll_flush(cx).map_err(|_| RelayError::Sink)
+        sink.poll_flush(cx)
+            .map_err(|error| RelayError::Sink(error.kind()))
     }
 }

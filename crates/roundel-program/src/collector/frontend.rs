@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use roundel_admin::status::Frontend;
 use roundel_proxy::{
-    FrontendCounters, FrontendStatus, HandshakeError, METHODS, RequestError, TLS_VERSIONS,
+    FrontendCounters, FrontendStatus, HandshakeError, Http2Excess, METHODS, RequestError,
+    TLS_VERSIONS,
 };
 use roundel_stats::HistogramSnapshot;
 
@@ -54,14 +55,7 @@ pub(super) fn collect(id: u32, status: &FrontendStatus, default_backend: String)
             ("h1".to_owned(), accepted.saturating_sub(h2)),
             ("h2".to_owned(), h2),
         ]),
-        connections_rejected_total: BTreeMap::from([
-            (
-                "proxy_protocol".to_owned(),
-                sum(|c| c.proxy_protocol_errors.get()),
-            ),
-            ("http2_resets".to_owned(), sum(|c| c.http2_calmed.get())),
-            ("resources".to_owned(), rejected),
-        ]),
+        connections_rejected_total: rejections(status, rejected),
         tls_connections: secured.saturating_sub(sum(|c| c.tls_closed.get())),
         tls_handshakes_total,
         tls_failures_total: failures(status),
@@ -77,6 +71,20 @@ pub(super) fn collect(id: u32, status: &FrontendStatus, default_backend: String)
         internal_errors_total: sum(|c| c.panics.get()),
         request_duration: duration,
     }
+}
+
+/// Connections that were refused or ended, by reason.
+fn rejections(status: &FrontendStatus, resources: u64) -> BTreeMap<String, u64> {
+    let sum = |of: &dyn Fn(&FrontendCounters) -> u64| status.counters.sum(of);
+    let calmed = Http2Excess::ALL.iter().enumerate().map(|(at, why)| {
+        let n = sum(&|c: &FrontendCounters| c.http2_calmed[at].get());
+        (why.as_str().to_owned(), n)
+    });
+    let mut all: BTreeMap<_, _> = calmed.collect();
+    let proxy_protocol = sum(&|c: &FrontendCounters| c.proxy_protocol_errors.get());
+    all.insert("proxy_protocol".to_owned(), proxy_protocol);
+    all.insert("resources".to_owned(), resources);
+    all
 }
 
 /// Those that occurred, so that a frontend in clear shows none.

@@ -121,6 +121,7 @@ async fn read_head(
             Preface::Http1 => match head.parse(&rules.limits) {
                 Ok(Progress::Complete) => return HeadRead::Whole { at_once },
                 Ok(Progress::Partial) => {}
+                Err(_) if connection.h2c && head.is_failed_preface() => return no_preface(),
                 Err(refusal) => return refused(refusal.status()),
             },
         }
@@ -150,6 +151,16 @@ async fn read_head(
                 };
             }
         }
+    }
+}
+
+/// Whoever began HTTP/2 and went wrong is answered by closing (RFC 9113 3.4): an answer of HTTP/1
+/// would be no frame to it.
+fn no_preface() -> HeadRead {
+    HeadRead::Refused {
+        status: 0,
+        term: Term::BadRequest,
+        error: RequestError::BadRequest,
     }
 }
 

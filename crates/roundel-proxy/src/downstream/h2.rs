@@ -4,18 +4,20 @@ use std::future::poll_fn;
 use std::mem::replace;
 use std::rc::Rc;
 use std::task::Poll;
-use std::time::Duration;
+use std::time::Instant;
 
 use h2::server::SendResponse;
 use h2::{Reason, RecvStream};
 use http::Request;
 use roundel_http1::{RequestHead, login};
 
+use crate::counters::Http2Excess;
 use crate::deadline::Deadline;
 use crate::ending::Term;
 use crate::exchange::{Outcome, decline, exchange};
 use crate::linger::linger as lingering_close;
 use crate::peer::{Connection, Peer};
+use crate::rules::Rules;
 use crate::scene::Scene;
 use crate::sides::{Downstream, Presence};
 use crate::status::MemoryStatus;
@@ -23,35 +25,20 @@ use crate::story::{Story, conclude};
 use crate::tunnel;
 
 mod ahead;
+mod bounds;
 mod calm;
 mod client;
 mod hold;
 mod inbound;
+mod toll;
 mod trailers;
 
+use bounds::{GOODBYE, LINGER, LIVE};
 use calm::Calm;
 use client::{H2Client, Piece, translate};
 use hold::{Hold, Windows};
-use inbound::{Given, Inbound};
-
-/// Streams that one connection may have open at once.
-const STREAMS: u32 = 128;
-/// Exchanges of one connection at once: a stream that its client gives up is none of those open, but
-/// takes a moment to end. More wait.
-const LIVE: usize = 2 * STREAMS as usize;
-/// What the overhead of small DATA frames that wait may come to, as `h2` counts it: 256 bytes each,
-/// less their payload. Most are taken as soon as they are there; those of an answered stream are not.
-const FRAMES: usize = 4 * 1024 * 1024;
-/// Bytes of body that a stream may have sent before they are taken.
-const STREAM_WINDOW: u32 = 64 * 1024;
-/// The same over all streams of a connection.
-const CONNECTION_WINDOW: u32 = 1024 * 1024;
-/// Bytes of a stream that wait for its connection.
-const SEND_BUFFER: usize = 16 * 1024;
-/// How long a stream whose answer is sent may go on with its request. It gets no window meanwhile.
-const LINGER: Duration = Duration::from_secs(1);
-/// How long a finished connection may take to say goodbye.
-const GOODBYE: Duration = Duration::from_secs(5);
+use inbound::Inbound;
+use toll::Toll;
 
 /// Serves a connection that began with HTTP/2's preface, which is in the head's block.
 pub(crate) async fn run(connection: Connection, deadline: Deadline, head: Box<RequestHead>) {
@@ -60,22 +47,13 @@ pub(crate) async fn run(connection: Connection, deadline: Deadline, head: Box<Re
     let rules = peer.slot.rules();
     peer.slot.counters(peer.worker.index).connections_h2.add(1);
     let io = Inbound::new(stream, head.block.filled());
-    let (given, rest) = (io.given(), io.rest());
+    let (toll, rest) = (io.toll(), io.rest());
     peer.worker.blocks.give_request(head);
-    let mut builder = h2::server::Builder::new();
-    builder
-        .max_concurrent_streams(STREAMS)
-        .initial_window_size(STREAM_WINDOW)
-        .initial_connection_window_size(CONNECTION_WINDOW)
-        .max_send_buffer_size(SEND_BUFFER)
-        .max_pending_accept_reset_streams(STREAMS as usize)
-        .data_frame_budget(FRAMES)
-        .max_header_list_size(u32::try_from(rules.limits.head).unwrap_or(u32::MAX));
     deadline.start(rules.frontend.timeouts.http_request);
-    let handshake = builder.handshake::<_, Piece>(io);
+    let handshake = bounds::builder(&rules.limits).handshake::<_, Piece>(io);
     tokio::pin!(handshake);
     let shaken = poll_fn(|cx| {
-        given.set(0);
+        toll.next_turn();
         match handshake.as_mut().poll(cx) {
             Poll::Ready(result) => Poll::Ready(result.ok()),
             Poll::Pending if deadline.poll_fired(cx) => Poll::Ready(None),
@@ -84,7 +62,7 @@ pub(crate) async fn run(connection: Connection, deadline: Deadline, head: Box<Re
     })
     .await;
     if let Some(shaken) = shaken {
-        serve(&peer, shaken, given, &deadline).await;
+        serve(&peer, shaken, &toll, &deadline).await;
     }
     if let Some(stream) = rest.take() {
         // What the client still sends would reset the connection, and take the last frame from it.
@@ -95,13 +73,14 @@ pub(crate) async fn run(connection: Connection, deadline: Deadline, head: Box<Re
 async fn serve(
     peer: &Rc<Peer>,
     mut connection: h2::server::Connection<Inbound, Piece>,
-    given: Given,
+    toll: &Toll,
     deadline: &Deadline,
 ) {
     let worker = peer.worker.clone();
     let streams = Rc::new(Calm::new(worker.clock().now()));
     let windows = Rc::new(Windows::default());
     let live = || Rc::strong_count(&streams) - 1;
+    let mut excess = None;
     let mut leaving = false;
     // As with HTTP/1, the first request has less time than the others.
     let mut idle = peer.slot.rules().frontend.timeouts.http_request;
@@ -111,9 +90,14 @@ async fn serve(
         let next = poll_fn(|cx| {
             // Not for the first time: the streams have had their turn.
             if replace(&mut was_polled, true) {
-                given.set(0);
+                toll.next_turn();
             }
-            if streams.is_over(cx) {
+            windows.register(cx);
+            let now = worker.clock().recent();
+            streams.settle(toll, &windows, now);
+            let watch = streams.watch(&windows, now);
+            excess = streams.excess();
+            if excess.is_some() {
                 return Poll::Ready(None);
             }
             if worker.is_draining() && !leaving {
@@ -135,6 +119,9 @@ async fn serve(
             if is_idle && (deadline.poll_fired(cx) || worker.closes_idle()) {
                 return Poll::Ready(None);
             }
+            if let Some(after) = watch {
+                deadline.start(after);
+            }
             // Streams that end wake this task through the connection, so idleness is noticed.
             let _ = deadline.poll_fired(cx);
             Poll::Pending
@@ -144,7 +131,7 @@ async fn serve(
             Some(Ok(accepted)) => accepted,
             Some(Err(error)) => {
                 if error.reason() == Some(Reason::ENHANCE_YOUR_CALM) && error.is_library() {
-                    note_calmed(peer);
+                    note_calmed(peer, toll.excess());
                 }
                 return;
             }
@@ -155,15 +142,18 @@ async fn serve(
             refuse(peer, &mut respond);
             continue;
         };
-        let (peer, streams) = (peer.clone(), streams.clone());
+        let asked = Asked::new(peer, request);
+        let size = asked.size();
+        streams.note_head(size, worker.clock().recent());
+        let (peer, streams, windows) = (peer.clone(), streams.clone(), windows.clone());
         tokio::task::spawn_local(async move {
-            let given_up = stream(&peer, request, respond, hold).await;
-            streams.note(given_up, peer.worker.clock().recent());
+            let given_up = stream(&peer, asked, respond, hold).await;
+            streams.note(given_up, size, peer.worker.clock().recent());
+            windows.wake();
         });
     }
-    let is_over = poll_fn(|cx| Poll::Ready(streams.is_over(cx))).await;
-    if is_over {
-        note_calmed(peer);
+    if let Some(excess) = excess {
+        note_calmed(peer, excess);
         connection.abrupt_shutdown(Reason::ENHANCE_YOUR_CALM);
     } else if live() == 0 {
         connection.graceful_shutdown();
@@ -172,7 +162,7 @@ async fn serve(
     }
     deadline.start(GOODBYE);
     poll_fn(|cx| {
-        given.set(0);
+        toll.next_turn();
         match connection.poll_closed(cx) {
             Poll::Ready(_) => Poll::Ready(()),
             Poll::Pending if deadline.poll_fired(cx) => Poll::Ready(()),
@@ -184,15 +174,17 @@ async fn serve(
 
 /// Counts and tells of a connection that is ended for what it costs.
 #[cold]
-fn note_calmed(peer: &Peer) {
+fn note_calmed(peer: &Peer, excess: Http2Excess) {
     let worker = &peer.worker;
-    peer.slot.counters(worker.index).http2_calmed.add(1);
+    peer.slot.counters(worker.index).http2_calmed[excess as usize].add(1);
     if let Some(more) = peer.slot.complaints.calmed.due(worker.clock().now()) {
         tracing::warn!(
-            "frontend {}: the HTTP/2 connection from {} was ended (ENHANCE_YOUR_CALM): its client \
-             gives up far more streams than it lets be answered{more}",
+            "frontend {}: the HTTP/2 connection from {} was ended (ENHANCE_YOUR_CALM, {}): its \
+             client {}{more}",
             peer.slot.rules().frontend.name,
             peer.address,
+            excess.as_str(),
+            excess.sentence(),
         );
     }
 }
@@ -213,27 +205,63 @@ fn refuse(peer: &Peer, respond: &mut SendResponse<Piece>) {
     }
 }
 
+/// A request as the exchange takes it.
+struct Asked {
+    rules: Rc<Rules>,
+    started: Instant,
+    head: Box<RequestHead>,
+    /// The status to answer with otherwise.
+    translated: Result<(), u16>,
+    body: RecvStream,
+}
+
+impl Asked {
+    /// Translates at once, by the connection's task: the fields that `h2` has decoded take far more
+    /// than a head, and many streams may begin before the first has its turn.
+    fn new(peer: &Peer, request: Request<RecvStream>) -> Self {
+        let worker = &peer.worker;
+        let rules = peer.slot.rules();
+        let started = worker.clock().now();
+        let (parts, body) = request.into_parts();
+        let mut head = worker.blocks.take_translated();
+        let translated = translate(&parts, &body, &mut head, &rules.limits);
+        Self {
+            rules,
+            started,
+            head,
+            translated,
+            body,
+        }
+    }
+
+    /// Bytes of the head; 0 when it is none.
+    fn size(&self) -> usize {
+        self.translated.map_or(0, |()| self.head.size())
+    }
+}
+
 /// Answers the request of one stream; says whether the client gave it up.
 async fn stream(
     peer: &Peer,
-    request: Request<RecvStream>,
+    asked: Asked,
     mut respond: SendResponse<Piece>,
     mut hold: Hold,
 ) -> bool {
     let worker = &peer.worker;
-    let rules = peer.slot.rules();
+    let Asked {
+        rules,
+        started,
+        mut head,
+        translated,
+        body,
+    } = asked;
     let scene = Scene {
         worker,
         rules: &rules,
         peer,
     };
-    let started = worker.clock().now();
     let in_flight = worker.enter();
     let deadline = worker.deadlines.register();
-    let (parts, body) = request.into_parts();
-    let mut head = worker.blocks.take_translated();
-    let translated = translate(&parts, &body, &mut head, &rules.limits);
-    drop(parts);
     if !hold.fits(head.block.capacity()) {
         refuse(peer, &mut respond);
         worker.blocks.give_translated(head);

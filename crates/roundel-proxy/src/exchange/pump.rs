@@ -1,5 +1,6 @@
 //! Both directions of an exchange, polled by one function each for head and body.
 
+use std::io;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -203,7 +204,10 @@ impl<'x, D: Downstream> Pump<'x, D> {
         }
         match self.receiving.poll(self.server, self.client, cx) {
             Poll::Ready(Ok(())) => return Poll::Ready(BodyEnd::Done),
-            Poll::Ready(Err(RelayError::Sink)) => {
+            Poll::Ready(Err(RelayError::Sink(io::ErrorKind::TimedOut))) => {
+                return Poll::Ready(BodyEnd::Client(Term::ClientTimeout));
+            }
+            Poll::Ready(Err(RelayError::Sink(_))) => {
                 return Poll::Ready(BodyEnd::Client(Term::ClientAbort));
             }
             Poll::Ready(Err(RelayError::Source(error))) => {
@@ -239,7 +243,7 @@ impl<'x, D: Downstream> Pump<'x, D> {
                 self.server.rest_writer(&self.scene.worker.blocks);
             }
             // A server may answer and close before it has read everything (RFC 9112 9.5).
-            Poll::Ready(Err(RelayError::Sink)) => self.deaf = true,
+            Poll::Ready(Err(RelayError::Sink(_))) => self.deaf = true,
             Poll::Ready(Err(RelayError::Source(error))) => return Some(error),
             Poll::Pending => {}
         }

@@ -5,6 +5,7 @@ use std::net::{TcpListener, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 
+use roundel_proxy::Http2Excess;
 use roundel_testkit::{poll, wait_for};
 use socket2::{Domain, SockRef, Socket, Type};
 
@@ -20,7 +21,7 @@ const GOAWAY: u8 = 7;
 pub(crate) const END_STREAM: u8 = 1;
 const END_HEADERS: u8 = 4;
 
-const ENHANCE_YOUR_CALM: u32 = 11;
+pub(crate) const ENHANCE_YOUR_CALM: u32 = 11;
 
 pub(crate) fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
     let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
@@ -112,9 +113,15 @@ impl Client {
     }
 
     /// Reads to a GOAWAY and gives its code.
-    fn goaway(&mut self) -> Option<u32> {
+    pub(crate) fn goaway(&mut self) -> Option<u32> {
+        self.goaway_after(|_| {})
+    }
+
+    /// The same, with a look at each frame before it.
+    pub(crate) fn goaway_after(&mut self, mut look: impl FnMut(&Frame)) -> Option<u32> {
         loop {
             let frame = self.next()?;
+            look(&frame);
             if frame.kind == GOAWAY {
                 let code = frame.payload.get(4..8)?;
                 return Some(u32::from_be_bytes(code.try_into().unwrap()));
@@ -264,7 +271,8 @@ fn streams_given_up_again_and_again_end_the_connection() {
         }
         let seen = poll(PATIENCE, || {
             let seen = counters.sum(|c| c.requests.get()) > asked;
-            (seen || counters.sum(|c| c.http2_calmed.get()) > 0).then_some(seen)
+            (seen || counters.sum(|c| c.http2_calmed[Http2Excess::Resets as usize].get()) > 0)
+                .then_some(seen)
         });
         if seen != Some(true) || client.stream.write_all(&reset(2 * n + 1)).is_err() {
             break;
@@ -273,7 +281,10 @@ fn streams_given_up_again_and_again_end_the_connection() {
     }
     assert!((500..1_500).contains(&asked), "{asked}");
     assert_eq!(client.goaway(), Some(ENHANCE_YOUR_CALM));
-    assert_eq!(counters.sum(|c| c.http2_calmed.get()), 1);
+    assert_eq!(
+        counters.sum(|c| c.http2_calmed[Http2Excess::Resets as usize].get()),
+        1
+    );
     let line = stage.log_line_of("client_abort");
     assert!(line.contains("HTTP/2.0"), "{line}");
     wait_for("no request", PATIENCE, || {
@@ -374,7 +385,7 @@ fn a_burst_of_resets_is_counted_when_it_ends_the_connection() {
     assert_eq!(client.goaway(), Some(ENHANCE_YOUR_CALM));
     let counters = &stage.proxy.frontends()[0].counters;
     wait_for("the count", PATIENCE, || {
-        let counted = counters.sum(|c| c.http2_calmed.get()) == 1;
+        let counted = counters.sum(|c| c.http2_calmed[Http2Excess::Resets as usize].get()) == 1;
         (counted && stage.proxy.lingering() == 1).then_some(())
     });
 }

@@ -5,6 +5,7 @@
 
 mod bodies;
 mod connections;
+mod costs;
 mod cuts;
 mod frames;
 mod http2;

@@ -10,6 +10,10 @@ use anyhow::{Context, Result, ensure};
 use roundel_testkit::{Connection, Response};
 use socket2::SockRef;
 
+use super::frames::{
+    DATA, END_HEADERS, END_STREAM, GET, GOAWAY, HEADERS, POST, RST_STREAM, frame, literal, preface,
+    request,
+};
 use super::stage::{Ground, Places};
 use super::{Row, row};
 
@@ -34,7 +38,7 @@ pub(super) fn rows() -> Vec<Row> {
 }
 
 /// A backend whose server is the attacker, for requests to the host `trap`.
-fn trap(places: &Places) -> String {
+pub(super) fn trap(places: &Places) -> String {
     let server = format!("{}:9000", places.attacker);
     backend(&server)
 }
@@ -82,7 +86,7 @@ pub(super) fn serve(
 }
 
 /// Starts such a server on the attacker's host for as long as the attack takes.
-fn trap_server<'s>(
+pub(super) fn trap_server<'s>(
     ground: &'s Ground<'_>,
     scope: &'s thread::Scope<'s, '_>,
     each: impl Fn(TcpStream) + Clone + Send + 'static,
@@ -93,7 +97,7 @@ fn trap_server<'s>(
 }
 
 /// Reads a request's head and gives its first line; `None` at the end of the connection.
-fn head(reader: &mut BufReader<&TcpStream>) -> Option<String> {
+pub(super) fn head(reader: &mut BufReader<&TcpStream>) -> Option<String> {
     let (mut first, mut line) = (None, String::new());
     loop {
         line.clear();
@@ -127,7 +131,7 @@ fn answer(body: &str) -> String {
 }
 
 /// Answers with ten megabytes.
-fn large(stream: TcpStream) {
+pub(super) fn large(stream: TcpStream) {
     let mut reader = BufReader::new(&stream);
     while head(&mut reader).is_some() {
         let length = BLOCK.len() * BLOCKS;
@@ -299,52 +303,6 @@ fn circle(ground: &Ground<'_>) -> Result<()> {
     let answer = fall_in(ground)?;
     ensure!(answer.status == 508, "a circle is a {}", answer.status);
     Ok(())
-}
-
-// Frames of HTTP/2: RFC 9113, section 6.
-const DATA: u8 = 0;
-const HEADERS: u8 = 1;
-const RST_STREAM: u8 = 3;
-const SETTINGS: u8 = 4;
-const GOAWAY: u8 = 7;
-const WINDOW_UPDATE: u8 = 8;
-const END_STREAM: u8 = 1;
-const END_HEADERS: u8 = 4;
-
-// The static table of RFC 7541, appendix A.
-const GET: u8 = 0x82;
-const POST: u8 = 0x83;
-
-fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
-    let length = u32::try_from(payload.len())
-        .expect("a short frame")
-        .to_be_bytes();
-    let head = [length[1], length[2], length[3], kind, flags];
-    [&head[..], &stream.to_be_bytes(), payload].concat()
-}
-
-/// The beginning of a connection whose windows are this large.
-fn preface(window: u32) -> Vec<u8> {
-    // SETTINGS_INITIAL_WINDOW_SIZE.
-    let setting = [&[0, 4][..], &window.to_be_bytes()].concat();
-    let mut bytes = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec();
-    bytes.extend(frame(SETTINGS, 0, 0, &setting));
-    let more = window - 65_535;
-    if more > 0 {
-        bytes.extend(frame(WINDOW_UPDATE, 0, 0, &more.to_be_bytes()));
-    }
-    bytes
-}
-
-/// The fields of a request to the trap: method, http, /, authority.
-fn request(method: u8) -> Vec<u8> {
-    [&[method, 0x86, 0x84, 0x01, 4][..], b"trap"].concat()
-}
-
-/// A field without an index and without Huffman's code.
-fn literal(name: &str, value: &str) -> Vec<u8> {
-    let word = |text: &str| [&[text.len() as u8][..], text.as_bytes()].concat();
-    [vec![0], word(name), word(value)].concat()
 }
 
 /// Whether the server ends the stream or the connection by an error.

@@ -12,6 +12,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 use roundel_http1::{Edits, Framing, Limits, RequestHead, ResponseHead, Trailers};
 
 use super::ahead::Ahead;
+use super::bounds;
 use super::hold::Hold;
 use super::trailers;
 use crate::blocks::Blocks;
@@ -173,6 +174,9 @@ impl H2Client {
     /// Gets room for at least one of `more` bytes, within the client's window and what may wait for
     /// its connection; sends what is held where that has to go first.
     fn poll_room(&mut self, more: usize, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.hold.is_reaped() {
+            return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+        }
         ready!(self.hold.poll_place(cx));
         let Some(send) = &mut self.send else {
             return Poll::Ready(Err(io::ErrorKind::NotConnected.into()));
@@ -183,6 +187,7 @@ impl H2Client {
         send.reserve_capacity((held + more.max(RESERVE)).min(FRAME));
         self.room = send.capacity().min(FRAME);
         if self.room > held {
+            self.hold.note_open();
             return Poll::Ready(Ok(()));
         }
         self.send_held()?;
@@ -191,9 +196,13 @@ impl H2Client {
         };
         send.reserve_capacity(more.min(FRAME));
         self.room = match send.capacity() {
-            0 => match ready!(send.poll_capacity(cx)) {
-                Some(Ok(room)) => room.min(FRAME),
-                Some(Err(_)) | None => return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into())),
+            0 => match send.poll_capacity(cx) {
+                Poll::Ready(Some(Ok(room))) => room.min(FRAME),
+                Poll::Ready(_) => return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into())),
+                Poll::Pending => {
+                    self.hold.note_shut(cx.waker());
+                    return Poll::Pending;
+                }
             },
             room => room.min(FRAME),
         };
@@ -201,6 +210,7 @@ impl H2Client {
             cx.waker().wake_by_ref();
             return Poll::Pending;
         }
+        self.hold.note_open();
         Poll::Ready(Ok(()))
     }
 
@@ -369,6 +379,10 @@ pub(super) fn translate(
     let method = parts.method.as_str().as_bytes();
     head.begin(method, target, authority, limits)
         .map_err(|r| r.status())?;
+    // Before crumbs are joined: each is a field to whoever decodes it.
+    if parts.headers.len() > bounds::fields(limits) {
+        return Err(roundel_http1::Reason::TooManyFields.status());
+    }
     let mut cookie = Vec::new();
     for (name, value) in &parts.headers {
         if name == http::header::COOKIE {

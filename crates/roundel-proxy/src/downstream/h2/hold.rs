@@ -9,8 +9,9 @@ use std::task::{Context, Poll, Waker};
 use h2::RecvStream;
 use http::Request;
 use http::header::CONTENT_LENGTH;
+use slab::Slab;
 
-use super::{CONNECTION_WINDOW, STREAM_WINDOW};
+use super::bounds::{CONNECTION_WINDOW, SHUT, STREAM_WINDOW};
 use crate::blocks::BLOCK;
 use crate::memory::{Memory, Share};
 
@@ -21,6 +22,12 @@ const STREAM: u64 = 40 * 1024;
 /// Bytes of all streams that wait for their connection: what its socket takes at once, and more.
 const UNSENT: usize = 256 * 1024;
 
+/// A piece of an answer that is worth two frames in return: updates of both windows, as some clients
+/// send for each. Windows that are opened by less are no bargain.
+const PIECE: usize = 256;
+/// Frames that may come to be free for what was sent.
+const CREDIT: u64 = 16 * 1024;
+
 /// What the streams of one connection share: the windows of the bodies that they receive, and the place
 /// for what they send.
 #[derive(Debug, Default)]
@@ -29,6 +36,17 @@ pub(super) struct Windows {
     unsent: Cell<usize>,
     /// Streams that wait until less is unsent.
     waiting: RefCell<Vec<Waker>>,
+    /// Bytes of answers so far.
+    moved: Cell<u64>,
+    /// Frames, and small ones, that are free for what was sent.
+    free: Cell<u64>,
+    free_small: Cell<u64>,
+    /// Streams that wait for a window.
+    shut: RefCell<Slab<Waker>>,
+    /// How many of them are to end.
+    reaped: Cell<usize>,
+    /// The connection's task.
+    task: RefCell<Option<Waker>>,
 }
 
 /// The memory of one stream; given back when nothing of its answer waits any more.
@@ -37,6 +55,8 @@ pub(super) struct Hold {
     share: Share,
     windows: Rc<Windows>,
     window: u64,
+    /// The place in [`Windows::shut`].
+    shut: Cell<Option<usize>>,
 }
 
 impl Windows {
@@ -54,7 +74,50 @@ impl Windows {
             share,
             windows: self.clone(),
             window,
+            shut: Cell::new(None),
         })
+    }
+
+    /// Has the task of `cx` woken by [`Self::wake`], and when too many streams wait for a window.
+    pub(super) fn register(&self, cx: &Context<'_>) {
+        let mut task = self.task.borrow_mut();
+        if !task.as_ref().is_some_and(|w| w.will_wake(cx.waker())) {
+            *task = Some(cx.waker().clone());
+        }
+    }
+
+    pub(super) fn wake(&self) {
+        if let Some(task) = &*self.task.borrow() {
+            task.wake_by_ref();
+        }
+    }
+
+    /// How many streams wait for a window.
+    pub(super) fn shut(&self) -> usize {
+        self.shut.borrow().len()
+    }
+
+    /// Bytes of answers for which there was a window so far.
+    pub(super) fn moved(&self) -> u64 {
+        self.moved.get()
+    }
+
+    /// Has so many of those end that wait for a window.
+    pub(super) fn reap(&self, count: usize) {
+        self.reaped.set(count);
+        if count > 0 {
+            self.shut.borrow().iter().for_each(|(_, w)| w.wake_by_ref());
+        }
+    }
+
+    /// What is left of the cost of frames, and of small ones, when what was sent has made up for it.
+    pub(super) fn unpaid(&self, frames: u64, small: u64) -> (u64, u64) {
+        let pay = |free: &Cell<u64>, cost: u64| {
+            let paid = free.get().min(cost);
+            free.set(free.get() - paid);
+            cost - paid
+        };
+        (pay(&self.free, frames), pay(&self.free_small, small))
     }
 }
 
@@ -91,7 +154,43 @@ impl Hold {
 
     /// Notes that so many bytes wait for the connection.
     pub(super) fn note_unsent(&self, bytes: usize) {
-        self.windows.unsent.update(|unsent| unsent + bytes);
+        let windows = &self.windows;
+        windows.unsent.update(|unsent| unsent + bytes);
+        windows.moved.update(|moved| moved + bytes as u64);
+        windows.free_small.update(|free| (free + 1).min(CREDIT));
+        if bytes >= PIECE {
+            windows.free.update(|free| (free + 2).min(CREDIT));
+        }
+    }
+
+    /// Notes that the stream waits for a window, with what wakes it.
+    pub(super) fn note_shut(&self, waker: &Waker) {
+        if self.shut.get().is_some() {
+            return;
+        }
+        let mut shut = self.windows.shut.borrow_mut();
+        self.shut.set(Some(shut.insert(waker.clone())));
+        if shut.len() == SHUT + 1 {
+            self.windows.wake();
+        }
+    }
+
+    /// Notes that it does not.
+    pub(super) fn note_open(&self) {
+        if let Some(key) = self.shut.take() {
+            self.windows.shut.borrow_mut().remove(key);
+        }
+    }
+
+    /// Whether it is to end since too many wait.
+    pub(super) fn is_reaped(&self) -> bool {
+        let left = self.windows.reaped.get();
+        let is_reaped = left > 0 && self.shut.get().is_some();
+        if is_reaped {
+            self.windows.reaped.set(left - 1);
+            self.note_open();
+        }
+        is_reaped
     }
 
     /// Notes that they do so no more. All that wait are woken for a number of pieces at once, not for
@@ -108,7 +207,21 @@ impl Hold {
 
 impl Drop for Hold {
     fn drop(&mut self) {
+        self.note_open();
         self.windows.taken.update(|taken| taken - self.window);
+    }
+}
+
+#[cfg(test)]
+impl Windows {
+    /// A stream without a body.
+    pub(super) fn stream(self: &Rc<Self>, memory: &Arc<Memory>) -> Hold {
+        Hold {
+            share: Share::take(memory, STREAM).unwrap(),
+            windows: self.clone(),
+            window: 0,
+            shut: Cell::new(None),
+        }
     }
 }
 
@@ -132,12 +245,7 @@ mod tests {
     fn streams_wait_while_their_connection_has_much_to_send() {
         let memory = Arc::new(Memory::new(u64::MAX));
         let windows = Rc::new(Windows::default());
-        let stream = || Hold {
-            share: Share::take(&memory, STREAM).unwrap(),
-            windows: windows.clone(),
-            window: 0,
-        };
-        let (one, other) = (stream(), stream());
+        let (one, other) = (windows.stream(&memory), windows.stream(&memory));
         let count = Arc::new(Count::default());
         let waker = Waker::from(count.clone());
         let cx = Context::from_waker(&waker);
@@ -152,5 +260,23 @@ mod tests {
         one.note_sent(1);
         assert_eq!(count.0.load(Relaxed), 1);
         assert!(one.poll_place(&cx).is_ready());
+    }
+
+    #[test]
+    fn what_is_sent_makes_frames_free_up_to_a_bound() {
+        let memory = Arc::new(Memory::new(u64::MAX));
+        let windows = Rc::new(Windows::default());
+        let stream = windows.stream(&memory);
+        let send = |bytes| {
+            stream.note_unsent(bytes);
+            stream.note_sent(bytes);
+        };
+        send(PIECE);
+        // Updates for less than a piece cost what they do.
+        send(PIECE - 1);
+        assert_eq!(windows.unpaid(1, 1), (0, 0));
+        assert_eq!(windows.unpaid(5, 5), (4, 4));
+        (0..CREDIT).for_each(|_| send(PIECE));
+        assert_eq!(windows.unpaid(CREDIT + 1, CREDIT + 2), (1, 2));
     }
 }

@@ -14,6 +14,7 @@ use std::task::{Context, Poll, ready};
 use bytes::{Buf, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use super::toll::Toll;
 use super::trailers::{Seen, Streams};
 use crate::transport::Io;
 
@@ -21,15 +22,9 @@ use crate::transport::Io;
 const READ: usize = 16 * 1024;
 /// Bytes given on at once: so many of the smallest frames are within the budget of `h2`.
 const GIVEN: usize = 8 * 1024;
-/// Tiny frames after which the streams get their turn.
-const TURN: usize = 1024;
-/// The payload from which on a frame is not tiny. Source: `h2`, which counts those below.
-const TINY: usize = 256;
 /// Empty frames that `h2` gets to judge by the state of their streams; it takes 100.
 const JUDGED: u32 = 64;
 
-/// How many tiny frames were given on since the connection's task was polled last.
-pub(super) type Given = Rc<Cell<usize>>;
 /// The socket, once `h2` has sent its last frame: the client gets to read what it says.
 pub(super) type Rest = Rc<Cell<Option<Io>>>;
 
@@ -42,7 +37,7 @@ pub(super) struct Inbound {
     bytes: BytesMut,
     ready: usize,
     frames: Frames,
-    given: Given,
+    toll: Rc<Toll>,
 }
 
 impl Inbound {
@@ -50,20 +45,21 @@ impl Inbound {
     pub(super) fn new(stream: Io, seen: &[u8]) -> Self {
         let mut bytes = BytesMut::from(seen);
         let mut frames = Frames::default();
-        let ready = frames.sift(&mut bytes);
+        let toll = Rc::new(Toll::default());
+        let ready = frames.sift(&mut bytes, &toll);
         Self {
             stream: Some(stream),
             rest: Rest::default(),
             bytes,
             ready,
-            given: Rc::new(Cell::new(frames.take_tiny())),
             frames,
+            toll,
         }
     }
 
-    /// The count that whoever polls the connection sets to 0 with each poll of its task.
-    pub(super) fn given(&self) -> Given {
-        self.given.clone()
+    /// What came in; whoever polls the connection begins a turn with each poll of its task.
+    pub(super) fn toll(&self) -> Rc<Toll> {
+        self.toll.clone()
     }
 
     /// Where the socket is found at the end.
@@ -89,8 +85,6 @@ struct Frames {
     left: usize,
     /// Empty frames so far.
     empty: u32,
-    /// Tiny ones since the last [`Self::take_tiny`].
-    tiny: usize,
     streams: Streams,
 }
 
@@ -99,7 +93,6 @@ impl Default for Frames {
         Self {
             left: b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".len(),
             empty: 0,
-            tiny: 0,
             streams: Streams::default(),
         }
     }
@@ -111,7 +104,7 @@ impl Frames {
     ///
     /// Gives how many bytes can be given on; those behind begin a frame's head. A padded frame is left
     /// alone: its padding counts in the windows.
-    fn sift(&mut self, bytes: &mut BytesMut) -> usize {
+    fn sift(&mut self, bytes: &mut BytesMut, toll: &Toll) -> usize {
         const HEAD: usize = 9;
         const DATA: u8 = 0;
         let (mut at, mut kept) = (0, 0);
@@ -125,29 +118,24 @@ impl Frames {
                 break;
             };
             let length = usize::from(a) << 16 | usize::from(b) << 8 | usize::from(c);
-            if kind == DATA && length < TINY {
-                self.tiny += 1;
-                if length == 0 && flags == 0 {
-                    self.empty = self.empty.saturating_add(1);
-                    if self.empty > JUDGED {
-                        at += HEAD;
-                        continue;
-                    }
+            if kind == DATA && length == 0 && flags == 0 {
+                self.empty = self.empty.saturating_add(1);
+                if self.empty > JUDGED {
+                    toll.note(kind, flags, length);
+                    at += HEAD;
+                    continue;
                 }
             }
             match self.streams.look(bytes, at, length) {
                 Seen::Frame { grown } => self.left = HEAD + length + grown,
                 Seen::Part => break,
             }
+            toll.note(kind, flags, length);
         }
         let rest = bytes.len() - at;
         bytes.copy_within(at.., kept);
         bytes.truncate(kept + rest);
         kept
-    }
-
-    fn take_tiny(&mut self) -> usize {
-        std::mem::take(&mut self.tiny)
     }
 }
 
@@ -174,10 +162,9 @@ impl AsyncRead for Inbound {
             if n == 0 {
                 return Poll::Ready(Ok(()));
             }
-            this.ready = this.frames.sift(&mut this.bytes);
-            this.given.update(|given| given + this.frames.take_tiny());
+            this.ready = this.frames.sift(&mut this.bytes, &this.toll);
         }
-        if this.given.get() > TURN {
+        if this.toll.is_turn_over() {
             cx.waker().wake_by_ref();
             return Poll::Pending;
         }
@@ -231,6 +218,7 @@ mod tests {
     use tokio::io::AsyncWriteExt;
     use tokio::net::{TcpListener, TcpStream};
 
+    use super::super::toll::TURN;
     use super::*;
 
     fn frame(kind: u8, flags: u8, payload: &[u8]) -> Vec<u8> {
@@ -247,7 +235,7 @@ mod tests {
         let (mut waiting, mut out) = (BytesMut::new(), Vec::new());
         for piece in bytes.chunks(size) {
             waiting.extend_from_slice(piece);
-            let ready = frames.sift(&mut waiting);
+            let ready = frames.sift(&mut waiting, &Toll::default());
             out.extend_from_slice(&waiting[..ready]);
             waiting.advance(ready);
         }
@@ -286,7 +274,8 @@ mod tests {
         let mut bytes = BytesMut::from(&vec![0; preface][..]);
         bytes.extend_from_slice(&frame(4, 0, b""));
         let before = bytes.clone();
-        assert_eq!(Frames::default().sift(&mut bytes), before.len());
+        let toll = Toll::default();
+        assert_eq!(Frames::default().sift(&mut bytes, &toll), before.len());
         assert_eq!(bytes, before);
     }
 
@@ -304,13 +293,13 @@ mod tests {
             far
         });
         let mut inbound = Inbound::new(Io::Plain(near), &vec![0; Frames::default().left]);
-        let given = inbound.given();
+        let toll = inbound.toll();
         let (mut all, mut turn, mut turns) = (0, 0, 0);
         // The preface is no frame of ours.
         let total = Frames::default().left + 10 * COUNT;
         std::future::poll_fn(|cx| {
             (turn, turns) = (0, turns + 1);
-            given.set(0);
+            toll.next_turn();
             loop {
                 let mut room = [0; 4 * GIVEN];
                 let mut room = ReadBuf::new(&mut room);
