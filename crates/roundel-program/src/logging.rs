@@ -93,6 +93,11 @@ pub(crate) fn start(args: &LogArgs, default: &str) -> anyhow::Result<()> {
     };
     let filter = EnvFilter::try_new(&words)
         .map_err(|e| anyhow::anyhow!("`{words}` is not a log level: {e}"))?;
+    // `h2` warns of each answer to no PING, which is a line that any client can have again and again.
+    let filter = match words.as_str() {
+        "info" | "warn" => filter.add_directive("h2=error".parse()?),
+        _ => filter,
+    };
     let no_color = std::env::var_os("NO_COLOR").is_some_and(|v| !v.is_empty());
     // A second start in one process (tests) keeps the first one.
     let writer = match WRITER.get() {
