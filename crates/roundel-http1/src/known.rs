@@ -64,6 +64,7 @@ known! {
     Tracestate = "tracestate",
     EarlyData = "Early-Data",
     SecWebSocketKey = "Sec-WebSocket-Key",
+    SecWebSocketAccept = "Sec-WebSocket-Accept",
 }
 
 impl Known {
@@ -115,6 +116,7 @@ impl Known {
             (17, b's') => Self::SecWebSocketKey.confirmed(name),
             (18, b'p') => Self::ProxyAuthenticate.confirmed(name),
             (19, b'p') => Self::ProxyAuthorization.confirmed(name),
+            (20, b's') => Self::SecWebSocketAccept.confirmed(name),
             _ => Self::Other,
         }
     }

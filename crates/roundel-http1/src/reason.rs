@@ -90,6 +90,8 @@ reasons! {
     Truncated => 400, "truncated";
     /// An answer that nothing asked for: 101 without Upgrade in the request, or bytes before one.
     Unexpected => 400, "unexpected";
+    /// A 101 that does not prove that the server speaks WebSocket (RFC 6455, 4.1).
+    WebSocketAccept => 400, "websocket_accept";
     /// The whole head did not come in time.
     Timeout => 408, "request_timeout";
     /// The body is larger than the configured limit.

@@ -16,6 +16,9 @@ use crate::tokens;
 
 mod build;
 
+/// WebSocket's name among the protocols of Upgrade and `:protocol` (RFC 6455, 11.2; RFC 8441, 5).
+const WEBSOCKET: &[u8] = b"websocket";
+
 /// The first bytes of every HTTP/2 connection (RFC 9113, 3.4).
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
@@ -55,6 +58,8 @@ pub struct RequestHead {
     framing: Framing,
     connection: Connection,
     expects_continue: bool,
+    /// It came as HTTP/2's extended CONNECT.
+    is_extended_connect: bool,
 }
 
 impl Default for RequestHead {
@@ -84,6 +89,7 @@ impl RequestHead {
             framing: Framing::Empty,
             connection: Connection::default(),
             expects_continue: false,
+            is_extended_connect: false,
         }
     }
 
@@ -160,6 +166,7 @@ impl RequestHead {
         self.fields.clear();
         self.connection = Connection::default();
         self.framing = Framing::Empty;
+        self.is_extended_connect = false;
     }
 
     /// Returns the method.
@@ -249,17 +256,34 @@ impl RequestHead {
     }
 
     /// Returns the first Upgrade value when the client asks for an upgrade (HTTP/1.1, with the
-    /// Connection option); one without the option is ignored (RFC 9110, 7.8).
+    /// Connection option); one without the option is ignored (RFC 9110, 7.8). An extended CONNECT of
+    /// HTTP/2 asks for `websocket`.
     ///
     /// An offer of `h2c` counts as none: a server that took it would speak frames past the proxy, unseen
     /// (request smuggling), and RFC 9113, 3.1 has given it up.
     pub fn upgrade(&self) -> Option<&[u8]> {
+        if self.is_extended_connect {
+            return Some(WEBSOCKET);
+        }
         if !self.connection.upgrade || self.version != Version::Http11 {
             return None;
         }
         let fields = self.fields();
         let offers_h2c = fields.has_token(Known::Upgrade, b"h2c");
         fields.first(Known::Upgrade).filter(|_| !offers_h2c)
+    }
+
+    /// Says whether this came as HTTP/2's extended CONNECT, and is written as an upgrade to WebSocket
+    /// (RFC 8441).
+    #[inline]
+    pub fn is_extended_connect(&self) -> bool {
+        self.is_extended_connect
+    }
+
+    /// Says whether the client asks for WebSocket, in whichever way.
+    pub fn asks_websocket(&self) -> bool {
+        self.upgrade()
+            .is_some_and(|name| name.eq_ignore_ascii_case(WEBSOCKET))
     }
 
     /// Says whether the client waits for 100 before it sends the body (RFC 9110, 10.1.1).

@@ -44,6 +44,8 @@ pub struct RequestPlan<'a> {
     pub persist: Persist,
     /// Writes `TE: trailers`.
     pub te_trailers: bool,
+    /// Asks for WebSocket with this key, in place of an extended CONNECT (RFC 8441, 5).
+    pub websocket_key: Option<&'a [u8]>,
 }
 
 impl RequestPlan<'_> {
@@ -56,6 +58,7 @@ impl RequestPlan<'_> {
             framing: head.framing(),
             persist: Persist::Silent,
             te_trailers: false,
+            websocket_key: None,
         }
     }
 }
@@ -95,6 +98,10 @@ pub fn write_request(
         framing => framing,
     };
     put_framing(framing, out);
+    if let Some(key) = plan.websocket_key {
+        put_field(b"Upgrade", b"websocket", out);
+        put_field(Known::SecWebSocketKey.as_str().as_bytes(), key, out);
+    }
     put_connection(plan.persist, plan.te_trailers, out);
     out.put(b"\r\n");
     framing

@@ -244,6 +244,53 @@ fn heads_built_from_frames_are_written_as_http1() {
 }
 
 #[test]
+fn an_extended_connect_is_an_upgrade_to_websocket_and_nothing_else() {
+    let limits = Limits::default();
+    let mut head = RequestHead::new();
+    let begun = head.begin_extended_connect(b"WebSocket", b"/chat?a", Some(b"h"), &limits);
+    begun.unwrap();
+    head.push(b"sec-websocket-version", b"13", &limits).unwrap();
+    head.finish(true, &limits).unwrap();
+    assert_eq!(
+        (head.method(), head.method_name(), head.framing()),
+        (Method::Get, &b"GET"[..], Framing::Empty)
+    );
+    assert!(head.is_extended_connect() && head.asks_websocket());
+    let plan = RequestPlan {
+        persist: Persist::Upgrade,
+        websocket_key: Some(b"key"),
+        ..RequestPlan::new(&head)
+    };
+    assert_eq!(
+        written(&head, &plan, &Edits::new()),
+        "GET /chat?a HTTP/1.1\r\nHost: h\r\nsec-websocket-version: 13\r\nUpgrade: websocket\r\n\
+         Sec-WebSocket-Key: key\r\nConnection: Upgrade\r\n\r\n"
+    );
+    for length in [&b"0"[..], b"5"] {
+        let begun = head.begin_extended_connect(b"websocket", b"/", Some(b"h"), &limits);
+        begun.unwrap();
+        head.push(b"content-length", length, &limits).unwrap();
+        let refused = head.finish(true, &limits).unwrap_err();
+        assert_eq!(refused.reason, Reason::LengthInvalid);
+    }
+    for protocol in [&b"webtransport"[..], b"h2c", b""] {
+        let begun = head.begin_extended_connect(protocol, b"/chat", None, &limits);
+        begun.unwrap();
+        head.push(b"host", b"h", &limits).unwrap();
+        head.finish(true, &limits).unwrap();
+        assert_eq!((head.method(), head.upgrade()), (Method::Connect, None));
+        assert_eq!((head.target(), head.path()), (&b"/chat"[..], &b"/chat"[..]));
+    }
+    head.begin(b"GET", b"/", Some(b"h"), &limits).unwrap();
+    head.finish(false, &limits).unwrap();
+    assert_eq!(head.upgrade(), None);
+    for target in [&b"*"[..], b"a:1", b""] {
+        let begun = head.begin_extended_connect(b"websocket", target, Some(b"h"), &limits);
+        assert!(begun.is_err(), "{target:?}");
+    }
+}
+
+#[test]
 fn frames_that_http1_could_not_carry_are_refused() {
     let limits = Limits {
         head: 100,

@@ -247,7 +247,11 @@ impl<'x> Course<'x> {
             unreachable!("an answer begins on a connection to a server");
         };
         let switching = server.head().is_switching();
-        if switching && (client.head().upgrade().is_none() || !begun.sent) {
+        let unasked = switching && (client.head().upgrade().is_none() || !begun.sent);
+        // Over HTTP/2 such a status says that there is a tunnel (RFC 8441 5): what follows would be
+        // taken for WebSocket's frames.
+        let misleads = matches!(server.head().status(), 200..=299);
+        if unasked || (misleads && client.head().is_extended_connect()) {
             return Box::pin(self.refuse_switch(client, deadline, story)).await;
         }
         story.cookie_set = slot.cookie.is_some() && sets_cookie(*cookie, *bound, pick);
@@ -272,7 +276,8 @@ impl<'x> Course<'x> {
         outcome
     }
 
-    /// Answers in place of a server that switches although that was not asked for (RFC 9110 15.2.2).
+    /// Answers in place of a server that switches although that was not asked for (RFC 9110 15.2.2), or
+    /// whose answer would be taken for that.
     async fn refuse_switch<D: Downstream>(
         &mut self,
         client: &mut D,

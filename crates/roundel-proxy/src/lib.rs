@@ -72,6 +72,7 @@ mod transport;
 mod tunnel;
 mod turns;
 mod upstream;
+mod websocket;
 mod worker;
 
 pub use config::{

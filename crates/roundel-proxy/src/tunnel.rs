@@ -13,7 +13,7 @@ use crate::ending::Term;
 use crate::exchange::Tunnelled;
 use crate::rules::BackendSlot;
 use crate::scene::Scene;
-use crate::sides::{Downstream, End, Relay, Sink, Source};
+use crate::sides::{Downstream, End, Relay, RelayError, Sink, Source};
 use crate::splice::Pipes;
 use crate::story::{Story, conclude};
 use crate::upstream::Server;
@@ -57,7 +57,15 @@ pub(crate) async fn run<C: Downstream + End>(
         client.give_buffers(blocks);
         server.give_buffers(blocks);
         match (sent, got) {
-            (Poll::Ready(Err(end)), _) | (_, Poll::Ready(Err(end))) => return Poll::Ready(end),
+            (Poll::Ready(Err(error)), _) => {
+                // RFC 8441 4: a stream that is reset is a connection that is.
+                if C::MULTIPLEXED && matches!(error, RelayError::Source(_)) {
+                    server.break_off();
+                }
+                return Poll::Ready(Term::ClientAbort);
+            }
+            // The term names neither side for sure, for a tunnel has no framing.
+            (_, Poll::Ready(Err(_))) => return Poll::Ready(Term::ClientAbort),
             (Poll::Ready(Ok(())), Poll::Ready(Ok(()))) => return Poll::Ready(Term::Ok),
             _ => {}
         }
@@ -129,18 +137,17 @@ impl<'p> Direction<'p> {
 
     /// Moves what there is; ready when it has ended on both.
     ///
-    /// Errors: an end broke; the term names neither side for sure, for a tunnel has no framing.
+    /// Errors: an end broke.
     fn poll(
         &mut self,
         from: &mut impl Source,
         to: &mut impl End,
         cx: &mut Context<'_>,
-    ) -> Poll<Result<(), Term>> {
+    ) -> Poll<Result<(), RelayError>> {
         if !self.closed {
-            let moved = ready!(self.relay.poll(from, to, cx));
-            moved.map_err(|_| Term::ClientAbort)?;
+            ready!(self.relay.poll(from, to, cx))?;
             let closed = ready!(to.poll_close(cx));
-            closed.map_err(|_| Term::ClientAbort)?;
+            closed.map_err(|error| RelayError::Sink(error.kind()))?;
             self.closed = true;
         }
         Poll::Ready(Ok(()))

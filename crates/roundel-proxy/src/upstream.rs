@@ -191,6 +191,11 @@ impl Server {
         each!(self, server => server.switch());
     }
 
+    /// Has the server's side of a tunnel end in a way that cannot be taken for its end.
+    pub(crate) fn break_off(&mut self) {
+        each!(self, server => server.break_off());
+    }
+
     /// The connection had carried a request before this one.
     #[inline]
     pub(crate) fn is_reused(&self) -> bool {

@@ -1,7 +1,7 @@
 //! Fake backends, fixtures and helpers that only tests use.
 //!
 //! Owns: child processes that never outlive their test, waiting on a condition with a deadline,
-//! a blocking HTTP/1 client and origin that share no code with the product, a light load
+//! a blocking HTTP/1 client and origin and a WebSocket server that share no code with the product, a light load
 //! generator, free loopback addresses, scripted cases on the wire ([`wire`]), and servers that die
 //! under load ([`chaos`]). Does not own: any product logic; a helper that needs
 //! a Roundel crate belongs beside that crate's tests.
@@ -22,6 +22,7 @@ mod pebble;
 mod process;
 mod town;
 mod wait;
+mod websocket;
 pub mod wire;
 
 pub use dice::{Dice, hash};
@@ -34,6 +35,7 @@ pub use pebble::Pebble;
 pub use process::{Process, Signal, descendants, send_signal, wait_gone};
 pub use town::{Client, Shown, Town, Townsman};
 pub use wait::{poll, wait_for};
+pub use websocket::{SocketServer, websocket_accept};
 
 use std::io::Write as _;
 use std::path::PathBuf;

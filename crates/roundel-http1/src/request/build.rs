@@ -1,6 +1,6 @@
 //! Request heads that were not read from HTTP/1: built from HTTP/2's fields.
 
-use super::RequestHead;
+use super::{RequestHead, WEBSOCKET};
 use crate::fields::{Field, Span};
 use crate::framing::Framing;
 use crate::host;
@@ -51,6 +51,26 @@ impl RequestHead {
         Ok(())
     }
 
+    /// Begins the head of an extended CONNECT, as [`Self::begin`] does: for WebSocket as the GET that it
+    /// is in HTTP/1, for any other `protocol` as the CONNECT that it is.
+    ///
+    /// Source: RFC 8441, 4 and 5.
+    pub fn begin_extended_connect(
+        &mut self,
+        protocol: &[u8],
+        path: &[u8],
+        authority: Option<&[u8]>,
+        limits: &Limits,
+    ) -> Result<(), Refusal> {
+        self.begin(b"GET", path, authority, limits)?;
+        self.is_extended_connect = protocol.eq_ignore_ascii_case(WEBSOCKET);
+        if !self.is_extended_connect {
+            self.method = Method::Connect;
+            self.method_name = self.keep(b"CONNECT");
+        }
+        Ok(())
+    }
+
     /// Appends a field; crumbs of Cookie are to be joined by the caller with `"; "` (RFC 9113, 8.2.3).
     ///
     /// Errors: a name or value that HTTP/1 could not carry, a connection field (RFC 9113, 8.2.2),
@@ -83,9 +103,10 @@ impl RequestHead {
     /// Ends the head. `has_body` says whether frames of data may follow.
     ///
     /// A body-less POST, PUT or PATCH gets the length 0, because HTTP/1 servers ask for one (RFC 9110, 8.6).
+    /// The frames of an extended CONNECT are no body: it has none.
     ///
     /// Errors: Host or Content-Length wrong, as for a parsed head; Host other than the authority
-    /// (RFC 9113, 8.3.1); a length without a body.
+    /// (RFC 9113, 8.3.1); a length without a body, or of an extended CONNECT.
     pub fn finish(&mut self, has_body: bool, limits: &Limits) -> Result<(), Refusal> {
         let (host, has_host) = (self.host, self.has_host);
         let authority = if has_host {
@@ -100,6 +121,10 @@ impl RequestHead {
         self.settle_host(0, authority, &limits)?;
         self.settle_body()?;
         self.framing = match self.framing {
+            Framing::Length(_) if self.is_extended_connect => {
+                return Err(Reason::LengthInvalid.into());
+            }
+            _ if self.is_extended_connect => Framing::Empty,
             Framing::Length(length) if has_body || length == 0 => Framing::Length(length),
             Framing::Length(_) => return Err(Reason::Truncated.into()),
             _ if has_body => Framing::Frames,

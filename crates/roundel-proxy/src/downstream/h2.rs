@@ -33,7 +33,7 @@ mod inbound;
 mod toll;
 mod trailers;
 
-use bounds::{GOODBYE, LINGER, LIVE};
+use bounds::{CONNECTION_WINDOW, GOODBYE, LINGER, LIVE};
 use calm::Calm;
 use client::{H2Client, Piece, translate};
 use hold::{Hold, Windows};
@@ -85,6 +85,7 @@ async fn serve(
     // As with HTTP/1, the first request has less time than the others.
     let mut idle = peer.slot.rules().frontend.timeouts.http_request;
     let mut was_idle = false;
+    let mut window = CONNECTION_WINDOW;
     loop {
         let mut was_polled = false;
         let next = poll_fn(|cx| {
@@ -99,6 +100,10 @@ async fn serve(
             excess = streams.excess();
             if excess.is_some() {
                 return Poll::Ready(None);
+            }
+            if window != windows.wanted() {
+                window = windows.wanted();
+                connection.set_target_window_size(window);
             }
             if worker.is_draining() && !leaving {
                 leaving = true;
@@ -240,7 +245,7 @@ impl Asked {
     }
 }
 
-/// Answers the request of one stream; says whether the client gave it up.
+/// Answers the request of one stream; says whether the client gave it up before it was answered.
 async fn stream(
     peer: &Peer,
     asked: Asked,
@@ -273,25 +278,27 @@ async fn stream(
     }
     let mut client = H2Client::new(rules.clone(), hold, head, body, respond);
     let mut story = Story::new(started, started);
+    let mut tunnelled = false;
     match translated {
         Ok(()) if login::in_request(client.head.fields()) => {
             refuse_login(scene, &mut client, &mut story);
         }
         Ok(()) => {
             let outcome = exchange(scene, &mut client, &deadline, &mut story).await;
-            if let Outcome::Tunnel(tunnelled) = outcome {
-                let tunnel = tunnel::run(scene, &deadline, &mut client, *tunnelled, &mut story);
+            if let Outcome::Tunnel(server) = outcome {
+                tunnelled = true;
+                let tunnel = tunnel::run(scene, &deadline, &mut client, *server, &mut story);
                 Box::pin(tunnel).await;
             }
         }
         Err(status) => decline(scene, &mut client, &deadline, &mut story, status).await,
     }
     drop(in_flight);
-    if client.finished && !client.ended {
+    if client.finished && !client.ended && !tunnelled {
         linger(&mut client, &deadline).await;
     }
     worker.blocks.give_translated(client.head);
-    story.term == Term::ClientAbort
+    story.term == Term::ClientAbort && !tunnelled
 }
 
 /// Lets a client that still sends read its answer, before the stream is reset with NO_ERROR by being

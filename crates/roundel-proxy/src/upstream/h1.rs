@@ -7,8 +7,8 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use roundel_http1::{
-    Edits, Framing, Limits, Method, Persist, Progress, RequestHead, RequestPlan, ResponseHead,
-    Trailers, write_request,
+    Edits, Framing, Limits, Method, Persist, Progress, Reason, RequestHead, RequestPlan,
+    ResponseHead, Trailers, write_request,
 };
 use tokio::io::AsyncWrite;
 use tokio::net::TcpStream;
@@ -19,6 +19,7 @@ use crate::body::{BodyReader, Writer, poll_fill};
 use crate::sides::{Sink, Source, SourceError};
 use crate::splice::Pipe;
 use crate::transport::Io;
+use crate::websocket::Key;
 
 /// One attempt on a connection of its own.
 #[derive(Debug)]
@@ -33,6 +34,8 @@ pub(crate) struct H1Server {
     pub(super) reused: bool,
     /// The answer was waited for once already.
     waited: bool,
+    /// What a 101 has to prove to have read.
+    key: Option<Key>,
 }
 
 impl H1Server {
@@ -45,6 +48,7 @@ impl H1Server {
             read: 0,
             reused,
             waited: false,
+            key: None,
         }
     }
 
@@ -63,6 +67,10 @@ impl H1Server {
         if head.upgrade().is_some() && head.framing().is_empty() {
             plan.persist = Persist::Upgrade;
         }
+        if head.is_extended_connect() {
+            self.key = Some(Key::new(fastrand::u128(..)));
+        }
+        plan.websocket_key = self.key.as_ref().map(Key::as_bytes);
         plan.te_trailers = head.takes_trailers();
         plan.host = host;
         let fallback;
@@ -123,6 +131,13 @@ impl H1Server {
         loop {
             match self.head.parse(limits, method) {
                 Ok(Progress::Complete) => {
+                    if self.head.is_switching()
+                        && let Some(key) = &self.key
+                        && !key.is_proven_by(&self.head)
+                    {
+                        let reason = Reason::WebSocketAccept;
+                        return Poll::Ready(Err(HeadError::Malformed(reason)));
+                    }
                     if !self.head.is_interim() {
                         self.body = BodyReader::new(self.head.framing(), limits);
                     }
@@ -163,6 +178,10 @@ impl H1Server {
         self.head.reset();
         self.body = BodyReader::raw();
         self.writer.begin(Framing::UntilClose);
+    }
+
+    pub(super) fn break_off(&mut self) {
+        self.stream.break_off();
     }
 
     pub(super) fn poll_close(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

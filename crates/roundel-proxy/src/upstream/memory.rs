@@ -209,6 +209,9 @@ impl Stream {
         self.finished = false;
     }
 
+    /// Being dropped is an end that nobody takes for another.
+    pub(super) fn break_off(&mut self) {}
+
     /// The end of what is sent was the end of the side.
     pub(super) fn poll_close(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
         Poll::Ready(Ok(()))

@@ -13,13 +13,22 @@ pub(crate) fn talk<F: Future>(
     stage: &Stage,
     talk: impl FnOnce(SendRequest<Bytes>) -> F,
 ) -> F::Output {
+    talk_as(stage, &h2::client::Builder::new(), talk)
+}
+
+/// As [`talk`], with a client that has other settings.
+pub(crate) fn talk_as<F: Future>(
+    stage: &Stage,
+    settings: &h2::client::Builder,
+    talk: impl FnOnce(SendRequest<Bytes>) -> F,
+) -> F::Output {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .unwrap();
     runtime.block_on(async {
         let stream = tokio::net::TcpStream::connect(stage.address).await.unwrap();
-        let (client, connection) = h2::client::handshake(stream).await.unwrap();
+        let (client, connection) = settings.handshake(stream).await.unwrap();
         tokio::spawn(async move {
             let _ = connection.await;
         });

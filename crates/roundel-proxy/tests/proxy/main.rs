@@ -22,3 +22,4 @@ mod servers;
 mod splice;
 mod stage;
 mod waiting;
+mod websocket;

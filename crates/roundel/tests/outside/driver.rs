@@ -38,6 +38,7 @@ impl Browser {
         let options = json!({
             "args": [
                 "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage",
+                "--ignore-certificate-errors",
                 format!("--window-size={},{}", size.0, size.1),
             ],
             "prefs": {"profile.managed_default_content_settings.javascript": javascript},

@@ -47,6 +47,7 @@ mod servers;
 mod shared;
 mod shown;
 mod shutdown;
+mod sockets;
 mod stock;
 mod strangers;
 mod supervision;

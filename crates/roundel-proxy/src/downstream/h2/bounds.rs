@@ -15,7 +15,8 @@ use super::calm::Bound;
 pub(super) const STREAMS: u32 = 128;
 /// Bytes of body that a stream may have sent before they are taken.
 pub(super) const STREAM_WINDOW: u32 = 64 * 1024;
-/// The same over all streams of a connection.
+/// The same over all streams of a connection, but for its tunnels: each has a window of its own, or
+/// servers that read from none would hold up all else.
 pub(super) const CONNECTION_WINDOW: u32 = 1024 * 1024;
 /// Bytes of a stream that wait for its connection.
 const SEND_BUFFER: usize = 16 * 1024;
@@ -104,6 +105,7 @@ pub(super) fn builder(limits: &Limits) -> Builder {
         .max_frame_size(FRAME)
         .header_table_size(TABLE)
         .data_frame_budget(DATA_OVERHEAD)
+        .enable_connect_protocol()
         .max_pending_accept_reset_streams(PENDING_RESETS)
         .max_concurrent_reset_streams(REMEMBERED_RESETS)
         .reset_stream_duration(REMEMBERED_FOR)

@@ -6,6 +6,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, Bytes};
+use h2::ext::Protocol;
 use h2::server::SendResponse;
 use h2::{Reason, RecvStream, SendStream};
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
@@ -86,10 +87,16 @@ pub(super) struct H2Client {
     pub(super) finished: bool,
     /// The answer has a body or may have trailers: its head did not end the stream.
     has_body: bool,
+    /// What an extended CONNECT asked for was granted: the stream carries bytes both ways.
+    switched: bool,
 }
 
 impl Source for H2Client {
     fn poll_data(&mut self, cx: &mut Context<'_>) -> Poll<Result<bool, SourceError>> {
+        if self.head.is_extended_connect() && !self.switched {
+            // What has come already belongs to the tunnel, if there will be one.
+            return Poll::Ready(Ok(false));
+        }
         loop {
             if !self.chunk.is_empty() {
                 return Poll::Ready(Ok(true));
@@ -100,6 +107,11 @@ impl Source for H2Client {
                 None => {
                     ready!(more);
                     return Poll::Ready(match self.trailers {
+                        // RFC 9113 8.5: nothing but DATA belongs there.
+                        Some(_) if self.switched => {
+                            self.reset(Reason::PROTOCOL_ERROR);
+                            Err(SourceError::Gone)
+                        }
                         Some(Err(reason)) => Err(SourceError::Malformed(reason)),
                         _ => Ok(false),
                     });
@@ -147,6 +159,14 @@ impl H2Client {
             end: None,
             finished: false,
             has_body: false,
+            switched: false,
+        }
+    }
+
+    fn reset(&mut self, reason: Reason) {
+        match &mut self.send {
+            Some(send) => send.send_reset(reason),
+            None => self.respond.send_reset(reason),
         }
     }
 
@@ -310,6 +330,14 @@ impl Downstream for H2Client {
                 .insert(http::header::CONTENT_LENGTH, HeaderValue::from(length));
         }
         self.has_body = !matches!(head.framing(), Framing::Empty | Framing::Length(0));
+        if head.is_switching() {
+            // RFC 8441 5: the same said in HTTP/2, where there is no key that is to be proven.
+            *answer.status_mut() = StatusCode::OK;
+            answer
+                .headers_mut()
+                .remove(http::header::SEC_WEBSOCKET_ACCEPT);
+            (self.switched, self.has_body) = (true, true);
+        }
         self.send = self.respond.send_response(answer, !self.has_body).ok();
     }
 
@@ -328,10 +356,7 @@ impl Downstream for H2Client {
     }
 
     fn abort(&mut self) {
-        match &mut self.send {
-            Some(send) => send.send_reset(Reason::INTERNAL_ERROR),
-            None => self.respond.send_reset(Reason::INTERNAL_ERROR),
-        }
+        self.reset(Reason::INTERNAL_ERROR);
     }
 }
 
@@ -372,13 +397,21 @@ pub(super) fn translate(
         Some(path) => path.as_str(),
         None => "/",
     };
-    let target = match (parts.method == http::Method::CONNECT, authority) {
-        (true, Some(authority)) => authority,
-        _ => target.as_bytes(),
+    let protocol = parts.extensions.get::<Protocol>();
+    let begun = match (protocol, authority) {
+        (Some(protocol), _) => {
+            let protocol = protocol.as_str().as_bytes();
+            head.begin_extended_connect(protocol, target.as_bytes(), authority, limits)
+        }
+        (None, Some(authority)) if parts.method == http::Method::CONNECT => {
+            head.begin(b"CONNECT", authority, Some(authority), limits)
+        }
+        _ => {
+            let method = parts.method.as_str().as_bytes();
+            head.begin(method, target.as_bytes(), authority, limits)
+        }
     };
-    let method = parts.method.as_str().as_bytes();
-    head.begin(method, target, authority, limits)
-        .map_err(|r| r.status())?;
+    begun.map_err(|r| r.status())?;
     // Before crumbs are joined: each is a field to whoever decodes it.
     if parts.headers.len() > bounds::fields(limits) {
         return Err(roundel_http1::Reason::TooManyFields.status());
@@ -391,6 +424,10 @@ pub(super) fn translate(
                 cookie.extend_from_slice(b"; ");
             }
             cookie.extend_from_slice(value.as_bytes());
+            continue;
+        }
+        // RFC 8441 5: over HTTP/2 there is no key. The server's is made where it is asked.
+        if protocol.is_some() && name == http::header::SEC_WEBSOCKET_KEY {
             continue;
         }
         head.push(name.as_str().as_bytes(), value.as_bytes(), limits)

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use h2::RecvStream;
-use http::Request;
 use http::header::CONTENT_LENGTH;
+use http::{Method, Request};
 use slab::Slab;
 
 use super::bounds::{CONNECTION_WINDOW, SHUT, STREAM_WINDOW};
@@ -33,6 +33,8 @@ const CREDIT: u64 = 16 * 1024;
 #[derive(Debug, Default)]
 pub(super) struct Windows {
     taken: Cell<u64>,
+    /// Streams that are tunnels, or ask to be.
+    tunnels: Cell<u32>,
     unsent: Cell<usize>,
     /// Streams that wait until less is unsent.
     waiting: RefCell<Vec<Waker>>,
@@ -57,6 +59,7 @@ pub(super) struct Hold {
     window: u64,
     /// The place in [`Windows::shut`].
     shut: Cell<Option<usize>>,
+    is_tunnel: bool,
 }
 
 impl Windows {
@@ -66,16 +69,29 @@ impl Windows {
         memory: &Arc<Memory>,
         request: &Request<RecvStream>,
     ) -> Option<Hold> {
-        let left = u64::from(CONNECTION_WINDOW).saturating_sub(self.taken.get());
+        let is_tunnel = request.method() == Method::CONNECT;
+        let left = match is_tunnel {
+            true => u64::from(STREAM_WINDOW),
+            false => u64::from(CONNECTION_WINDOW).saturating_sub(self.taken.get()),
+        };
         let window = window(request).min(left);
         let share = Share::take(memory, STREAM + window)?;
-        self.taken.update(|taken| taken + window);
+        match is_tunnel {
+            true => self.tunnels.update(|n| n + 1),
+            false => self.taken.update(|taken| taken + window),
+        }
         Some(Hold {
             share,
             windows: self.clone(),
             window,
+            is_tunnel,
             shut: Cell::new(None),
         })
+    }
+
+    /// The window that the connection should have.
+    pub(super) fn wanted(&self) -> u32 {
+        CONNECTION_WINDOW + STREAM_WINDOW * self.tunnels.get()
     }
 
     /// Has the task of `cx` woken by [`Self::wake`], and when too many streams wait for a window.
@@ -208,7 +224,11 @@ impl Hold {
 impl Drop for Hold {
     fn drop(&mut self) {
         self.note_open();
-        self.windows.taken.update(|taken| taken - self.window);
+        let Windows { taken, tunnels, .. } = &*self.windows;
+        match self.is_tunnel {
+            true => tunnels.update(|n| n - 1),
+            false => taken.update(|taken| taken - self.window),
+        }
     }
 }
 
@@ -220,6 +240,7 @@ impl Windows {
             share: Share::take(memory, STREAM).unwrap(),
             windows: self.clone(),
             window: 0,
+            is_tunnel: false,
             shut: Cell::new(None),
         }
     }
