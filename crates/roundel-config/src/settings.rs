@@ -14,7 +14,7 @@ use roundel_gossip_tokio::{Advertise, Handler};
 use roundel_model::{Name, Weight};
 use roundel_proxy::{
     ClientTimeouts, HashOn, HeaderRules, HostPattern, Limits, Listen, LogFormat, Marks, Page,
-    ProxyVersion, RateLimit, Redirect, Reuse, SendProxy, ServerTimeouts, Sticky,
+    Proto, ProxyVersion, RateLimit, Redirect, Reuse, SendProxy, ServerTimeouts, Sticky,
 };
 use roundel_tls::{Back, Certificate, Policy};
 
@@ -340,6 +340,8 @@ pub struct Backend {
     pub send_proxy: Option<ProxyVersion>,
     /// How its servers are spoken to over TLS; `None` in clear.
     pub tls: Option<Arc<Back>>,
+    /// What its servers speak.
+    pub proto: Proto,
     /// Which connections to its servers a client's requests may go on.
     pub reuse: Reuse,
     /// How often a request that failed safely is tried again.

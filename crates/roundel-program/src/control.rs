@@ -19,7 +19,7 @@ use roundel_config::{Backend, Gossip, Settings};
 use roundel_gossip_tokio::{Event as GossipEvent, Question};
 use roundel_model::EventKind;
 use roundel_model::{BackendSet, Name};
-use roundel_proxy::{Proxy, ProxyVersion};
+use roundel_proxy::{Proto, Proxy, ProxyVersion};
 use roundel_tls::{Back, Front, TicketKeys};
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tokio::task::JoinSet;
@@ -304,7 +304,8 @@ impl Control {
                     DirectorOutput::StartCheck(check) => {
                         let send_proxy = managed.send_proxy.to(&check.server);
                         let tls = managed.tls.clone();
-                        start(&mut self.checks, name, check, send_proxy, tls);
+                        let proto = managed.proto;
+                        start(&mut self.checks, name, check, (send_proxy, tls, proto));
                     }
                     DirectorOutput::Event(event) => tell(&self.parts.log, event),
                 }
@@ -487,13 +488,13 @@ fn start(
     checks: &mut JoinSet<(Name, CheckTicket, CheckReport)>,
     backend: &Name,
     check: StartCheck,
-    send_proxy: Option<ProxyVersion>,
-    tls: Option<Arc<Back>>,
+    (send_proxy, tls, proto): (Option<ProxyVersion>, Option<Arc<Back>>, Proto),
 ) {
     let backend = backend.clone();
     checks.spawn(async move {
         let (address, spec) = (check.address, &check.spec);
-        let report = roundel_proxy::check::probe(address, spec, send_proxy, tls.as_deref()).await;
+        let tls = tls.as_deref();
+        let report = roundel_proxy::check::probe(address, spec, send_proxy, tls, proto).await;
         (backend, check.ticket, report)
     });
 }

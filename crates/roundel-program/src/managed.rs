@@ -15,7 +15,7 @@ use roundel_model::{
     AdminState, BackendSet, Generation, Name, Presence, Server, ServerState, SourceKind,
     WeightOrder,
 };
-use roundel_proxy::SendProxy;
+use roundel_proxy::{Proto, SendProxy};
 use roundel_tls::Back;
 
 use crate::handover::legacy::{BackendLegacy, OrdersLegacy, ServerLegacy, seconds};
@@ -43,6 +43,8 @@ pub(crate) struct Managed {
     pub(crate) send_proxy: SendProxy,
     /// How its servers are spoken to over TLS, by checks too.
     pub(crate) tls: Option<Arc<Back>>,
+    /// What they speak, with checks too.
+    pub(crate) proto: Proto,
 }
 
 impl Managed {
@@ -62,6 +64,7 @@ impl Managed {
             tally: Tally::new(now),
             send_proxy: SendProxy::default(),
             tls: None,
+            proto: Proto::default(),
         }
     }
 
@@ -69,6 +72,7 @@ impl Managed {
     pub(crate) fn speak(&mut self, settings: &Backend) {
         self.send_proxy = settings.proxy_header();
         self.tls.clone_from(&settings.tls);
+        self.proto = settings.proto;
         if self.tls.as_ref().is_some_and(|back| !back.verifies()) {
             tracing::warn!(
                 "backend {}: tls.verify = false: servers are not verified, so whoever is on the \

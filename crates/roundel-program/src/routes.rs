@@ -120,6 +120,7 @@ fn backend(backend: &Backend, balancers: &Balancers) -> roundel_proxy::Backend {
     made.abort_on_close = backend.abort_on_close;
     made.send_proxy = backend.proxy_header();
     made.tls.clone_from(&backend.tls);
+    made.proto = backend.proto;
     made.reuse = backend.reuse;
     made.request_headers.clone_from(&backend.request_headers);
     made.response_headers.clone_from(&backend.response_headers);

@@ -14,10 +14,13 @@ use tokio::net::TcpStream;
 use tokio::time::timeout_at;
 
 use crate::ProxyVersion;
+use crate::config::Proto;
 use crate::connect::secure::secure;
 use crate::headers::via;
 use crate::shortage::{self, is_shortage};
 use crate::transport::Io;
+
+mod h2;
 
 /// The longest head of an answer that is read. Nginx's whole default head buffer is half of it.
 const MAX_HEAD: usize = 16 * 1024;
@@ -32,11 +35,13 @@ const MAX_FIELDS: usize = 128;
 /// The HTTP check sends one HTTP/1.1 request with `Connection: close`, no cookie, and with a Via
 /// by which this process knows its own: a server that is itself answers 508. It passes on
 /// a final status of 2xx or 3xx; the body is not read. With checks off the report says `UNK`.
+/// Servers of HTTP/2 are asked the same over that.
 pub async fn probe(
     address: SocketAddr,
     spec: &CheckSpec,
     send_proxy: Option<ProxyVersion>,
     tls: Option<&Back>,
+    proto: Proto,
 ) -> CheckReport {
     let start = Instant::now();
     let mut header = Vec::new();
@@ -68,6 +73,10 @@ pub async fn probe(
         CheckKind::Http { method, path, host } => {
             let host = host.clone().unwrap_or_else(|| address.to_string());
             match connected().await {
+                Ok((stream, deadline)) if proto.is_h2(&stream) => {
+                    let asked = h2::converse(stream, method, path, &host);
+                    judge_by(asked, deadline).await
+                }
                 Ok((stream, deadline)) => {
                     let request = request(method, path, &host);
                     ask(stream, request.as_bytes(), deadline).await
@@ -153,7 +162,12 @@ fn request(method: &str, path: &str, host: &str) -> String {
 }
 
 async fn ask(mut stream: Io, request: &[u8], deadline: Instant) -> Finding {
-    match timeout_at(deadline.into(), converse(&mut stream, request)).await {
+    judge_by(converse(&mut stream, request), deadline).await
+}
+
+/// Judges the status that is the answer to what was asked.
+async fn judge_by(asked: impl Future<Output = Result<u16, String>>, deadline: Instant) -> Finding {
+    match timeout_at(deadline.into(), asked).await {
         Ok(Ok(code)) => judge(code),
         Ok(Err(fault)) => Finding::new(CheckStatus::L7Rsp, fault),
         Err(_) => Finding::new(CheckStatus::L7Tout, "no answer in time"),
@@ -260,7 +274,7 @@ mod tests {
             stream.write_all(answer).await.unwrap();
             String::from_utf8(seen).unwrap()
         });
-        let report = probe(address, &spec(head()), None, None).await;
+        let report = probe(address, &spec(head()), None, None, Proto::H1).await;
         (report, served.await.unwrap())
     }
 
@@ -313,11 +327,11 @@ mod tests {
     async fn a_closed_port_is_refused_and_an_open_one_passes_tcp() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let report = probe(address, &spec(CheckKind::Tcp), None, None).await;
+        let report = probe(address, &spec(CheckKind::Tcp), None, None, Proto::H1).await;
         assert_eq!(report.status, CheckStatus::L4Ok);
         drop(listener);
         for kind in [CheckKind::Tcp, head()] {
-            let report = probe(address, &spec(kind), None, None).await;
+            let report = probe(address, &spec(kind), None, None, Proto::H1).await;
             assert_eq!(report.status, CheckStatus::L4Con);
             assert_eq!(&*report.description, "Connection refused");
         }
@@ -330,7 +344,7 @@ mod tests {
             timeout: Duration::from_millis(50),
             ..spec(head())
         };
-        let report = probe(listener.local_addr().unwrap(), &spec, None, None).await;
+        let report = probe(listener.local_addr().unwrap(), &spec, None, None, Proto::H1).await;
         assert_eq!(report.status, CheckStatus::L7Tout);
         assert!(report.duration >= spec.timeout);
     }

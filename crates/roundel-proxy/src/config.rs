@@ -8,7 +8,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 use roundel_balance::{Balancer, RetryBudget};
 use roundel_model::Name;
-use roundel_tls::{Back, Challenges, Front};
+use roundel_tls::{Back, Challenges, Front, Protocol};
 
 use crate::ProxyVersion;
 use crate::headers::Marks;
@@ -17,6 +17,7 @@ use crate::pages::ErrorPages;
 use crate::rate::Limiter;
 use crate::route::host::HostPattern;
 use crate::route::redirect::Redirect;
+use crate::transport::Io;
 
 /// What is fixed while the process runs.
 #[derive(Debug, Clone)]
@@ -236,6 +237,8 @@ pub struct Backend {
     /// How its servers are spoken to over TLS; `None` in clear. A header of the PROXY protocol comes
     /// before the handshake.
     pub tls: Option<Arc<Back>>,
+    /// What its servers speak.
+    pub proto: Proto,
     /// Which connections to its servers a client's requests may go on.
     pub reuse: Reuse,
     /// What changes in requests to its servers.
@@ -259,10 +262,43 @@ impl Backend {
             abort_on_close: false,
             send_proxy: SendProxy::default(),
             tls: None,
+            proto: Proto::default(),
             reuse: Reuse::default(),
             request_headers: HeaderRules::new(),
             response_headers: HeaderRules::new(),
             error_pages: ErrorPages::new(),
+        }
+    }
+}
+
+/// What servers speak, as HAProxy's `proto` of a server.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Proto {
+    /// HTTP/1.1, one request at a time on a connection.
+    #[default]
+    H1,
+    /// HTTP/2, in clear by prior knowledge.
+    H2,
+    /// Over TLS what each server chooses of both (ALPN); in clear HTTP/1.1.
+    Auto,
+}
+
+impl Proto {
+    /// Whether HTTP/2 is spoken on a connection that stands.
+    pub(crate) fn is_h2(self, io: &Io) -> bool {
+        match self {
+            Self::H1 => false,
+            Self::H2 => true,
+            Self::Auto => io.alpn() == Some(b"h2"),
+        }
+    }
+
+    /// What servers are offered over TLS, the best first.
+    pub fn alpn(self) -> Vec<Protocol> {
+        match self {
+            Self::H1 => vec![Protocol::Http1],
+            Self::H2 => vec![Protocol::H2],
+            Self::Auto => vec![Protocol::H2, Protocol::Http1],
         }
     }
 }

@@ -13,6 +13,7 @@ use crate::secured::Secured;
 use crate::upstream::Carrier;
 use crate::worker::Worker;
 
+mod dial;
 mod race;
 pub(crate) mod secure;
 
@@ -122,13 +123,11 @@ pub(crate) fn used(
     }
     let key = (slot.key(), pick.id().0);
     let (address, now) = (pick.address(), worker.clock().recent());
+    let owner = search.owner(slot, pick);
     let taken = match search.is_shy(slot) {
         // The answers of streams are not mixed up.
-        true => worker.pool.open_stream(key, address, now),
-        false => {
-            let owner = search.owner(slot, pick);
-            worker.pool.take(key, owner, address, now, careful)
-        }
+        true => worker.pool.open_stream(key, owner, address, now),
+        false => worker.pool.take(key, owner, address, now, careful),
     };
     taken.map(|carrier| Used {
         carrier,

@@ -13,6 +13,7 @@ use roundel_http1::{Edits, RequestHead, login};
 
 use crate::answer::Reply;
 use crate::bonds::Bond;
+use crate::config::Proto;
 use crate::deadline::Deadline;
 use crate::ending::{Phase, Term};
 use crate::pool::ANYONE;
@@ -211,7 +212,8 @@ impl<'x> Course<'x> {
         if let Some(bond) = scene.peer.bonds.take(slot.key()) {
             follow_bond(slot, bond, &mut state);
         }
-        state.replay = Replay::new(head, scene.rules.frontend.limits.max_body);
+        let may_refuse = slot.backend.proto != Proto::H1;
+        state.replay = Replay::new(head, scene.rules.frontend.limits.max_body, may_refuse);
         Self { scene, slot, state }
     }
 

@@ -38,6 +38,7 @@ mod error;
 mod exchange;
 mod handle;
 mod headers;
+mod http2;
 mod key;
 mod lent;
 mod linger;
@@ -76,7 +77,7 @@ mod websocket;
 mod worker;
 
 pub use config::{
-    Backend, ClientTimeouts, Config, Frontend, HashOn, Limits, Listen, Reuse, Route, Routes,
+    Backend, ClientTimeouts, Config, Frontend, HashOn, Limits, Listen, Proto, Reuse, Route, Routes,
     SendProxy, ServerTimeouts, Sticky, Target,
 };
 pub use counters::{

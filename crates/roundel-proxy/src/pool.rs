@@ -18,6 +18,10 @@ use crate::shared::{PoolKey, Shared, Spare};
 use crate::transport::Io;
 use crate::upstream::{Carrier, Multiplexed};
 
+pub(crate) mod dials;
+
+use dials::Dials;
+
 /// Connections per server that a worker keeps for itself when they rest longer than one sweep.
 const OWN: usize = 2;
 /// Rest after which a connection counts as not needed by this worker.
@@ -54,6 +58,8 @@ pub(crate) struct Pool {
     shared: Arc<Shared>,
     idle: RefCell<ByServer<VecDeque<Idle>>>,
     multiplexed: RefCell<ByServer<Vec<Multiple>>>,
+    /// Connections that will carry several exchanges, and are being made.
+    pub(crate) dials: Dials,
 }
 
 type ByServer<L> = HashMap<PoolKey, L, BuildHasherDefault<Mix>>;
@@ -68,8 +74,10 @@ struct Idle {
     until: Instant,
 }
 
-/// A connection that carries several exchanges at a time, of any client.
+/// A connection that carries several exchanges at a time.
 struct Multiple {
+    /// The client connection that alone may use it, or [`ANYONE`].
+    owner: u64,
     connection: Multiplexed,
     address: SocketAddr,
     /// How long it may be idle.
@@ -84,6 +92,7 @@ impl Pool {
             shared,
             idle: RefCell::default(),
             multiplexed: RefCell::default(),
+            dials: Dials::default(),
         }
     }
 
@@ -116,23 +125,28 @@ impl Pool {
                 }
             }
         }
-        if owner != ANYONE {
-            return None;
+        if let Some(stream) = self.open_stream(key, owner, address, now) {
+            return Some(stream);
         }
-        self.open_stream(key, address, now)
-            .or_else(|| self.take_spare(key, address, now))
+        match owner {
+            ANYONE => self.take_spare(key, address, now),
+            _ => None,
+        }
     }
 
     /// Takes a stream of a connection that has room for one.
     pub(crate) fn open_stream(
         &self,
         key: PoolKey,
+        owner: u64,
         address: SocketAddr,
         now: Instant,
     ) -> Option<Carrier> {
         let mut multiplexed = self.multiplexed.borrow_mut();
         let list = multiplexed.get_mut(&key)?;
-        let fit = list.iter_mut().filter(|one| one.address == address);
+        let fit = list
+            .iter_mut()
+            .filter(|one| one.owner == owner && one.address == address);
         fit.filter(|one| one.until > now).find_map(|one| {
             let stream = one.connection.open()?;
             one.until = now + one.limit;
@@ -162,17 +176,24 @@ impl Pool {
         Some(spare)
     }
 
+    /// How many connections to a server carry several exchanges each.
+    pub(crate) fn multiplexed(&self, key: PoolKey) -> usize {
+        let multiplexed = self.multiplexed.borrow();
+        multiplexed.get(&key).map_or(0, Vec::len)
+    }
+
     /// Keeps a connection that carries several exchanges, until it is idle for `limit`.
-    #[cfg_attr(not(test), expect(dead_code, reason = "no server speaks HTTP/2 yet"))]
     pub(crate) fn keep_open(
         &self,
         key: PoolKey,
+        owner: u64,
         address: SocketAddr,
         connection: Multiplexed,
         now: Instant,
         limit: Duration,
     ) {
         let one = Multiple {
+            owner,
             connection,
             address,
             limit,
@@ -236,6 +257,7 @@ impl Pool {
         for list in self.idle.borrow_mut().values_mut() {
             list.retain(|idle| idle.owner != owner);
         }
+        self.sweep_multiplexed(|_, one| one.owner != owner);
     }
 
     /// Whether there is nothing to sweep, here or where any worker finds it.
@@ -272,6 +294,7 @@ impl Pool {
             !list.is_empty()
         });
         drop(idle);
+        self.dials.sweep(&takes_requests);
         self.sweep_multiplexed(|key, one| {
             if !one.connection.is_idle() {
                 one.until = now + one.limit;

@@ -12,6 +12,8 @@ pub(crate) enum Failure {
         /// It had carried a request before: the server may have closed it before this one came.
         reused: bool,
     },
+    /// The server has said that it did nothing with the request, as REFUSED_STREAM and GOAWAY do.
+    Refused,
     /// Anything later: a byte of the answer had come, or the time was up.
     Late,
 }
@@ -49,6 +51,11 @@ pub(crate) fn decide(failure: Failure, attempt: Attempt, limit: u32) -> Verdict 
     let safe = !attempt.sent || (attempt.method.is_idempotent() && attempt.replayable);
     match failure {
         Failure::Late => Verdict::GiveUp,
+        // RFC 9113 8.7: that is as if it had not been sent.
+        Failure::Refused if !attempt.replayable => Verdict::GiveUp,
+        Failure::Refused if !attempt.stale_seen => Verdict::Again,
+        Failure::Refused if attempt.retries >= limit => Verdict::GiveUp,
+        Failure::Refused => Verdict::Elsewhere,
         _ if !safe => Verdict::GiveUp,
         Failure::Empty { reused: true } if !attempt.stale_seen => Verdict::Again,
         _ if attempt.retries >= limit => Verdict::GiveUp,
@@ -107,6 +114,26 @@ mod tests {
         };
         assert_eq!(decide(stale, again, 3), Verdict::Elsewhere);
         assert_eq!(decide(stale, again, 0), Verdict::GiveUp);
+    }
+
+    #[test]
+    fn what_was_refused_is_repeated_whatever_it_is_unless_its_body_is_gone() {
+        let post = Attempt {
+            method: Method::Post,
+            ..GET
+        };
+        assert_eq!(decide(Failure::Refused, post, 0), Verdict::Again);
+        let again = Attempt {
+            stale_seen: true,
+            ..post
+        };
+        assert_eq!(decide(Failure::Refused, again, 3), Verdict::Elsewhere);
+        assert_eq!(decide(Failure::Refused, again, 0), Verdict::GiveUp);
+        let gone = Attempt {
+            replayable: false,
+            ..post
+        };
+        assert_eq!(decide(Failure::Refused, gone, 3), Verdict::GiveUp);
     }
 
     #[test]

@@ -151,6 +151,8 @@ impl BackendSlot {
     pub(crate) fn key(&self) -> usize {
         let balancer = Arc::as_ptr(&self.backend.balancer) as usize;
         let mark = self.backend.tls.as_ref().map_or(0, |back| back.mark());
-        balancer ^ mark as usize
+        // Connections that are there speak what the servers spoke.
+        let proto = (self.backend.proto as usize) << 1;
+        balancer ^ mark as usize ^ proto
     }
 }

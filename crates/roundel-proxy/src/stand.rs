@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
-use roundel_balance::{BackendConfig, Balancer, Placement, Policy, StickyKey};
+use roundel_balance::{BackendConfig, Balancer, Placement, Policy, ServerLive, StickyKey};
 use roundel_model::{Name, ServerState};
 use roundel_stats::PerWorker;
 use roundel_tls::Front;
@@ -123,6 +123,11 @@ impl Stand {
         self.slot.counters(0)
     }
 
+    /// The server, with what is counted of it.
+    pub(crate) fn server_live(&self) -> Arc<ServerLive> {
+        self.backend().current().servers()[0].live.clone()
+    }
+
     /// Has the frontend show something else from now on.
     pub(crate) fn show(&self, front: Arc<Front>) {
         let mut frontend = (*self.rules().frontend).clone();
@@ -156,7 +161,7 @@ impl Stand {
         let now = self.worker.clock().now();
         let connection = Multiplexed::Memory(connection);
         let pool = &self.worker.pool;
-        pool.keep_open(self.key(), self.server, connection, now, limit);
+        pool.keep_open(self.key(), ANYONE, self.server, connection, now, limit);
     }
 
     /// Takes one of the server's idle connections out.

@@ -114,6 +114,14 @@ impl Io {
         !look || peeked(()).is_err_and(|e| e == rustix::io::Errno::AGAIN)
     }
 
+    /// What both sides have chosen to speak, where they have chosen.
+    pub(crate) fn alpn(&self) -> Option<&[u8]> {
+        match self {
+            Self::Plain(_) => None,
+            Self::Tls(tls) => tls.common().alpn_protocol(),
+        }
+    }
+
     /// What has gone wrong with the connection, although nobody reads from it.
     pub(crate) fn take_error(&self) -> io::Result<Option<io::Error>> {
         self.socket().take_error()

@@ -1,6 +1,6 @@
 //! The server's side of an attempt, whatever the server speaks.
 //!
-//! HTTP/1 on a connection of its own now, a stream of HTTP/2 next.
+//! HTTP/1 on a connection of its own, or a stream of HTTP/2.
 
 use std::io;
 use std::net::SocketAddr;
@@ -15,12 +15,14 @@ use crate::splice::Pipe;
 use crate::transport::Io;
 
 mod h1;
+pub(crate) mod h2;
 #[cfg(test)]
 pub(crate) mod memory;
 #[cfg(test)]
 mod tests;
 
 use h1::H1Server;
+use h2::H2Server;
 
 /// What an attempt goes out on.
 #[derive(Debug)]
@@ -28,6 +30,7 @@ pub(crate) enum Carrier {
     /// A connection for this exchange alone.
     Connection(Io),
     /// One stream of a connection that carries several exchanges at a time.
+    H2(h2::Opened),
     #[cfg(test)]
     Stream(memory::Stream),
 }
@@ -36,6 +39,7 @@ pub(crate) enum Carrier {
 /// drives it, and with the streams on it.
 #[derive(Debug)]
 pub(crate) enum Multiplexed {
+    H2(h2::Connection),
     #[cfg(test)]
     Memory(memory::Connection),
 }
@@ -44,6 +48,7 @@ impl Multiplexed {
     /// Opens one more stream; `None` where every place is taken.
     pub(crate) fn open(&self) -> Option<Carrier> {
         match *self {
+            Self::H2(ref connection) => connection.open().map(Carrier::H2),
             #[cfg(test)]
             Self::Memory(ref connection) => connection.open().map(Carrier::Stream),
         }
@@ -52,6 +57,7 @@ impl Multiplexed {
     /// Whether it takes further streams, now or when one ends.
     pub(crate) fn is_open(&self) -> bool {
         match *self {
+            Self::H2(ref connection) => connection.is_open(),
             #[cfg(test)]
             Self::Memory(ref connection) => connection.is_open(),
         }
@@ -60,6 +66,7 @@ impl Multiplexed {
     /// Whether there is no stream on it.
     pub(crate) fn is_idle(&self) -> bool {
         match *self {
+            Self::H2(ref connection) => connection.is_idle(),
             #[cfg(test)]
             Self::Memory(ref connection) => connection.is_idle(),
         }
@@ -71,6 +78,7 @@ impl Multiplexed {
 #[derive(Debug)]
 pub(crate) enum Server {
     H1(H1Server),
+    H2(H2Server),
     #[cfg(test)]
     Memory(memory::Stream),
 }
@@ -82,6 +90,14 @@ pub(crate) enum HeadError {
     Empty,
     /// The connection ended in the middle of a head.
     Cut,
+    /// The server has said that it did nothing with the request.
+    Refused,
+    /// The server ended the attempt before the first byte; the connection goes on.
+    Reset,
+    /// The request cannot be said in what the server speaks.
+    Unfit,
+    /// The client asks for WebSocket, for which the server's connection has no place.
+    NoTunnel,
     /// The head is malformed.
     Malformed(Reason),
 }
@@ -91,6 +107,7 @@ macro_rules! each {
     ($of:expr, $server:ident => $ask:expr) => {
         match $of {
             Server::H1($server) => $ask,
+            Server::H2($server) => $ask,
             #[cfg(test)]
             Server::Memory($server) => $ask,
         }
@@ -103,6 +120,7 @@ impl Server {
     pub(crate) fn new(carrier: Carrier, reused: bool, blocks: &Blocks) -> Self {
         match carrier {
             Carrier::Connection(io) => Self::H1(H1Server::new(io, reused, blocks)),
+            Carrier::H2(opened) => Self::H2(H2Server::new(opened, reused, blocks)),
             #[cfg(test)]
             Carrier::Stream(stream) => Self::Memory(stream),
         }
@@ -186,6 +204,18 @@ impl Server {
         each!(self, server => server.spare());
     }
 
+    /// Takes what has come of the answer's body off a connection that others share, although its
+    /// client takes nothing.
+    #[inline]
+    pub(crate) fn read_ahead(&mut self, cx: &mut Context<'_>) {
+        match self {
+            Self::H2(server) => server.read_ahead(cx),
+            Self::H1(_) => {}
+            #[cfg(test)]
+            Self::Memory(_) => {}
+        }
+    }
+
     /// Has bytes go both ways from here on, after a head that says so; lets that head go.
     pub(crate) fn switch(&mut self) {
         each!(self, server => server.switch());
@@ -214,6 +244,10 @@ impl Server {
     pub(crate) fn into_connection(self, blocks: &Blocks) -> Option<Io> {
         match self {
             Self::H1(server) => Some(server.into_io(blocks)),
+            Self::H2(server) => {
+                server.end(blocks);
+                None
+            }
             #[cfg(test)]
             Self::Memory(_) => None,
         }

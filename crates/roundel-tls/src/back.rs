@@ -16,6 +16,7 @@ use crate::certificate::{broken, private_key, unfit};
 use crate::clients::read_authorities;
 use crate::files::trace;
 use crate::flaw::{Flaw, Refused};
+use crate::policy::Protocol;
 use crate::provider;
 
 /// The largest file of a certificate or key, in bytes.
@@ -33,6 +34,8 @@ pub struct Demand {
     pub certificate: Option<(PathBuf, PathBuf)>,
     /// Whether certificates are looked at. Without that anybody on the way can read and change all.
     pub verify: bool,
+    /// What servers are offered to speak inside, the best first.
+    pub alpn: Vec<Protocol>,
 }
 
 impl Default for Demand {
@@ -42,6 +45,7 @@ impl Default for Demand {
             server_name: None,
             certificate: None,
             verify: true,
+            alpn: vec![Protocol::Http1],
         }
     }
 }
@@ -69,7 +73,8 @@ impl Back {
         let trace = trace(&paths);
         let mut refused = Vec::new();
         let mut context = Context::new(&SHA256);
-        context.update(format!("{:?} {}", demand.server_name, demand.verify).as_bytes());
+        let (name, alpn) = (&demand.server_name, &demand.alpn);
+        context.update(format!("{name:?} {} {alpn:?}", demand.verify).as_bytes());
         let mut roots = RootCertStore::empty();
         match &demand.ca_file {
             None => roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned()),
@@ -113,7 +118,7 @@ impl Back {
                 built.map_err(|error| vec![refuse_shown(demand, &leaf, error)])?
             }
         };
-        config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        config.alpn_protocols = alpn.iter().map(|p| p.as_str().into()).collect();
         let digest = context.finish();
         let (mark, _) = digest.as_ref().split_first_chunk().expect("32 bytes");
         Ok(Self {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use roundel_balance::Policy;
 use roundel_model::{Name, Weight};
-use roundel_proxy::{HeaderRules, ProxyVersion, Reuse};
+use roundel_proxy::{HeaderRules, Proto, ProxyVersion, Reuse};
 
 use super::answers::{PageFiles, Pages};
 use super::back::BackTable;
@@ -34,6 +34,7 @@ pub(crate) struct BackendTable {
     pub(crate) abort_on_close: Maybe<bool>,
     pub(crate) send_proxy: Maybe<Option<ProxyVersion>>,
     pub(crate) tls: Maybe<BackTable>,
+    pub(crate) proto: Maybe<Proto>,
     pub(crate) retries: Maybe<u64>,
     pub(crate) retry_budget: Maybe<u8>,
     pub(crate) timeouts: ServerTimesTable,
@@ -116,6 +117,10 @@ impl Table for BackendTable {
                     "or tls = true: servers are spoken to over TLS, by checks too, and verified by \
                      the authorities that browsers trust",
                 ),
+            key!(proto, word(&PROTOS)).default("\"h1\"").words(
+                "what servers speak, and checks with them: h1; h2: HTTP/2 by prior knowledge, requests \
+                 share connections; auto: with tls, what each server chooses (ALPN)",
+            ),
             key!(retries, retries())
                 .default("3")
                 .contextual()
@@ -171,6 +176,9 @@ const REUSES: [(&str, Reuse); 3] = [
     ("safe", Reuse::Safe),
     ("always", Reuse::Always),
 ];
+
+/// The words of `proto`; HAProxy has the first two.
+const PROTOS: [(&str, Proto); 3] = [("h1", Proto::H1), ("h2", Proto::H2), ("auto", Proto::Auto)];
 
 fn send_proxy() -> Word<Option<ProxyVersion>> {
     word(&[

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use roundel_proxy::Proto;
 use roundel_tls::{Back, Demand};
 
 use super::{Merge, known, told};
@@ -13,7 +14,7 @@ use crate::value::Fault;
 
 impl Merge<'_> {
     /// How servers are spoken to over TLS. Complains of files that are no good.
-    pub(crate) fn back(&self, table: &mut Maybe<BackTable>) -> Option<Arc<Back>> {
+    pub(crate) fn back(&self, table: &mut Maybe<BackTable>, proto: Proto) -> Option<Arc<Back>> {
         let table = &mut table.as_mut()?.value;
         let files = [&mut table.ca_file, &mut table.certificate, &mut table.key];
         for at in files.into_iter().flatten() {
@@ -24,6 +25,7 @@ impl Merge<'_> {
             server_name: told(&table.server_name),
             certificate: told(&table.certificate).zip(told(&table.key)),
             verify: known(&table.verify),
+            alpn: proto.alpn(),
         };
         let refused = match Back::read(&demand) {
             Ok(back) => return Some(Arc::new(back)),

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use roundel_balance::{CheckKind, CheckSpec, OutlierSpec, Policy, RetryBudget, StickyKey};
 use roundel_model::{Name, Weight};
-use roundel_proxy::{HashOn, ServerTimeouts, Sticky};
+use roundel_proxy::{HashOn, Proto, ServerTimeouts, Sticky};
 
 use super::{Merge, all, known, small, told};
 use crate::file::{
@@ -122,7 +122,19 @@ impl Merge<'_> {
         let sticky = known(&table.sticky);
         let key = sticky.as_ref().and_then(|table| told(&table.key));
         let error_pages = self.pages(&mut table.error_pages);
-        let tls = self.back(&mut table.tls);
+        let proto = known(&table.proto);
+        if let Some(at) = table
+            .proto
+            .as_ref()
+            .filter(|_| proto == Proto::Auto && table.tls.is_none())
+        {
+            let fault = Fault::new(
+                "proto = \"auto\" asks each server during its TLS handshake, and there is none",
+                "add tls = true, or write proto = \"h2\" where all servers speak HTTP/2 in clear",
+            );
+            self.reader.report_at(&at.place, fault);
+        }
+        let tls = self.back(&mut table.tls, proto);
         Some(Backend {
             name: known(&table.name),
             balance,
@@ -143,6 +155,7 @@ impl Merge<'_> {
             check: check(known(&table.check).as_ref()),
             send_proxy: known(&table.send_proxy),
             tls,
+            proto,
             reuse: known(&table.reuse),
             retries: small(known(&table.retries)),
             abort_on_close: known(&table.abort_on_close),

@@ -4,27 +4,21 @@
 use std::cell::Cell;
 use std::future::poll_fn;
 use std::io;
-use std::net::SocketAddr;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use roundel_balance::{Evidence, EvidenceKind, Pick, PickError};
 use smallvec::SmallVec;
-use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::Sleep;
 
-use super::secure::secure;
-use super::{Link, NoLink, pick, proxy_header};
+use super::dial::{Made, Target, dial};
+use super::{Link, NoLink, pick};
 use crate::rules::BackendSlot;
 use crate::scene::Scene;
 use crate::search::Search;
-use crate::shared::Shared;
-use crate::shortage::{self, is_shortage};
-use crate::transport::Io;
-use crate::upstream::Carrier;
+use crate::shortage::is_shortage;
 use crate::worker::Worker;
 
 /// Silence after which the next server is tried beside one that has not taken a connection yet.
@@ -38,78 +32,33 @@ const TELL_AFTER: Duration = Duration::from_millis(80);
 struct Opening {
     pick: Pick,
     begun: Instant,
-    connecting: Pin<Box<dyn Future<Output = io::Result<Io>>>>,
+    connecting: Pin<Box<dyn Future<Output = io::Result<Made>>>>,
     limit: Pin<Box<Sleep>>,
     /// It waits for a descriptor of ours, not for the server.
     short: Rc<Cell<bool>>,
 }
 
 impl Opening {
-    fn new(scene: Scene<'_>, slot: &BackendSlot, pick: Pick) -> Self {
-        let worker = scene.worker;
+    fn new(scene: Scene<'_>, slot: &BackendSlot, search: &Search, pick: Pick) -> Self {
         let limit = slot.backend.timeouts.connect;
-        let now = worker.clock().now();
         let short = Rc::new(Cell::new(false));
-        let until = now + limit.saturating_sub(2 * shortage::PAUSE);
-        let (shared, address) = (worker.shared.clone(), pick.address());
-        let connecting = open(shared, address, until, short.clone());
+        let target = Target::new(scene, slot, search, &pick);
         Self {
-            connecting: match slot.backend.tls.clone() {
-                None => Box::pin(async { connecting.await.map(Io::Plain) }),
-                Some(back) => {
-                    let before = proxy_header(scene.peer, slot, &pick).unwrap_or_default();
-                    Box::pin(async move {
-                        secure(connecting.await?, &before, &back, address.ip()).await
-                    })
-                }
-            },
+            begun: target.begun,
+            connecting: dial(&scene.peer.worker, target, short.clone()),
             short,
             pick,
-            begun: now,
             limit: Box::pin(tokio::time::sleep(limit)),
         }
     }
 
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Io>> {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Made>> {
         if let Poll::Ready(done) = self.connecting.as_mut().poll(cx) {
             return Poll::Ready(done);
         }
         let limit = self.limit.as_mut().poll(cx);
         limit.map(|()| Err(io::ErrorKind::TimedOut.into()))
     }
-}
-
-/// Connects. While descriptors are short it waits for one until `until`, and says so.
-async fn open(
-    shared: Arc<Shared>,
-    address: SocketAddr,
-    until: Instant,
-    short: Rc<Cell<bool>>,
-) -> io::Result<TcpStream> {
-    let socket = loop {
-        match socket(&shared, address) {
-            Err(error) if is_shortage(&error) && Instant::now() < until => {
-                shared.note_shortage(Instant::now());
-                short.set(true);
-                tokio::time::sleep(shortage::PAUSE).await;
-            }
-            made => break made?,
-        }
-    };
-    short.set(false);
-    socket.connect(address).await
-}
-
-fn socket(shared: &Shared, address: SocketAddr) -> io::Result<TcpSocket> {
-    let socket = match address {
-        SocketAddr::V4(_) => TcpSocket::new_v4()?,
-        SocketAddr::V6(_) => TcpSocket::new_v6()?,
-    };
-    if shared.descriptors.is_beyond_servers(&socket) {
-        return Err(shortage::error());
-    }
-    socket.set_nodelay(true)?;
-    Ok(socket)
 }
 
 /// Opens connections until one stands: the next server at once after a refusal, and beside a
@@ -134,7 +83,7 @@ pub(super) async fn race(
     race.open(first);
     loop {
         match poll_fn(|cx| race.poll(cx)).await {
-            Event::Connected(opening, io) => return Ok(race.won(opening, io)),
+            Event::Connected(opening, made) => return Ok(race.won(opening, made)),
             Event::Failed(opening, error) => race.replace(&opening, &error)?,
             Event::Silence => race.go_on().map_err(NoLink::NoServer)?,
         }
@@ -157,7 +106,7 @@ struct Race<'x> {
 
 /// What may happen in a race.
 enum Event {
-    Connected(Opening, Io),
+    Connected(Opening, Made),
     Failed(Opening, io::Error),
     /// Nothing, for a while.
     Silence,
@@ -169,7 +118,7 @@ impl Race<'_> {
             if let Poll::Ready(result) = self.open[i].poll(cx) {
                 let opening = self.open.swap_remove(i);
                 return Poll::Ready(match result {
-                    Ok(io) => Event::Connected(opening, io),
+                    Ok(made) => Event::Connected(opening, made),
                     Err(error) => Event::Failed(opening, error),
                 });
             }
@@ -277,23 +226,25 @@ impl Race<'_> {
     }
 
     fn open(&mut self, pick: Pick) {
-        let opening = Opening::new(self.scene, self.slot, pick);
+        let opening = Opening::new(self.scene, self.slot, self.search, pick);
         self.open.push(opening);
     }
 
-    fn won(&mut self, opening: Opening, io: Io) -> Link {
+    fn won(&mut self, opening: Opening, made: Made) -> Link {
         // Servers tried on the way may be asked again for a later attempt: only this one is spent
         // then.
         let tried = &self.search.tried;
         self.search.redispatched |= !tried.is_empty() && !tried.contains(&opening.pick.id());
-        opening.pick.counters().connects.add(1);
+        if !made.reused {
+            opening.pick.counters().connects.add(1);
+        }
         self.slot.backend.balancer.note_served();
         let now = self.worker.clock().now();
         Link {
             took: now.saturating_duration_since(opening.begun),
             pick: opening.pick,
-            carrier: Carrier::Connection(io),
-            reused: false,
+            carrier: made.carrier,
+            reused: made.reused,
             bound: false,
         }
     }

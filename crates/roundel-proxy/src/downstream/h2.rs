@@ -24,7 +24,6 @@ use crate::status::MemoryStatus;
 use crate::story::{Story, conclude};
 use crate::tunnel;
 
-mod ahead;
 mod bounds;
 mod calm;
 mod client;

@@ -13,6 +13,7 @@ use super::pump::{HeadEnd, Pump};
 use super::state::State;
 use super::watch::Watch;
 use crate::answer;
+use crate::config::Proto;
 use crate::connect::{self, Link, NoLink, connect};
 use crate::deadline::Deadline;
 use crate::ending::{Phase, Term};
@@ -169,10 +170,11 @@ impl Course<'_> {
         let blocks = &scene.worker.blocks;
         let server = Server::new(link.carrier, link.reused, blocks);
         let server = state.server.insert(server);
-        // Over TLS it was sent before the handshake.
+        // Over TLS it was sent before the handshake, and it comes before all streams.
         if slot.sends_proxy
             && !link.reused
             && slot.backend.tls.is_none()
+            && slot.backend.proto == Proto::H1
             && let Some(header) = connect::proxy_header(scene.peer, slot, pick)
         {
             server.put_proxy_header(&header);
@@ -258,6 +260,10 @@ impl Course<'_> {
             stale_seen: *stale_seen,
         };
         let failure = failure(error, server.is_reused());
+        if matches!(error, HeadError::Unfit | HeadError::NoTunnel) {
+            // Nothing was asked of the server.
+            return Asked::Failed(no_answer(error));
+        }
         if *bound && matches!(failure, Failure::Empty { .. }) {
             // The server ended the connection that was logged in: so does the client's, which has
             // the client log in again.
@@ -328,13 +334,29 @@ fn client_or_timeout(end: HeadEnd, story: &mut Story) -> Failed {
 fn failure(error: HeadError, reused: bool) -> Failure {
     match error {
         HeadError::Empty => Failure::Empty { reused },
-        HeadError::Cut | HeadError::Malformed(_) => Failure::Late,
+        // No connection was stale.
+        HeadError::Reset => Failure::Empty { reused: false },
+        HeadError::Refused => Failure::Refused,
+        HeadError::Cut | HeadError::Malformed(_) | HeadError::Unfit | HeadError::NoTunnel => {
+            Failure::Late
+        }
     }
 }
 
 fn no_answer(error: HeadError) -> Failed {
     match error {
         HeadError::Malformed(_) => Failed::Answer(502, Term::BadResponse, answer::sentence(502)),
+        HeadError::Unfit => Failed::Answer(400, Term::BadRequest, answer::sentence(400)),
+        HeadError::NoTunnel => Failed::Answer(
+            502,
+            Term::BadResponse,
+            "The application server speaks HTTP/2, without WebSocket over it.",
+        ),
+        HeadError::Refused | HeadError::Reset => Failed::Answer(
+            502,
+            Term::ServerAbort,
+            "The application server refused the request before it answered.",
+        ),
         HeadError::Empty | HeadError::Cut => Failed::Answer(
             502,
             Term::ServerAbort,

@@ -215,6 +215,9 @@ impl<'x, D: Downstream> Pump<'x, D> {
             }
             Poll::Pending => {}
         }
+        if self.receiving.waits == Waits::ForSink {
+            self.server.read_ahead(cx);
+        }
         if self.has_left(cx) {
             return Poll::Ready(BodyEnd::Client(Term::ClientAbort));
         }

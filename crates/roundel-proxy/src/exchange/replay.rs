@@ -23,12 +23,13 @@ pub(super) struct Replay {
 }
 
 impl Replay {
-    /// Starts before the first body byte. `most` is the size that a body may have; 0 for any.
-    pub(super) fn new(head: &RequestHead, most: u64) -> Self {
+    /// Starts before the first body byte. `most` is the size that a body may have; 0 for any. With
+    /// `always` there are servers that may say of any request that they did nothing with it.
+    pub(super) fn new(head: &RequestHead, most: u64, always: bool) -> Self {
         Self {
             kept: Vec::new(),
             at: 0,
-            recording: head.method().is_idempotent() && !head.framing().is_empty(),
+            recording: (always || head.method().is_idempotent()) && !head.framing().is_empty(),
             whole: true,
             room: if most == 0 { u64::MAX } else { most },
         }

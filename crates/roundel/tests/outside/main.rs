@@ -31,6 +31,7 @@ mod limits;
 mod live;
 mod logins;
 mod mixed;
+mod multiplexed;
 mod never_up;
 mod operator;
 mod orders;

@@ -12,11 +12,11 @@ use h2::{Reason, RecvStream, SendStream};
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 use roundel_http1::{Edits, Framing, Limits, RequestHead, ResponseHead, Trailers};
 
-use super::ahead::Ahead;
 use super::bounds;
 use super::hold::Hold;
 use super::trailers;
 use crate::blocks::Blocks;
+use crate::http2::ahead::Ahead;
 use crate::rules::Rules;
 use crate::sides::{Downstream, End, Presence, Sink, Source, SourceError};
 

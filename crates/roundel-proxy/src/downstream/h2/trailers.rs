@@ -5,9 +5,8 @@
 //! that a client sends as trailers.
 
 use bytes::BytesMut;
-use http::HeaderMap;
-use http::header::HOST;
-use roundel_http1::{Limits, Reason, Trailers};
+
+pub(super) use crate::http2::judged;
 
 /// `host` without a value, which no trailers may have. It changes no table of the decoder.
 ///
@@ -121,28 +120,6 @@ fn insert(bytes: &mut BytesMut, at: usize) {
     bytes.resize(end + MARK.len(), 0);
     bytes.copy_within(at..end, at + MARK.len());
     bytes[at..at + MARK.len()].copy_from_slice(&MARK);
-}
-
-/// Takes trailers as `h2` gives them. Errors: more fields or bytes than those of HTTP/1 may have.
-pub(super) fn judged(map: &HeaderMap, limits: &Limits) -> Result<Trailers, Reason> {
-    let mut trailers = Trailers::default();
-    let (mut fields, mut size) = (0, 0);
-    for (name, value) in map {
-        if name == HOST && value.is_empty() {
-            continue;
-        }
-        // As a line of HTTP/1: with a colon, a space and its end.
-        size += name.as_str().len() + value.len() + 4;
-        fields += 1;
-        if fields > limits.fields {
-            return Err(Reason::TooManyFields);
-        }
-        if size > limits.trailers {
-            return Err(Reason::TrailersTooLarge);
-        }
-        trailers.push(name.as_str().as_bytes(), value.as_bytes());
-    }
-    Ok(trailers)
 }
 
 #[cfg(test)]

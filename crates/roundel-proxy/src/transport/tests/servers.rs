@@ -11,6 +11,7 @@ use tokio::net::{TcpListener, TcpStream};
 
 use super::far::{Far, Pair};
 use crate::check::probe;
+use crate::config::Proto;
 use crate::stand::{Stand, pair, run};
 use crate::transport::Io;
 use crate::{Backend, ProxyVersion};
@@ -173,7 +174,8 @@ fn checks_go_over_tls_too() {
                 ..CheckSpec::default()
             };
             let back = believed.back(|_| {});
-            let ((), report) = tokio::join!(serving, probe(address, &spec, None, Some(&back)));
+            let ((), report) =
+                tokio::join!(serving, probe(address, &spec, None, Some(&back), Proto::H1));
             assert_eq!(report.status, expected, "{}", report.description);
             let is_told = report.description.contains("certificate");
             assert_eq!(

@@ -11,14 +11,14 @@ const JOINED: usize = 8 * 1024;
 
 /// Pieces of a body, in order. The stream's window bounds it.
 #[derive(Debug, Default)]
-pub(super) struct Ahead {
+pub(crate) struct Ahead {
     pieces: VecDeque<Bytes>,
     /// Small ones, behind all others.
     joined: Vec<u8>,
 }
 
 impl Ahead {
-    pub(super) fn push(&mut self, piece: Bytes) {
+    pub(crate) fn push(&mut self, piece: Bytes) {
         if piece.len() < JOINED {
             return self.joined.extend_from_slice(&piece);
         }
@@ -28,7 +28,7 @@ impl Ahead {
         self.pieces.push_back(piece);
     }
 
-    pub(super) fn pop(&mut self) -> Option<Bytes> {
+    pub(crate) fn pop(&mut self) -> Option<Bytes> {
         let joined = &mut self.joined;
         let pieces = self.pieces.pop_front();
         pieces.or_else(|| (!joined.is_empty()).then(|| take(joined).into()))

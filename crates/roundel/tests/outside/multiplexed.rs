@@ -1,0 +1,181 @@
+//! HTTP/2 towards servers: nginx and HAProxy, in clear by prior knowledge and over TLS by ALPN.
+
+use std::fs;
+use std::net::SocketAddr;
+use std::process::Command;
+
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
+use roundel_testkit::{
+    Process, external, free_address, free_port, get, loopback, request, wait_for,
+};
+use tempfile::TempDir;
+
+use crate::balancer::{Balancer, SOON};
+
+/// A folder with an authority and what it has signed for `nodes.internal`, key and chain in one file too.
+fn folder() -> TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    let mut params = CertificateParams::new([]).unwrap();
+    params
+        .distinguished_name
+        .push(DnType::CommonName, "authority");
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let key = KeyPair::generate().unwrap();
+    let authority = CertifiedIssuer::self_signed(params, key).unwrap();
+    let key = KeyPair::generate().unwrap();
+    let leaf = CertificateParams::new(["nodes.internal".to_owned()]).unwrap();
+    let leaf = leaf.signed_by(&key, &authority).unwrap();
+    let at = |name: &str| folder.path().join(name);
+    fs::write(at("ca.pem"), authority.pem()).unwrap();
+    fs::write(at("nodes.pem"), leaf.pem()).unwrap();
+    fs::write(at("nodes.key"), key.serialize_pem()).unwrap();
+    fs::write(at("both.pem"), leaf.pem() + &key.serialize_pem()).unwrap();
+    folder
+}
+
+/// nginx that says which protocol it was asked by, and the how-manieth request of its connection that
+/// was. `listen` follows the address.
+fn nginx(folder: &TempDir, server: SocketAddr, listen: &str) -> Option<Process> {
+    let nginx = external("nginx", "nginx-light")?;
+    let at = folder.path().display();
+    fs::write(folder.path().join("large"), vec![b'x'; 300_000]).unwrap();
+    let text = format!(
+        "daemon off;\npid {at}/pid;\nerror_log stderr;\nevents {{}}\nhttp {{ access_log off;\n\
+         client_body_temp_path {at}/b; proxy_temp_path {at}/p; fastcgi_temp_path {at}/f;\n\
+         uwsgi_temp_path {at}/u; scgi_temp_path {at}/s;\n\
+         server {{ listen {server} {listen}; ssl_certificate {at}/nodes.pem;\n\
+         ssl_certificate_key {at}/nodes.key; root {at};\n\
+         location / {{ return 200 \"$server_protocol $scheme $host $request_uri $http_x_forwarded_for\"; }}\n\
+         location = /large {{ }} location = /none {{ return 204; }} }} }}\n"
+    );
+    let path = folder.path().join("nginx.conf");
+    fs::write(&path, text).unwrap();
+    let mut command = Command::new(nginx);
+    command.args(["-e", "stderr", "-c"]).arg(&path);
+    Some(Process::spawn(&mut command))
+}
+
+/// A balancer before a server, with these further keys of its backend.
+fn balancer(folder: &TempDir, server: SocketAddr, keys: &str) -> Balancer {
+    let ip = loopback();
+    let [front, stats] = [(); 2].map(|()| SocketAddr::from((ip, free_port(ip))));
+    let text = format!(
+        "[stats]\nlisten = \"{stats}\"\n[cli]\nlisten = \"off\"\n\
+         [[frontend]]\nname = \"front\"\nlisten = [\"{front}\"]\nfields = {{ forwarded = true }}\n\
+         [[backend]]\nname = \"nodes\"\nsticky = \"off\"\n\
+         server = [{{ name = \"s1\", address = \"{server}\" }}]\n{keys}\n"
+    );
+    let path = folder.path().join("roundel.toml");
+    fs::write(&path, text).unwrap();
+    let balancer = Balancer::with_file(path.to_str().unwrap(), [front, stats]);
+    balancer.wait_up(1, SOON);
+    balancer
+}
+
+const TLS: &str = "tls = { server_name = \"nodes.internal\", ca_file = \"ca.pem\" }\n";
+
+/// Asks for what is small, large and nothing at all, several times.
+fn ask(balancer: &Balancer, protocol: &str) {
+    for _ in 0..3 {
+        let answer = request(
+            balancer.front,
+            "GET",
+            "/a?b=c",
+            &[("Host", "a.example")],
+            b"",
+        )
+        .unwrap();
+        assert_eq!(answer.status, 200, "{}", balancer.process);
+        let text = answer.text();
+        assert!(
+            text.starts_with(&format!("{protocol} a.example /a?b=c 127.0.0.")),
+            "{text}"
+        );
+        let large = get(balancer.front, "/large").unwrap();
+        assert_eq!(large.body.len(), 300_000);
+        assert_eq!(get(balancer.front, "/none").unwrap().status, 204);
+        let post = request(balancer.front, "POST", "/post", &[], &vec![b'y'; 100_000]).unwrap();
+        assert_eq!(post.status, 200);
+    }
+    let server = &balancer.snapshot()["backends"][0]["servers"][0];
+    assert!(server.to_string().contains("L7OK"), "{server}");
+}
+
+fn count(balancer: &Balancer, name: &str) -> u64 {
+    let page = balancer.page("/metrics");
+    let all = page.lines().filter(|line| line.starts_with(name));
+    all.filter_map(|line| line.rsplit_once(' ')?.1.parse::<u64>().ok())
+        .sum()
+}
+
+#[test]
+fn nginx_in_clear_by_prior_knowledge() {
+    let (folder, server) = (folder(), free_address());
+    let Some(_nginx) = nginx(&folder, server, "http2") else {
+        return;
+    };
+    let balancer = balancer(&folder, server, "proto = \"h2\"");
+    ask(&balancer, "HTTP/2.0 http");
+    let reused = wait_for("the counters", SOON, || {
+        let reused = count(&balancer, "roundel_server_connections_reused_total");
+        (reused > 0).then_some(reused)
+    });
+    assert!(
+        reused >= 6,
+        "{reused} of 12 requests on a connection that was there"
+    );
+}
+
+#[test]
+fn nginx_over_tls() {
+    let (folder, server) = (folder(), free_address());
+    let Some(_nginx) = nginx(&folder, server, "ssl http2") else {
+        return;
+    };
+    for proto in ["h2", "auto"] {
+        let balancer = balancer(&folder, server, &format!("{TLS}proto = \"{proto}\""));
+        ask(&balancer, "HTTP/2.0 https");
+    }
+}
+
+#[test]
+fn a_server_that_chooses_http1_gets_it() {
+    let (folder, server) = (folder(), free_address());
+    let Some(_nginx) = nginx(&folder, server, "ssl") else {
+        return;
+    };
+    let balancer = balancer(&folder, server, &format!("{TLS}proto = \"auto\""));
+    ask(&balancer, "HTTP/1.1 https");
+}
+
+#[test]
+fn haproxy_in_clear_and_over_tls() {
+    let Some(haproxy) = external("haproxy", "haproxy") else {
+        return;
+    };
+    let folder = folder();
+    let [clear, secure, origin] = [(); 3].map(|()| free_address());
+    let at = folder.path().display();
+    let text = format!(
+        "defaults\n mode http\n timeout client 30s\n timeout server 30s\n timeout connect 5s\n\
+         frontend f\n bind {clear} proto h2\n bind {secure} ssl crt {at}/both.pem alpn h2,http/1.1\n\
+         http-request return status 204 if {{ path /none }}\n\
+         http-request return status 200 content-type text/plain lf-string \
+         \"%HV %[ssl_fc,iif(https,http)] %[req.hdr(host)] %[pathq] %[req.hdr(x-forwarded-for)]\" unless {{ path /large }}\n\
+         default_backend b\nbackend b\n server s {origin}\n"
+    );
+    let path = folder.path().join("haproxy.cfg");
+    fs::write(&path, text).unwrap();
+    let Some(_nginx) = nginx(&folder, origin, "") else {
+        return;
+    };
+    let _haproxy = Process::spawn(Command::new(haproxy).args(["-db", "-f"]).arg(&path));
+    for (server, keys, spoken) in [
+        (clear, "proto = \"h2\"".to_owned(), "HTTP/2.0 http"),
+        (secure, format!("{TLS}proto = \"auto\""), "HTTP/2.0 https"),
+        (secure, TLS.to_owned(), "HTTP/1.1 https"),
+    ] {
+        let balancer = balancer(&folder, server, &keys);
+        ask(&balancer, spoken);
+    }
+}
