@@ -36,6 +36,13 @@ pub enum CheckKind {
         /// The Host field; the server's address when absent.
         host: Option<String>,
     },
+    /// Calls `grpc.health.v1.Health/Check` over HTTP/2; SERVING passes.
+    Grpc {
+        /// The service asked for; empty for the server as a whole.
+        service: String,
+        /// The `:authority`; the server's address when absent.
+        host: Option<String>,
+    },
     /// Connects and closes.
     Tcp,
     /// No probe: a server serves as soon as it is known.
@@ -76,6 +83,7 @@ impl fmt::Display for CheckKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Http { method, path, .. } => write!(f, "{method} {path}"),
+            Self::Grpc { .. } => f.write_str("grpc"),
             Self::Tcp => f.write_str("tcp"),
             Self::Off => f.write_str("off"),
         }

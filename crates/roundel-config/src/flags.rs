@@ -127,7 +127,7 @@ pub struct BackendArgs {
     #[arg(long, value_name = "COOKIE|off", env = "ROUNDEL_STICKY", value_parser = sticky)]
     pub sticky: Option<StickyOrOff>,
     /// Active check, such as `GET /healthz` [default: HEAD /]
-    #[arg(long, value_name = "\"HEAD /\"|tcp|off", env = "ROUNDEL_CHECK", value_parser = check_word)]
+    #[arg(long, value_name = "\"HEAD /\"|grpc|tcp|off", env = "ROUNDEL_CHECK", value_parser = check_word)]
     pub check: Option<CheckKind>,
 }
 

@@ -2,7 +2,8 @@
 //!
 //! Owns: heads (request, response, trailers), framing, the chunked coding, limits, the refusal of
 //! everything that RFC 9110 and 9112 call malformed, the writing of heads from their parsed form, and
-//! what may stand before the first head: the PROXY protocol ([`proxy_protocol`]); the normal form of a [`path`].
+//! what may stand before the first head: the PROXY protocol ([`proxy_protocol`]); the normal form of a [`path`]; what of a
+//! head and of trailers is [`grpc`]'s.
 //!
 //! Does not own: sockets, async, clocks, retries, routing, backends, header policy beyond what
 //! the RFCs demand. Nothing here allocates per message: buffers, field lists and edits are reused.
@@ -24,6 +25,7 @@ pub mod cookie;
 mod edits;
 mod fields;
 mod framing;
+pub mod grpc;
 mod heads;
 mod host;
 mod known;

@@ -15,11 +15,12 @@ use tokio::time::timeout_at;
 
 use crate::ProxyVersion;
 use crate::config::Proto;
-use crate::connect::secure::secure;
+use crate::connect::secure::secure_for;
 use crate::headers::via;
 use crate::shortage::{self, is_shortage};
 use crate::transport::Io;
 
+mod grpc;
 mod h2;
 
 /// The longest head of an answer that is read. Nginx's whole default head buffer is half of it.
@@ -31,6 +32,8 @@ const MAX_FIELDS: usize = 128;
 ///
 /// A server that expects the PROXY protocol gets a header of version `send_proxy` first, which
 /// says that Roundel speaks for itself. With `tls` all else goes over TLS.
+///
+/// The gRPC check calls `grpc.health.v1.Health/Check` over HTTP/2 and passes on SERVING.
 ///
 /// The HTTP check sends one HTTP/1.1 request with `Connection: close`, no cookie, and with a Via
 /// by which this process knows its own: a server that is itself answers 508. It passes on
@@ -50,7 +53,8 @@ pub async fn probe(
     }
     let connected = async || {
         let (socket, deadline) = connect(address, spec.timeout).await?;
-        match timeout_at(deadline.into(), begin(socket, &header, tls, address)).await {
+        let alpn = matches!(spec.kind, CheckKind::Grpc { .. }).then_some(&b"h2"[..]);
+        match timeout_at(deadline.into(), begin(socket, &header, tls, alpn, address)).await {
             Ok(Ok(stream)) => Ok((stream, deadline)),
             Ok(Err(error)) => Err(Finding::new(CheckStatus::L6Rsp, words(&error))),
             Err(_) => Err(Finding::new(CheckStatus::L6Tout, "no handshake in time")),
@@ -70,6 +74,18 @@ pub async fn probe(
             }
             Err(finding) => finding,
         },
+        CheckKind::Grpc { service, host } => {
+            let host = host.clone().unwrap_or_else(|| address.to_string());
+            let question = grpc::Question {
+                is_secured: tls.is_some(),
+                host: &host,
+                service,
+            };
+            match connected().await {
+                Ok((stream, deadline)) => grpc::ask(stream, &question, deadline).await,
+                Err(finding) => finding,
+            }
+        }
         CheckKind::Http { method, path, host } => {
             let host = host.clone().unwrap_or_else(|| address.to_string());
             match connected().await {
@@ -140,10 +156,11 @@ async fn begin(
     mut socket: TcpStream,
     header: &[u8],
     tls: Option<&Back>,
+    alpn: Option<&[u8]>,
     address: SocketAddr,
 ) -> io::Result<Io> {
     match tls {
-        Some(back) => secure(socket, header, back, address.ip()).await,
+        Some(back) => secure_for(socket, header, back, alpn, address.ip()).await,
         None => {
             // What goes wrong is found by whoever reads an answer.
             let _ = socket.write_all(header).await;

@@ -136,6 +136,13 @@ impl Back {
         &self.config
     }
 
+    /// As [`Self::config`], for a handshake that offers this protocol alone.
+    pub fn config_for(&self, protocol: &[u8]) -> Arc<ClientConfig> {
+        let mut config = ClientConfig::clone(&self.config);
+        config.alpn_protocols = vec![protocol.to_vec()];
+        Arc::new(config)
+    }
+
     /// The name that the certificate of the server at this address has to stand for.
     pub fn name(&self, address: IpAddr) -> ServerName<'static> {
         self.name

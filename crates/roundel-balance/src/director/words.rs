@@ -3,7 +3,7 @@
 use std::fmt::{self, Write};
 use std::time::Duration;
 
-use crate::{CheckReport, CheckSpec, CheckStatus};
+use crate::{CheckKind, CheckReport, CheckSpec, CheckStatus};
 
 /// Writes a duration with two or three figures: `850 µs`, `12 ms`, `4.2 s`, `3 min 5 s`, `2 h 1 min`.
 pub(super) struct Span(pub(super) Duration);
@@ -39,7 +39,13 @@ pub(super) fn result(report: &CheckReport) -> String {
 /// `HEAD / gave 405; 2xx and 3xx pass; set check = "GET /healthz" or "tcp"`.
 pub(super) fn diagnosis(spec: &CheckSpec, report: &CheckReport) -> String {
     let (kind, result) = (&spec.kind, result(report));
+    let is_call = matches!(kind, CheckKind::Grpc { .. });
     match (report.status, report.http_code) {
+        // The words of the result say what would mend it.
+        (CheckStatus::L7Sts, None) if is_call => format!("{kind} gave {result}"),
+        (CheckStatus::L7Sts | CheckStatus::L7Rsp, _) if is_call => format!(
+            "{kind} gave {result}; does it serve gRPC at that port? If not, set check = \"HEAD /\" or \"tcp\""
+        ),
         (CheckStatus::L7Sts, Some(508)) => {
             format!("{kind} gave 508; it leads back to this balancer, or round in a circle")
         }
@@ -98,6 +104,35 @@ mod tests {
                 http_code: code,
                 duration: Duration::ZERO,
                 description: "refused".into(),
+            };
+            assert_eq!(diagnosis(&spec, &report), text);
+        }
+    }
+
+    #[test]
+    fn a_diagnosis_of_a_call_names_the_cure() {
+        let kind = CheckKind::Grpc {
+            service: String::new(),
+            host: None,
+        };
+        let spec = CheckSpec {
+            kind,
+            ..CheckSpec::default()
+        };
+        for (status, http_code, text) in [
+            (CheckStatus::L7Sts, None, "grpc gave L7STS register it"),
+            (
+                CheckStatus::L7Sts,
+                Some(404),
+                "grpc gave L7STS 404 register it; does it serve gRPC at that port? If not, set check = \
+                 \"HEAD /\" or \"tcp\"",
+            ),
+        ] {
+            let report = CheckReport {
+                status,
+                http_code,
+                duration: Duration::ZERO,
+                description: "register it".into(),
             };
             assert_eq!(diagnosis(&spec, &report), text);
         }

@@ -93,7 +93,7 @@ impl Table for BackendTable {
             key!(check, check)
                 .default("{}")
                 .said("{ http = \"HEAD /\", every = \"2s\", timeout = \"2s\", fast = \"1s\", rise = 2, fall = 3 }")
-                .words("or \"HEAD /\" alone, \"tcp\", \"off\""),
+                .words("or \"HEAD /\" alone, \"grpc\", \"tcp\", \"off\""),
             key!(slow_start, Time(any))
                 .default("\"0s\"")
                 .words("a server that is new or back reaches its weight in this time"),

@@ -14,6 +14,8 @@ use crate::value::Fault;
 pub(crate) struct CheckTable {
     pub(crate) http: Maybe<CheckKind>,
     pub(crate) tcp: Maybe<bool>,
+    pub(crate) grpc: Maybe<bool>,
+    pub(crate) service: Maybe<String>,
     pub(crate) host: Maybe<String>,
     pub(crate) every: Maybe<Duration>,
     pub(crate) timeout: Maybe<Duration>,
@@ -38,6 +40,11 @@ impl Table for CheckTable {
             show: CheckKind::to_string,
             pattern: PATTERN,
         };
+        let service = Notation {
+            read: check_service,
+            show: String::clone,
+            pattern: "^[A-Za-z0-9_.]+$",
+        };
         let host = Notation {
             read: check_host,
             show: String::clone,
@@ -50,9 +57,15 @@ impl Table for CheckTable {
             key!(tcp, Bool)
                 .example("true")
                 .words("true: a connection is enough"),
+            key!(grpc, Bool)
+                .example("true")
+                .words("true: the call grpc.health.v1.Health/Check, over HTTP/2; SERVING passes"),
+            key!(service, service)
+                .example("\"shop.Orders\"")
+                .words("that is asked for there; the server as a whole by default"),
             key!(host, host)
                 .example("\"app.example.org\"")
-                .words("the Host header of what is asked for"),
+                .words("the Host header of what is asked for; over gRPC its :authority"),
             key!(every, Time(positive))
                 .default("\"2s\"")
                 .words("between two checks"),
@@ -84,12 +97,22 @@ impl Table for CheckTable {
                 ),
             );
         }
-        if self.http.is_some() && self.is_tcp() {
+        let kinds = [self.http.is_some(), self.is_tcp(), self.is_grpc()];
+        if kinds.into_iter().filter(|is| *is).count() > 1 {
             section.fail(Fault::new(
-                "a check is either `http` or `tcp`",
-                "leave one of them out",
+                "a check is either `http`, `tcp` or `grpc`",
+                "leave all but one of them out",
             ));
             return false;
+        }
+        if let Some(service) = self.service.as_ref().filter(|_| !self.is_grpc()) {
+            section.report_at(
+                &service.place,
+                Fault::new(
+                    "a `service` is asked for by gRPC only",
+                    "add grpc = true, or leave `service` out",
+                ),
+            );
         }
         true
     }
@@ -100,7 +123,7 @@ impl Table for CheckTable {
         let computed = |time: Option<Duration>| time.map(At::default);
         self.timeout = self.timeout.take().or(computed(every));
         self.fast = self.fast.take().or(computed(every.map(|time| time / 2)));
-        if !self.is_tcp() {
+        if !self.is_tcp() && !self.is_grpc() {
             let asked = || Some(At::default(check_kind("HEAD /").ok()?));
             self.http = self.http.take().or_else(asked);
         }
@@ -118,7 +141,7 @@ impl CheckTable {
                 Some(Self::of(At { value, place }))
             },
             show: |_| None,
-            schema: || text_schema(&format!("^tcp$|{PATTERN}")),
+            schema: || text_schema(&format!("^tcp$|^grpc$|{PATTERN}")),
         }
     }
 
@@ -130,6 +153,10 @@ impl CheckTable {
                 let place = at.place;
                 table.tcp = Some(At { value: true, place });
             }
+            CheckKind::Grpc { .. } => {
+                let place = at.place;
+                table.grpc = Some(At { value: true, place });
+            }
             _ => table.http = Some(at),
         }
         table
@@ -139,6 +166,26 @@ impl CheckTable {
     pub(crate) fn is_tcp(&self) -> bool {
         self.tcp.as_ref().is_some_and(|at| at.value)
     }
+
+    /// Whether the health service is called.
+    pub(crate) fn is_grpc(&self) -> bool {
+        self.grpc.as_ref().is_some_and(|at| at.value)
+    }
+}
+
+/// Reads the full name of a service, as in a `.proto`.
+fn check_service(text: &str) -> Result<String, Fault> {
+    let is_part = |part: &str| {
+        let fits = |b: u8| b.is_ascii_alphanumeric() || b == b'_';
+        !part.is_empty() && part.bytes().all(fits)
+    };
+    if !text.split('.').all(is_part) {
+        return Err(Fault::new(
+            format!("`{text}` cannot be a service of gRPC"),
+            "write its full name, as \"shop.Orders\"",
+        ));
+    }
+    Ok(text.to_owned())
 }
 
 fn positive(item: &Item<'_>, time: Duration) -> Option<Duration> {
@@ -153,6 +200,10 @@ pub(crate) fn check_word(text: &str) -> Result<CheckKind, Fault> {
     match text {
         "off" => Ok(CheckKind::Off),
         "tcp" => Ok(CheckKind::Tcp),
+        "grpc" => Ok(CheckKind::Grpc {
+            service: String::new(),
+            host: None,
+        }),
         _ => check_kind(text),
     }
 }
@@ -162,7 +213,7 @@ fn check_kind(text: &str) -> Result<CheckKind, Fault> {
     let fault = || {
         Fault::new(
             format!("`{text}` is not a check"),
-            "write \"HEAD /\", \"GET /healthz\", \"tcp\" or \"off\"",
+            "write \"HEAD /\", \"GET /healthz\", \"grpc\", \"tcp\" or \"off\"",
         )
     };
     let (method, path) = text.split_once(' ').ok_or_else(fault)?;

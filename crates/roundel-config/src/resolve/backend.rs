@@ -364,6 +364,12 @@ fn check_kind(table: &CheckTable) -> CheckKind {
     if table.is_tcp() {
         return CheckKind::Tcp;
     }
+    if table.is_grpc() {
+        return CheckKind::Grpc {
+            service: told(&table.service).unwrap_or_default(),
+            host: told(&table.host),
+        };
+    }
     let mut kind = known(&table.http);
     if let (CheckKind::Http { host, .. }, Some(own)) = (&mut kind, told(&table.host)) {
         *host = Some(own);

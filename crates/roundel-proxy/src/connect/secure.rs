@@ -17,14 +17,29 @@ use crate::transport::tls::Tls;
 /// Errors: of kind `InvalidData` with what rustls says, where the server is not to be believed or
 /// breaks the protocol; else the connection has ended.
 pub(crate) async fn secure(
-    mut socket: TcpStream,
+    socket: TcpStream,
     before: &[u8],
     back: &Back,
     address: IpAddr,
 ) -> io::Result<Io> {
+    secure_for(socket, before, back, None, address).await
+}
+
+/// As [`secure`], for the one protocol that is to be spoken then; what `back` offers where none is named.
+pub(crate) async fn secure_for(
+    mut socket: TcpStream,
+    before: &[u8],
+    back: &Back,
+    alpn: Option<&[u8]>,
+    address: IpAddr,
+) -> io::Result<Io> {
     socket.write_all(before).await?;
     let broken = |error| io::Error::new(io::ErrorKind::InvalidData, error);
-    let client = Tls::client(socket, back.config().clone(), back.name(address));
+    let config = match alpn {
+        Some(protocol) => back.config_for(protocol),
+        None => back.config().clone(),
+    };
+    let client = Tls::client(socket, config, back.name(address));
     let mut tls = client.map_err(broken)?;
     loop {
         tls.advance()?;
