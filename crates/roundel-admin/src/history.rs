@@ -401,7 +401,7 @@ fn total_sums(now: &Snapshot) -> Sums {
     let mut sums = Sums::default();
     for front in &now.frontends {
         sums.answers += front.responses_total.iter().sum::<u64>();
-        sums.failures += front.responses_total[4];
+        sums.failures += front.errors();
     }
     for backend in &now.backends {
         sums.latency.merge(&backend.request_duration);

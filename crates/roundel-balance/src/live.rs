@@ -215,10 +215,16 @@ impl ServerLive {
         self.latency.get(now)
     }
 
-    /// Notes the status of a final answer: ends a row of attempts without one, and one of 5xx.
-    pub fn note_answer(&self, status: u16) {
+    /// Notes that an answer began: ends a row of attempts without one. What it says comes later.
+    pub fn note_began(&self) {
         clear(&self.streaks.unanswered);
-        if (500..600).contains(&status) {
+    }
+
+    /// Notes what a final answer says, 5xx or an error of gRPC or something else: ends a row of
+    /// attempts without one, and one of errors.
+    pub fn note_answer(&self, is_error: bool) {
+        clear(&self.streaks.unanswered);
+        if is_error {
             self.streaks.errors.fetch_add(1, Relaxed);
         } else {
             clear(&self.streaks.errors);
@@ -343,6 +349,8 @@ pub struct ServerCounters {
     pub bytes_out: Counter,
     /// Answers by class: 1xx to 5xx, then anything else.
     pub responses: [Counter; 6],
+    /// gRPC calls that ended with an error, other than by an answer of 5xx.
+    pub grpc_errors: Counter,
     /// Connects that failed.
     pub connect_errors: Counter,
     /// Answers that failed after the connect.
@@ -384,7 +392,7 @@ pub struct ServerCounters {
 counted!(
     ServerCounters,
     sums: [
-        requests, answered, lb_total, bytes_in, bytes_out, responses, connect_errors,
+        requests, answered, lb_total, bytes_in, bytes_out, responses, grpc_errors, connect_errors,
         response_errors, retries, redispatches, client_aborts, server_aborts, connects, reuses,
         timed, queue_us, connect_us, response_us, total_us,
     ],
@@ -404,6 +412,8 @@ pub struct BackendCounters {
     pub bytes_out: Counter,
     /// Answers by class: 1xx to 5xx, then anything else; the balancer's own included.
     pub responses: [Counter; 6],
+    /// gRPC calls by how they ended: 0 to 16, then any other number.
+    pub grpc: [Counter; 18],
     /// Requests for which no server was usable.
     pub no_server: Counter,
     /// Requests that waited in the queue for too long.
@@ -435,7 +445,7 @@ pub struct BackendCounters {
 counted!(
     BackendCounters,
     sums: [
-        requests, bytes_in, bytes_out, responses, no_server, queue_timeouts, queue_refusals,
+        requests, bytes_in, bytes_out, responses, grpc, no_server, queue_timeouts, queue_refusals,
         retries_exhausted, denied, client_aborts, sticky, cookies_set, total, queue, response, connect,
     ],
     most: [last_request]

@@ -30,6 +30,7 @@ mod frontend;
 mod headers;
 mod location;
 mod policy;
+mod route_times;
 mod sticky;
 mod tls;
 
@@ -42,6 +43,7 @@ pub(crate) use cluster::ClusterTable;
 pub(crate) use discover::{DiscoverTable, RoleTable};
 pub(crate) use frontend::{FrontendTable, ListenTable, MarksTable, RouteTable};
 pub(crate) use policy::{HashTable, HashWord, OutlierTable};
+pub(crate) use route_times::RouteTimesTable;
 pub(crate) use sticky::{StickyTable, cookie_name, cookie_prefix};
 pub(crate) use tls::{ClientAuth, TlsTable};
 

@@ -14,7 +14,8 @@ use roundel_gossip_tokio::{Advertise, Handler};
 use roundel_model::{Name, Weight};
 use roundel_proxy::{
     ClientTimeouts, HashOn, HeaderRules, HostPattern, Limits, Listen, LogFormat, Marks, Page,
-    Proto, ProxyVersion, RateLimit, Redirect, Reuse, SendProxy, ServerTimeouts, Sticky,
+    Proto, ProxyVersion, RateLimit, Redirect, Reuse, RouteTimeouts, SendProxy, ServerTimeouts,
+    Sticky,
 };
 use roundel_tls::{Back, Certificate, Policy};
 
@@ -291,6 +292,8 @@ pub struct Route {
     pub target: Target,
     /// How often one client may ask for what matches.
     pub rate_limit: Option<RateLimit>,
+    /// How long such requests may take.
+    pub timeouts: RouteTimeouts,
 }
 
 /// What happens to requests that a route matches.

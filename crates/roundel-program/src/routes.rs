@@ -83,6 +83,7 @@ pub(crate) fn build(
                 Target::Redirect(to) => roundel_proxy::Target::Redirect(to.clone()),
             },
             rate_limit: r.rate_limit.map(limiter),
+            timeouts: r.timeouts,
         };
         let default = find(&f.default_backend);
         let mut frontend = roundel_proxy::Frontend::new(f.name.clone(), f.listen.clone(), default);

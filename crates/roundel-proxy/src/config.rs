@@ -203,6 +203,48 @@ pub struct Route {
     pub target: Target,
     /// How often one client may ask for what matches.
     pub rate_limit: Option<Arc<Limiter>>,
+    /// How long such requests may take.
+    pub timeouts: RouteTimeouts,
+}
+
+/// What a route says of time instead of its frontend and its backend; `None` where it says nothing.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct RouteTimeouts {
+    /// See [`ClientTimeouts::client`].
+    pub client: Option<Duration>,
+    /// See [`ClientTimeouts::request_body`].
+    pub request_body: Option<Duration>,
+    /// See [`ServerTimeouts::first_byte`].
+    pub first_byte: Option<Duration>,
+    /// See [`ServerTimeouts::response_idle`].
+    pub response_idle: Option<Duration>,
+    /// See [`ServerTimeouts::total`].
+    pub total: Option<Duration>,
+    /// See [`ServerTimeouts::queue`].
+    pub queue: Option<Duration>,
+}
+
+impl RouteTimeouts {
+    /// What is in force on the route, where these are in force elsewhere.
+    pub(crate) fn over(
+        &self,
+        client: ClientTimeouts,
+        server: ServerTimeouts,
+    ) -> (ClientTimeouts, ServerTimeouts) {
+        let client = ClientTimeouts {
+            client: self.client.unwrap_or(client.client),
+            request_body: self.request_body.unwrap_or(client.request_body),
+            ..client
+        };
+        let server = ServerTimeouts {
+            first_byte: self.first_byte.unwrap_or(server.first_byte),
+            response_idle: self.response_idle.unwrap_or(server.response_idle),
+            total: self.total.unwrap_or(server.total),
+            queue: self.queue.unwrap_or(server.queue),
+            ..server
+        };
+        (client, server)
+    }
 }
 
 /// What happens to requests that a route matches.

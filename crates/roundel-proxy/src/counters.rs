@@ -1,11 +1,15 @@
 //! What the workers count per frontend.
 
+use roundel_http1::grpc::Code;
 use roundel_stats::{Counter, Histogram, counted};
 
 /// The methods that have a label of their own; everything else is `other`.
 pub const METHODS: [&str; 10] = [
     "GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH", "other",
 ];
+
+/// The codes with which gRPC calls end, by number; everything else is `other`.
+pub const GRPC_CODES: [&str; 18] = Code::LABELS;
 
 /// Why a request was refused or lost before it was whole.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -181,6 +185,10 @@ pub struct FrontendCounters {
     pub requests: Counter,
     /// Answers by method (the order of [`METHODS`]) and class (index 0 other, 1 to 5 for 1xx to 5xx).
     pub responses: [[Counter; 6]; METHODS.len()],
+    /// gRPC calls by how they ended (the order of [`GRPC_CODES`]).
+    pub grpc: [Counter; GRPC_CODES.len()],
+    /// Those of them that ended with an error, other than by an answer of 5xx.
+    pub grpc_errors: Counter,
     /// Requests that never became whole, by reason (the order of [`RequestError::ALL`]).
     pub request_errors: [Counter; RequestError::ALL.len()],
     /// Requests denied by a rule.
@@ -201,7 +209,8 @@ counted!(
     FrontendCounters,
     sums: [
         connections, connections_closed, connections_h2, connections_rejected,
-        proxy_protocol_errors, http2_calmed, tls_handshakes, tls_closed, tls_failures, requests, responses, request_errors, denied, intercepted, bytes_in,
+        proxy_protocol_errors, http2_calmed, tls_handshakes, tls_closed, tls_failures, requests, responses,
+        grpc, grpc_errors, request_errors, denied, intercepted, bytes_in,
         bytes_out, duration, panics,
     ],
     most: [connections_max]

@@ -207,6 +207,12 @@ impl Deadline {
         last.is_some_and(|at| at <= self.all.clock.recent())
     }
 
+    /// What is left until what [`Self::end_at`] set, by the clock's recent time.
+    pub(crate) fn left(&self) -> Option<Duration> {
+        let last = self.entry.last.get()?;
+        Some(last.saturating_duration_since(self.all.clock.recent()))
+    }
+
     /// Whether it fired because the process ends, see [`Deadlines::stop`].
     pub(crate) fn is_stopped(&self) -> bool {
         self.all.clock.is_stopped()

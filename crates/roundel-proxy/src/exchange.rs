@@ -9,7 +9,7 @@ use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use roundel_balance::{Pick, ServerId, StickyVerdict};
-use roundel_http1::{Edits, RequestHead, login};
+use roundel_http1::{Edits, RequestHead, grpc, login};
 
 use crate::answer::Reply;
 use crate::bonds::Bond;
@@ -26,6 +26,7 @@ use crate::{answer, headers, key, sticky};
 
 mod admit;
 mod attempt;
+mod call;
 mod edits;
 mod facts;
 mod outcome;
@@ -37,6 +38,7 @@ mod wait;
 mod watch;
 
 use admit::admit;
+use call::Timeout;
 use edits::{answer_edits, request_edits};
 use facts::{client_address, facts, request_id};
 use outcome::{Begun, Failed};
@@ -209,6 +211,7 @@ impl<'x> Course<'x> {
         state.search.is_first = !scene.peer.has_asked.replace(true);
         state.cookie = sticky.map(|s| s.id);
         state.login = login::in_request(head.fields());
+        state.call = Timeout::find(head, edits);
         if let Some(bond) = scene.peer.bonds.take(slot.key()) {
             follow_bond(slot, bond, &mut state);
         }
@@ -219,11 +222,10 @@ impl<'x> Course<'x> {
 
     /// When the request is to be over, whatever happens.
     fn end(&self, story: &Story) -> Option<Instant> {
-        let total = self.slot.backend.timeouts.total;
-        match total.is_zero() {
-            true => None,
-            false => story.started.checked_add(total),
-        }
+        let total = Some(self.slot.server_timeouts().total).filter(|total| !total.is_zero());
+        let asked = self.state.call.map(|call| call.time);
+        let time = total.into_iter().chain(asked).min();
+        time.and_then(|time| story.started.checked_add(time))
     }
 
     /// Passes an answer on that has begun.
@@ -270,10 +272,14 @@ impl<'x> Course<'x> {
             return self.tunnel();
         }
         let mut pump = Pump::new(scene, slot, client, server, replay, deadline);
-        pump.resume(&begun, slot.backend.timeouts.response_idle);
+        pump.resume(&begun, slot.server_timeouts().response_idle);
         let end = pass_body(&mut pump, story).await;
         let sent = pump.is_sent();
-        let outcome = body_outcome(end, client, story);
+        if grpc::is_call(client.head().fields()) {
+            call::note_end(&end, server, pick.server(), story);
+        }
+        let is_open = server.head().content_length().is_none();
+        let outcome = body_outcome(end, client, story, is_open).await;
         self.part::<D>(matches!(outcome, Outcome::Done) && sent);
         outcome
     }
@@ -392,19 +398,31 @@ async fn pass_body<D: Downstream>(pump: &mut Pump<'_, D>, story: &mut Story) -> 
     end
 }
 
-fn body_outcome<D: Downstream>(end: BodyEnd, client: &mut D, story: &mut Story) -> Outcome {
+/// `is_open` says that the answer may end at any byte.
+async fn body_outcome<D: Downstream>(
+    end: BodyEnd,
+    client: &mut D,
+    story: &mut Story,
+    is_open: bool,
+) -> Outcome {
     let term = match end {
         BodyEnd::Done => {
             story.phase = Phase::Last;
             return Outcome::Done;
         }
-        BodyEnd::Client(term) => term,
+        BodyEnd::Client(term) => {
+            story.end(term);
+            client.abort();
+            return Outcome::Broken;
+        }
         BodyEnd::Server(SourceError::Gone) => Term::ServerAbort,
         BodyEnd::Server(SourceError::Malformed(_)) => Term::BadResponse,
         BodyEnd::TimedOut(term) => term,
     };
     story.end(term);
-    client.abort();
+    if !is_open || !call::end_early(client, term).await {
+        client.abort();
+    }
     Outcome::Broken
 }
 

@@ -77,11 +77,11 @@ mod websocket;
 mod worker;
 
 pub use config::{
-    Backend, ClientTimeouts, Config, Frontend, HashOn, Limits, Listen, Proto, Reuse, Route, Routes,
-    SendProxy, ServerTimeouts, Sticky, Target,
+    Backend, ClientTimeouts, Config, Frontend, HashOn, Limits, Listen, Proto, Reuse, Route,
+    RouteTimeouts, Routes, SendProxy, ServerTimeouts, Sticky, Target,
 };
 pub use counters::{
-    FrontendCounters, HandshakeError, Http2Excess, METHODS, RequestError, TLS_VERSIONS,
+    FrontendCounters, GRPC_CODES, HandshakeError, Http2Excess, METHODS, RequestError, TLS_VERSIONS,
 };
 pub use ends::WorkerEnds;
 pub use error::StartError;

@@ -1,6 +1,6 @@
 //! Whether a failed attempt may be tried again, and where.
 
-use roundel_http1::Method;
+use roundel_http1::{RequestHead, grpc};
 
 /// How an attempt on an open connection failed before the head of an answer.
 ///
@@ -21,7 +21,9 @@ pub(crate) enum Failure {
 /// What the request allows.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Attempt {
-    pub(crate) method: Method,
+    /// Doing it twice is doing it once (RFC 9110 9.2.2). A gRPC call never is: its server has begun
+    /// it, as far as anybody knows, with the first byte.
+    pub(crate) idempotent: bool,
     /// Some byte of the request was written.
     pub(crate) sent: bool,
     /// Every body byte taken from the client so far is still at hand.
@@ -43,12 +45,17 @@ pub(crate) enum Verdict {
     Elsewhere,
 }
 
+/// Whether a request may be sent twice for its method: a gRPC call never, whatever its method.
+pub(crate) fn is_idempotent(head: &RequestHead) -> bool {
+    head.method().is_idempotent() && !grpc::is_call(head.fields())
+}
+
 /// Decides after a failed attempt; `limit` is the backend's number of retries.
 ///
-/// A request of which a byte was written is repeated only if doing it twice is doing it once
-/// (RFC 9110 9.2.2) and its body can be sent again whole.
+/// A request of which a byte was written is repeated only if it is idempotent and its body can be
+/// sent again whole.
 pub(crate) fn decide(failure: Failure, attempt: Attempt, limit: u32) -> Verdict {
-    let safe = !attempt.sent || (attempt.method.is_idempotent() && attempt.replayable);
+    let safe = !attempt.sent || (attempt.idempotent && attempt.replayable);
     match failure {
         Failure::Late => Verdict::GiveUp,
         // RFC 9113 8.7: that is as if it had not been sent.
@@ -68,7 +75,7 @@ mod tests {
     use super::*;
 
     const GET: Attempt = Attempt {
-        method: Method::Get,
+        idempotent: true,
         sent: true,
         replayable: true,
         retries: 0,
@@ -78,7 +85,7 @@ mod tests {
     #[test]
     fn nothing_sent_may_always_go_elsewhere() {
         let post = Attempt {
-            method: Method::Post,
+            idempotent: false,
             sent: false,
             ..GET
         };
@@ -92,7 +99,7 @@ mod tests {
     #[test]
     fn a_sent_post_is_never_repeated() {
         let post = Attempt {
-            method: Method::Post,
+            idempotent: false,
             ..GET
         };
         for failure in [
@@ -119,7 +126,7 @@ mod tests {
     #[test]
     fn what_was_refused_is_repeated_whatever_it_is_unless_its_body_is_gone() {
         let post = Attempt {
-            method: Method::Post,
+            idempotent: false,
             ..GET
         };
         assert_eq!(decide(Failure::Refused, post, 0), Verdict::Again);
@@ -139,7 +146,6 @@ mod tests {
     #[test]
     fn a_body_that_is_gone_cannot_be_repeated() {
         let put = Attempt {
-            method: Method::Put,
             replayable: false,
             ..GET
         };

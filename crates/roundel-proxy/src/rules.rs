@@ -8,7 +8,7 @@ use roundel_balance::{Current, View};
 use roundel_stats::PerWorker;
 
 use crate::complaints::Complaints;
-use crate::config::{Backend, Frontend, Target};
+use crate::config::{Backend, ClientTimeouts, Frontend, RouteTimeouts, ServerTimeouts, Target};
 use crate::headers::rules::{HeaderRules, Place, Template};
 use crate::headers::via::Via;
 use crate::maxconn::Room;
@@ -73,7 +73,7 @@ pub(crate) struct Rules {
     pub(crate) backends: Vec<Rc<BackendSlot>>,
 }
 
-/// One backend as one worker sees it.
+/// One backend as one worker sees it, by the way of one route.
 pub(crate) struct BackendSlot {
     pub(crate) backend: Arc<Backend>,
     pub(crate) cookie: Option<CookieText>,
@@ -85,19 +85,23 @@ pub(crate) struct BackendSlot {
     pub(crate) response_headers: HeaderRules,
     /// The Host that those for requests set.
     pub(crate) host: Option<Box<[u8]>>,
+    /// How long the client of a request that came by this route may take, and its server.
+    timeouts: (ClientTimeouts, ServerTimeouts),
     view: RefCell<View>,
 }
 
 impl Rules {
     pub(crate) fn new(frontend: Arc<Frontend>) -> Self {
         let routes = frontend.routes.iter().filter_map(|r| match &r.target {
-            Target::Backend(backend) => Some(backend),
+            Target::Backend(backend) => Some((backend, r.timeouts)),
             Target::Redirect(_) => None,
         });
-        let backends = std::iter::once(&frontend.default_backend)
-            .chain(routes)
-            .map(|backend| Rc::new(BackendSlot::new(backend.clone(), &frontend)))
-            .collect::<Vec<_>>();
+        let slot = |(backend, timeouts): (&Arc<Backend>, _)| {
+            Rc::new(BackendSlot::new(backend.clone(), &frontend, timeouts))
+        };
+        let default = (&frontend.default_backend, RouteTimeouts::default());
+        let backends = std::iter::once(default).chain(routes).map(slot);
+        let backends = backends.collect::<Vec<_>>();
         let limits = roundel_http1::Limits {
             head: frontend.limits.header_bytes,
             target: frontend.limits.uri_bytes,
@@ -123,17 +127,28 @@ impl Rules {
 }
 
 impl BackendSlot {
-    fn new(backend: Arc<Backend>, frontend: &Frontend) -> Self {
+    fn new(backend: Arc<Backend>, frontend: &Frontend, timeouts: RouteTimeouts) -> Self {
         let request_headers = [&frontend.request_headers[..], &backend.request_headers].concat();
         Self {
             host: headers::rules::host(&request_headers).map(|host| host.as_bytes().into()),
             request_headers,
+            timeouts: timeouts.over(frontend.timeouts, backend.timeouts),
             response_headers: [&backend.response_headers[..], &frontend.response_headers].concat(),
             view: RefCell::new(View::new(backend.balancer.clone())),
             sends_proxy: backend.send_proxy.is_on(),
             cookie: backend.sticky.as_ref().map(CookieText::new),
             backend,
         }
+    }
+
+    /// How long a client may take while its request is answered.
+    pub(crate) fn client_timeouts(&self) -> &ClientTimeouts {
+        &self.timeouts.0
+    }
+
+    /// How long a server may take while it answers.
+    pub(crate) fn server_timeouts(&self) -> &ServerTimeouts {
+        &self.timeouts.1
     }
 
     /// Lends the newest snapshot of the servers.

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use roundel_balance::{Pick, StickyVerdict};
+use roundel_http1::grpc::{self, Code};
 use roundel_http1::{Known, RequestHead};
 
 use crate::counters::{RequestError, method_index};
@@ -34,6 +35,8 @@ pub(crate) struct Story {
     /// It was over; told by whoever knows it without reading the clock.
     pub(crate) ended_at: Option<Instant>,
     pub(crate) status: u16,
+    /// How a gRPC call ended, where its answer says so.
+    pub(crate) grpc: Option<Code>,
     pub(crate) term: Term,
     pub(crate) phase: Phase,
     pub(crate) retries: u32,
@@ -66,6 +69,7 @@ impl Story {
             answered_at: None,
             ended_at: None,
             status: 0,
+            grpc: None,
             term: Term::Ok,
             phase: Phase::Request,
             retries: 0,
@@ -119,6 +123,16 @@ impl Story {
         });
     }
 
+    /// How a gRPC call ended; `None` for other requests. One that its client gave up is cancelled, one
+    /// that ends without a code is unknown.
+    fn code(&self, head: &RequestHead) -> Option<Code> {
+        let missing = || match self.term.is_client_abort() {
+            true => Code::CANCELLED,
+            false => Code::UNKNOWN,
+        };
+        grpc::is_call(head.fields()).then(|| self.grpc.unwrap_or_else(missing))
+    }
+
     /// HAProxy's letters for the cookie: what the client sent, what it was given.
     fn sticky_letters(&self) -> [u8; 2] {
         let sent = match StickyVerdict::LABELS[self.sticky] {
@@ -161,7 +175,32 @@ pub(crate) fn conclude(
     if let Some(pick) = pick {
         count_server(scene, pick, story, first, total_us);
     }
-    write_line(scene, slot, pick, head, story, total);
+    let code = story.code(head);
+    if let Some(code) = code {
+        count_call(scene, slot, pick, story, code);
+    }
+    write_line(scene, slot, pick, (head, code), story, total);
+}
+
+/// Counts how a gRPC call ended. An error is counted apart where its status does not count as one.
+fn count_call(
+    scene: Scene<'_>,
+    slot: Option<&BackendSlot>,
+    pick: Option<&Pick>,
+    story: &Story,
+    code: Code,
+) {
+    let is_error = code.is_error() && class(story.status) != class(500);
+    let counters = scene.peer.slot.counters(scene.worker.index);
+    counters.grpc[code.index()].add(1);
+    counters.grpc_errors.add(u64::from(is_error));
+    if let Some(slot) = slot {
+        let counters = &slot.backend.balancer.counters()[scene.worker.index];
+        counters.grpc[code.index()].add(1);
+    }
+    if let Some(pick) = pick.filter(|_| story.answered_at.is_some()) {
+        pick.counters().grpc_errors.add(u64::from(is_error));
+    }
 }
 
 fn count_frontend(scene: Scene<'_>, head: &RequestHead, story: &Story, total_us: u64) {
@@ -270,7 +309,7 @@ fn write_line(
     scene: Scene<'_>,
     slot: Option<&BackendSlot>,
     pick: Option<&Pick>,
-    head: &RequestHead,
+    (head, code): (&RequestHead, Option<Code>),
     story: &Story,
     total: Duration,
 ) {
@@ -302,6 +341,7 @@ fn write_line(
         target: head.target(),
         proto: head.version().as_str(),
         status: story.status,
+        grpc_status: code.map(Code::number),
         request_bytes: story.request_bytes,
         response_bytes: story.response_bytes,
         total,

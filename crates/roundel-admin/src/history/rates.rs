@@ -36,7 +36,7 @@ pub struct TotalRates {
     pub bytes_out_per_second: f64,
     /// Processor time: 1 is one core at work all the time.
     pub cpu_seconds_per_second: f64,
-    /// The part of the answers that were 5xx; `None` without answers.
+    /// The part of the answers that were 5xx, or ended a gRPC call with an error; `None` without answers.
     pub error_ratio: Option<f64>,
     /// The median duration of an exchange.
     pub p50_seconds: Option<f64>,

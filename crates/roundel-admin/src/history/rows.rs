@@ -13,6 +13,7 @@ pub(crate) struct Row {
     pub(crate) time_ms: u64,
     pub(crate) requests: f32,
     pub(crate) errors_4xx: f32,
+    /// gRPC calls that ended with an error included.
     pub(crate) errors_5xx: f32,
     pub(crate) retries: f32,
     pub(crate) bytes_in: f32,
@@ -47,7 +48,7 @@ pub(super) fn total(now: &Snapshot, last: &Snapshot, step: Step) -> Row {
         time_ms: now.time_ms,
         requests: front(|f| f.requests_total),
         errors_4xx: front(|f| f.responses_total[3]),
-        errors_5xx: front(|f| f.responses_total[4]),
+        errors_5xx: front(Frontend::errors),
         retries: step.rate(retries(now), retries(last)) as f32,
         bytes_in: front(|f| f.bytes_in_total),
         bytes_out: front(|f| f.bytes_out_total),

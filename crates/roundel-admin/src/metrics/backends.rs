@@ -142,6 +142,17 @@ pub(super) fn write(all: &[Backend], out: &mut Families) {
             }
         },
     );
+    out.counter(
+        "roundel_backend_grpc_calls_total",
+        "gRPC calls for a backend, by the code with which they ended.",
+        |f| {
+            for b in all {
+                for (code, n) in &b.grpc_calls_total {
+                    f.count(&[("backend", &b.name), ("code", code)], *n);
+                }
+            }
+        },
+    );
     latencies(all, out);
     out.gauge("roundel_backend_servers", "Servers in each state.", |f| {
         for b in all {

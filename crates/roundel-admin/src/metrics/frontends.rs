@@ -84,6 +84,13 @@ pub(super) fn write(all: &[Frontend], out: &mut Families) {
         },
     );
     out.counter(
+        "roundel_frontend_grpc_calls_total",
+        "gRPC calls answered, by the code with which they ended.",
+        |f| {
+            by_word(f, all, "code", |front| &front.grpc_calls_total);
+        },
+    );
+    out.counter(
         "roundel_frontend_request_errors_total",
         "Requests that never became whole.",
         |f| {

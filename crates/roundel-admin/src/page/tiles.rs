@@ -8,7 +8,7 @@ use super::{Part, Scene};
 use crate::history::Row;
 use roundel_model::EventKind;
 
-use crate::status::Event;
+use crate::status::{Event, Frontend};
 use roundel_stats::HistogramSnapshot;
 
 /// Events marked on the time axis at most.
@@ -85,15 +85,20 @@ fn errors(scene: &Scene<'_>, rows: &[&Row]) -> Markup {
     ];
     let plot = plot(scene, "Errors and retries per second", lines, false);
     let last = rows.last();
+    let has_calls = |front: &Frontend| !front.grpc_calls_total.is_empty();
+    let kinds = match scene.moment.snapshot.frontends.iter().any(has_calls) {
+        true => "5xx, gRPC",
+        false => "5xx",
+    };
     let note = html! {
-        (key("bad", "5xx")) (key("l2", "4xx"))
+        (key("bad", kinds)) (key("l2", "4xx"))
         (key("l3", &format!("retries {}/s", rate(last.map_or(0.0, |r| f64::from(r.retries))))))
     };
     let big = ratio.map_or("–".into(), super::format::percent);
     tile(
         "Errors",
         &big,
-        "5xx",
+        kinds,
         &format!("{}/s", rate(plot.max())),
         &plot,
         &note,

@@ -100,6 +100,9 @@ pub struct Backend {
     pub down_transitions_total: u64,
     /// Changes of the set by source word (`gossip`, `dns`, …).
     pub set_changes_total: BTreeMap<String, u64>,
+    /// gRPC calls by the code with which they ended: `0` to `16`, `other`; without those that never
+    /// occurred.
+    pub grpc_calls_total: BTreeMap<String, u64>,
     /// Requests by what their sticky cookie was: `none`, `valid`, `draining`, `down`, `invalid`, ….
     pub sticky_requests_total: BTreeMap<String, u64>,
     /// Sticky cookies set, by what the request's was: `none`, `down`, `invalid`, ….

@@ -49,6 +49,12 @@ pub struct Frontend {
     pub responses_total: [u64; 6],
     /// Answers by method and class, such as `("GET", "2xx")`; methods outside the nine known are `other`.
     pub requests_by_code_total: Vec<(String, String, u64)>,
+    /// gRPC calls by the code with which they ended: `0` to `16`, `other`; without those that never
+    /// occurred.
+    pub grpc_calls_total: BTreeMap<String, u64>,
+    /// Those of them that ended with UNKNOWN, DEADLINE_EXCEEDED, UNIMPLEMENTED, INTERNAL, UNAVAILABLE or
+    /// DATA_LOSS, other than by an answer of 5xx.
+    pub grpc_errors_total: u64,
     /// Requests that never became whole, by reason: `bad_request`, `timeout`, `aborted`, `too_large`, ….
     pub request_errors_total: BTreeMap<String, u64>,
     /// Requests denied by a rule.
@@ -66,6 +72,11 @@ impl Frontend {
     /// Connections accepted, whatever their protocol.
     pub fn accepted(&self) -> u64 {
         self.connections_total.values().sum()
+    }
+
+    /// Answers that were errors: of 5xx, or the end of a gRPC call that failed.
+    pub fn errors(&self) -> u64 {
+        self.responses_total[4] + self.grpc_errors_total
     }
 
     /// TLS handshakes that succeeded.

@@ -72,7 +72,10 @@ impl Attempts {
             .sum(|w| w.connect_errors.get() + w.response_errors.get());
         Self {
             all: live.answers() + failures,
-            failed: live.workers.sum(|w| w.responses[4].get()) + failures,
+            failed: live
+                .workers
+                .sum(|w| w.responses[4].get() + w.grpc_errors.get())
+                + failures,
         }
     }
 
@@ -227,7 +230,13 @@ impl Record {
             return Some((EjectionCause::NoAnswer, text));
         }
         if spec.consecutive_5xx > 0 && errors >= spec.consecutive_5xx {
-            let text = format!("{errors} answers in a row with 5xx");
+            let of_grpc = self.live.workers.sum(|w| w.grpc_errors.get()) > 0;
+            let kinds = if of_grpc {
+                "5xx or a gRPC error"
+            } else {
+                "5xx"
+            };
+            let text = format!("{errors} answers in a row with {kinds}");
             return Some((EjectionCause::ServerErrors, text));
         }
         let percent = u64::from(spec.error_percent);

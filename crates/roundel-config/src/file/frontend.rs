@@ -9,7 +9,7 @@ use roundel_proxy::{HeaderRules, HostPattern};
 use super::answers::{PageFiles, Pages, RateTable, RedirectTable};
 use super::headers::{Head, Headers};
 use super::tls::TlsTable;
-use super::{ClientTimesTable, LimitsTable, location, networks, policy};
+use super::{ClientTimesTable, LimitsTable, RouteTimesTable, location, networks, policy};
 use crate::key::{Key, Maybe, Style, Table, key, part};
 use crate::kind::{Bool, Kind, List, Listen, Named, Notation, Short, table};
 use crate::reader::{At, Section};
@@ -236,6 +236,7 @@ pub(crate) struct RouteTable {
     pub(crate) backend: Maybe<Name>,
     pub(crate) redirect: Maybe<RedirectTable>,
     pub(crate) rate_limit: Maybe<RateTable>,
+    pub(crate) timeouts: Maybe<RouteTimesTable>,
 }
 
 impl Table for RouteTable {
@@ -274,6 +275,10 @@ impl Table for RouteTable {
             ),
             key!(rate_limit, table::<RateTable>())
                 .words("per client and route; counted beside the frontend's own"),
+            key!(timeouts, table::<RouteTimesTable>()).words(
+                "instead of the frontend's and the backend's, for what matches. Streams, such as \
+                 gRPC's, are silent for as long as nothing happens: they need more than the others",
+            ),
         ]
     }
 
@@ -289,6 +294,15 @@ impl Table for RouteTable {
                 Fault::new(
                     "this route has no path_prefix that could be replaced",
                     "give the route a path_prefix, or the redirect a path",
+                ),
+            );
+        }
+        if let Some(at) = self.timeouts.as_ref().filter(|_| has("redirect")) {
+            section.report_at(
+                &at.place,
+                Fault::new(
+                    "a route that redirects waits for nobody",
+                    "leave `timeouts` out",
                 ),
             );
         }

@@ -4,12 +4,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 
 use roundel_model::Name;
-use roundel_proxy::{ClientTimeouts, Limits, Listen, Marks, NewPath, RateLimit, Redirect, covers};
+use roundel_proxy::{
+    ClientTimeouts, Limits, Listen, Marks, NewPath, RateLimit, Redirect, RouteTimeouts, covers,
+};
 
 use super::{Merge, all, known, small, told};
 use crate::file::{
     ClientTimesTable, DefaultsTable, File, FrontendTable, LimitsTable, ListenTable, MarksTable,
-    RateTable, RedirectTable, RouteTable,
+    RateTable, RedirectTable, RouteTable, RouteTimesTable,
 };
 use crate::key::Table;
 use crate::reader::{At, Place};
@@ -133,6 +135,7 @@ impl Merge<'_> {
             path_prefix: told(&table.path_prefix),
             target,
             rate_limit: told(&table.rate_limit).map(|table| rate_limit(&table)),
+            timeouts: told(&table.timeouts).map_or_else(RouteTimeouts::default, route_timeouts),
         })
     }
 
@@ -288,6 +291,19 @@ fn client_timeouts(table: &ClientTimesTable) -> ClientTimeouts {
         client: known(&table.client),
         request_body: known(&table.request_body),
         tunnel: known(&table.tunnel),
+    }
+}
+
+/// What is said of one time counts more than what is said of several.
+fn route_timeouts(table: RouteTimesTable) -> RouteTimeouts {
+    let server = told(&table.server);
+    RouteTimeouts {
+        client: told(&table.client),
+        request_body: told(&table.request_body).or(told(&table.client)),
+        first_byte: told(&table.first_byte).or(server),
+        response_idle: told(&table.response_idle).or(server),
+        total: told(&table.total),
+        queue: told(&table.queue),
     }
 }
 

@@ -15,6 +15,7 @@ use roundel_config::value::show_duration;
 use roundel_model::{Name, ServerState};
 use roundel_stats::{Counter, Histogram, HistogramSnapshot, PerWorker};
 
+use super::frontend::calls;
 use super::unix_now;
 use crate::managed::{Managed, Tally};
 
@@ -209,6 +210,7 @@ pub(super) fn collect(
         no_server_total: no_server,
         retries_exhausted_total: sum(|c| c.retries_exhausted.get()),
         traffic,
+        grpc_calls_total: calls(|at| counters.sum(|c| c.grpc[at].get())),
         since_seconds: now.saturating_duration_since(tally.since).as_secs(),
         downtime_seconds: tally.downtime(now).as_secs(),
         down_transitions_total: tally.downs,

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use roundel_admin::status::Frontend;
 use roundel_proxy::{
-    FrontendCounters, FrontendStatus, HandshakeError, Http2Excess, METHODS, RequestError,
-    TLS_VERSIONS,
+    FrontendCounters, FrontendStatus, GRPC_CODES, HandshakeError, Http2Excess, METHODS,
+    RequestError, TLS_VERSIONS,
 };
 use roundel_stats::HistogramSnapshot;
 
@@ -65,12 +65,21 @@ pub(super) fn collect(id: u32, status: &FrontendStatus, default_backend: String)
         bytes_out_total: sum(|c| c.bytes_out.get()),
         responses_total: by_class,
         requests_by_code_total: by_code,
+        grpc_calls_total: calls(|at| counters.sum(|c| c.grpc[at].get())),
+        grpc_errors_total: sum(|c| c.grpc_errors.get()),
         request_errors_total: errors.collect(),
         denied_requests_total: sum(|c| c.denied.get()),
         intercepted_total: sum(|c| c.intercepted.get()),
         internal_errors_total: sum(|c| c.panics.get()),
         request_duration: duration,
     }
+}
+
+/// gRPC calls by code, those that occurred.
+pub(super) fn calls(of: impl Fn(usize) -> u64) -> BTreeMap<String, u64> {
+    let codes = GRPC_CODES.iter().enumerate();
+    let counted = codes.map(|(at, code)| ((*code).to_owned(), of(at)));
+    counted.filter(|(_, n)| *n > 0).collect()
 }
 
 /// Connections that were refused or ended, by reason.

@@ -4,7 +4,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use roundel_http1::{Framing, Method, RequestHead, path};
+use roundel_http1::{Framing, Method, RequestHead, grpc, path};
 
 use super::facts::{client_address, is_trusted};
 use crate::answer::{self, Reply};
@@ -104,6 +104,10 @@ fn refused(head: &RequestHead) -> Option<(u16, &'static str)> {
         Method::Connect => Some((501, "CONNECT is not offered here.")),
         Method::Trace => Some((405, "TRACE is not allowed here.")),
         // RFC 9110 7.6.2: the last recipient answers; there is nothing to tell but that.
+        _ if grpc::is_call(head.fields()) && grpc::timeout(head.fields()).is_err() => Some((
+            400,
+            "The grpc-timeout of this call is malformed: it is up to eight digits and a unit.",
+        )),
         Method::Options if head.max_forwards() == Some(0) => {
             Some((200, "This is the last recipient that Max-Forwards allows."))
         }

@@ -8,6 +8,7 @@ use roundel_balance::{Pick, PickError};
 use roundel_http1::{Reason, RequestHead};
 
 use super::Course;
+use super::call;
 use super::outcome::{Begun, Failed};
 use super::pump::{HeadEnd, Pump};
 use super::state::State;
@@ -49,8 +50,11 @@ impl Course<'_> {
             // for a wrong password. A connection that ends has it begin again.
             return Err(Failed::Client(Term::ServerAbort));
         }
-        let careful = !client.head().method().is_idempotent();
+        let careful = !retry::is_idempotent(client.head());
         loop {
+            if deadline.has_ended() {
+                return Err(out_of_time(deadline));
+            }
             story.phase = Phase::Connect;
             let fresh = self.state.again.is_some();
             match self.used(careful) {
@@ -179,6 +183,9 @@ impl Course<'_> {
         {
             server.put_proxy_header(&header);
         }
+        if let Some(call) = state.call {
+            call.pass_on(deadline, &mut state.edits);
+        }
         let host = slot.host.as_deref();
         server.send_head(head, &state.edits, host, pick.address());
         state.replay.rewind();
@@ -221,7 +228,7 @@ impl Course<'_> {
             HeadEnd::Head => {
                 story.answered_at = Some(scene.worker.clock().now());
                 pick.counters().answered.add(1);
-                live.note_answer(server.head().status());
+                call::note_head(client.head(), server.head(), live);
                 Asked::Begun(Begun {
                     sent,
                     request_bytes,
@@ -253,7 +260,7 @@ impl Course<'_> {
             return Asked::Failed(no_answer(error));
         };
         let attempt = retry::Attempt {
-            method: head.method(),
+            idempotent: retry::is_idempotent(head),
             sent: server.has_sent(),
             replayable: replay.is_whole(),
             retries: search.retries,

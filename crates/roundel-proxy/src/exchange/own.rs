@@ -4,9 +4,10 @@ use std::future::poll_fn;
 use std::task::{Context, Poll};
 
 use bytes::{Buf, Bytes};
+use roundel_http1::grpc::{self, Code};
 use roundel_http1::{
     Block, Edits, Known, Method, Persist, Progress, RequestHead, ResponseHead, ResponsePlan,
-    Trailers, write_response,
+    Trailers, Version, write_response,
 };
 
 use super::facts::{facts, marked_id};
@@ -34,9 +35,18 @@ pub(super) async fn answer<D: Downstream>(
     slot: Option<&BackendSlot>,
     reply: &Reply,
 ) -> Outcome {
-    let accept = client.head().fields().first(Known::Accept);
-    let mut canned = Canned::new(scene, slot, reply, accept, client.head().method());
-    story.status = reply.status;
+    let asked = client.head();
+    let mut canned = match refusal(asked, reply) {
+        Some(code) => Canned::trailers_only(scene, reply, code),
+        None => {
+            let accept = asked.fields().first(Known::Accept);
+            Canned::new(scene, slot, reply, accept, asked.method())
+        }
+    };
+    if grpc::is_call(asked.fields()) {
+        story.grpc = Some(Code::of_refusal(reply.status));
+    }
+    story.status = canned.head.status();
     story.intercepted = true;
     story.response_bytes = (canned.head.size() + canned.rest.len()) as u64;
     let whole = poll_fn(|cx| Poll::Ready(drain(client, cx))).await;
@@ -58,6 +68,13 @@ pub(super) async fn answer<D: Downstream>(
     story.end(Term::ClientAbort);
     client.abort();
     Outcome::Broken
+}
+
+/// The code that a gRPC client is told in place of this answer. Where it came by HTTP/1 it gets the answer:
+/// there is no gRPC over that, so whatever asks is something else.
+fn refusal(asked: &RequestHead, reply: &Reply) -> Option<Code> {
+    let is_call = asked.version() == Version::Http2 && grpc::is_call(asked.fields());
+    (is_call && reply.status >= 300).then(|| Code::of_refusal(reply.status))
 }
 
 /// Answers a request of HTTP/2 whose head cannot be used. Counts it and writes its log line.
@@ -153,6 +170,30 @@ impl Canned {
                 true => Bytes::new(),
                 false => rendered.body,
             },
+            head,
+        }
+    }
+}
+
+impl Canned {
+    /// An answer that ends with its head, as gRPC has it. Source: "Trailers-Only" of gRPC over HTTP/2.
+    fn trailers_only(scene: Scene<'_>, reply: &Reply, code: Code) -> Self {
+        let (worker, limits) = (scene.worker, roundel_http1::Limits::default());
+        let mut head = worker.blocks.take_response();
+        head.block = worker.blocks.take();
+        head.begin(200);
+        let number = code.number().to_string();
+        let message = grpc::message(reply.sentence);
+        let built = worker.with_date(|date| {
+            head.push(b"date", date.as_bytes(), &limits)?;
+            head.push(b"content-type", grpc::MEDIA_TYPE, &limits)?;
+            head.push(grpc::STATUS, number.as_bytes(), &limits)?;
+            head.push(grpc::MESSAGE, message.as_bytes(), &limits)?;
+            head.finish(Method::Post, false)
+        });
+        debug_assert_eq!(built, Ok(()));
+        Self {
+            rest: Bytes::new(),
             head,
         }
     }

@@ -13,6 +13,7 @@ use super::watch::Watch;
 use crate::config::ClientTimeouts;
 use crate::deadline::Deadline;
 use crate::ending::Term;
+use crate::retry;
 use crate::rules::BackendSlot;
 use crate::scene::Scene;
 use crate::sides::{Downstream, Relay, RelayError, SourceError, Waits};
@@ -65,6 +66,8 @@ pub(super) struct Pump<'x, D> {
     replay: &'x mut Replay,
     scene: Scene<'x>,
     method: Method,
+    /// Doing the request twice is doing it once.
+    idempotent: bool,
     sending: Relay<'x>,
     receiving: Relay<'x>,
     /// The request was sent whole.
@@ -82,7 +85,7 @@ pub(super) struct Pump<'x, D> {
 impl<'x, D: Downstream> Pump<'x, D> {
     pub(super) fn new(
         scene: Scene<'x>,
-        slot: &BackendSlot,
+        slot: &'x BackendSlot,
         client: &'x mut D,
         server: &'x mut Server,
         replay: &'x mut Replay,
@@ -90,10 +93,11 @@ impl<'x, D: Downstream> Pump<'x, D> {
     ) -> Self {
         Self {
             method: client.head().method(),
+            idempotent: retry::is_idempotent(client.head()),
             silence: Silence {
                 deadline,
-                client: &scene.rules.frontend.timeouts,
-                server: (slot.backend.timeouts.first_byte, Term::FirstByteTimeout),
+                client: slot.client_timeouts(),
+                server: (slot.server_timeouts().first_byte, Term::FirstByteTimeout),
                 since: None,
             },
             watch: Watch::new(slot, deadline),
@@ -139,7 +143,7 @@ impl<'x, D: Downstream> Pump<'x, D> {
 
     /// Whether the request could be sent again from its first byte.
     fn is_repeatable(&self) -> bool {
-        !self.server.has_sent() || (self.method.is_idempotent() && self.replay.is_whole())
+        !self.server.has_sent() || (self.idempotent && self.replay.is_whole())
     }
 
     /// Sends the request and reads until a final head is there; passes interim ones on.

@@ -5,6 +5,7 @@ use std::task::{Context, Poll};
 use roundel_http1::{Reason, RequestHead, Trailers};
 use tokio::net::TcpStream;
 
+use crate::retry;
 use crate::sides::{Downstream, Source, SourceError};
 
 /// Body bytes kept for a second attempt at most.
@@ -29,7 +30,7 @@ impl Replay {
         Self {
             kept: Vec::new(),
             at: 0,
-            recording: (always || head.method().is_idempotent()) && !head.framing().is_empty(),
+            recording: (always || retry::is_idempotent(head)) && !head.framing().is_empty(),
             whole: true,
             room: if most == 0 { u64::MAX } else { most },
         }

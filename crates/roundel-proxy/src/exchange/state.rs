@@ -3,6 +3,7 @@
 use roundel_balance::{Pick, ServerId};
 use roundel_http1::Edits;
 
+use super::call::Timeout;
 use super::replay::Replay;
 use crate::search::Search;
 use crate::upstream::Server;
@@ -17,6 +18,8 @@ pub(crate) struct State {
     /// The server that the client's cookie names and that serves.
     pub(super) cookie: Option<ServerId>,
     pub(super) edits: Edits,
+    /// How long a gRPC call may take; what is left of it is passed on with every attempt.
+    pub(super) call: Option<Timeout>,
     pub(super) replay: Replay,
     /// A connection of this server was stale; it is asked again on a fresh one.
     pub(super) again: Option<Pick>,
@@ -41,6 +44,7 @@ impl State {
         self.search = Search::default();
         self.cookie = None;
         self.edits.clear();
+        self.call = None;
         self.replay = Replay::default();
         self.again = None;
         self.stale_seen = false;

@@ -55,7 +55,7 @@ impl Course<'_> {
     ) -> Result<Pick, Failed> {
         let worker = self.scene.worker;
         let begun = worker.clock().now();
-        let limit = self.slot.backend.timeouts.queue;
+        let limit = self.slot.server_timeouts().queue;
         if !self.may_wait(begun, error, story) {
             return Err(match self.state.held && story.queue >= limit {
                 // Its last try came with the end of its time.
@@ -107,7 +107,7 @@ impl Course<'_> {
     /// expected, since the last one went away within the time that a request may wait. Once it
     /// waits for one, it goes on to wait; for one time in all, however often it has to.
     fn may_wait(&mut self, now: Instant, error: NoLink, story: &Story) -> bool {
-        let limit = self.slot.backend.timeouts.queue;
+        let limit = self.slot.server_timeouts().queue;
         let balancer = &self.slot.backend.balancer;
         match error {
             FULL => return true,

@@ -48,6 +48,8 @@ pub(crate) struct Record<'a> {
     pub(crate) proto: &'static str,
     /// The status sent to the client; 0 when none was.
     pub(crate) status: u16,
+    /// How a gRPC call ended.
+    pub(crate) grpc_status: Option<u32>,
     pub(crate) request_bytes: u64,
     pub(crate) response_bytes: u64,
     /// From the first byte of the request to the end.
@@ -129,6 +131,7 @@ pub(super) fn sample() -> Record<'static> {
         target: b"/a?b=c",
         proto: "HTTP/1.1",
         status: 200,
+        grpc_status: None,
         request_bytes: 80,
         response_bytes: 2750,
         total: Duration::from_millis(44),

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use roundel_proxy::{Redirect, Route, Target};
+use roundel_proxy::{Redirect, Route, RouteTimeouts, Target};
 use roundel_tls::Challenges;
 
 use crate::stage::*;
@@ -219,6 +219,7 @@ fn a_ca_that_asks_for_a_proof_is_answered_before_all_rules() {
                 host: None,
                 path_prefix: None,
                 rate_limit: None,
+                timeouts: RouteTimeouts::default(),
                 target: Target::Redirect(redirect),
             }];
         },

@@ -26,6 +26,7 @@ mod encrypted;
 mod exchanges;
 mod fields;
 mod gapless;
+mod grpc;
 mod hearsay;
 mod limits;
 mod live;

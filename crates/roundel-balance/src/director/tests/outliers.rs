@@ -22,7 +22,7 @@ fn live(bench: &Bench, n: u8) -> Arc<ServerLive> {
 fn answer(bench: &Bench, n: u8, status: u16, times: usize) {
     let live = live(bench, n);
     for _ in 0..times {
-        live.note_answer(status);
+        live.note_answer(status >= 500);
         live.workers[0].responses[usize::from(status / 100 - 1)].add(1);
     }
 }

@@ -48,6 +48,9 @@ fn fields(r: &Record<'_>, mut put: impl FnMut(&'static str, Value<'_>)) {
     put("query", Value::Foreign(query));
     put("proto", Value::Plain(r.proto));
     put("status", Value::Status(r.status));
+    if let Some(code) = r.grpc_status {
+        put("grpc_status", Value::Number(u64::from(code)));
+    }
     put("req_bytes", Value::Number(r.request_bytes));
     put("resp_bytes", Value::Number(r.response_bytes));
     put("t_total", Value::Seconds(Some(r.total)));
