@@ -13,6 +13,7 @@ use crate::Given;
 use crate::flags::Flags;
 
 mod back;
+mod grpc;
 mod keys;
 mod rules;
 mod tls;

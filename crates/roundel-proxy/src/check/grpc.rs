@@ -152,7 +152,8 @@ fn request(question: &Question<'_>, deadline: Instant) -> Result<Request<()>, ht
 fn message(service: &str) -> Bytes {
     let mut message = Vec::new();
     if !service.is_empty() {
-        message.push(1 << 3 | 2);
+        // Field 1, of a length.
+        message.push(0x0a);
         let mut length = service.len();
         while length >= 0x80 {
             message.push(length as u8 | 0x80);

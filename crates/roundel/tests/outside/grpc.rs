@@ -1,8 +1,10 @@
 //! gRPC, seen by grpcio's client and server and by bare HTTP/2.
 
+mod far;
 mod health;
 mod raw;
 mod refusals;
+mod streams;
 
 use std::fs;
 use std::net::SocketAddr;

@@ -134,7 +134,9 @@ async fn a_server_of_http_1_is_no_server_of_grpc() {
         socket.write_all(answer).await.unwrap();
         socket
     };
-    let (report, _socket) = tokio::join!(probe(address, &spec(""), None, None, Proto::H2), serving);
+    let spec = spec("");
+    let asking = probe(address, &spec, None, None, Proto::H2);
+    let (report, _socket) = tokio::join!(asking, serving);
     assert_eq!(report.status, CheckStatus::L7Rsp);
     assert!(
         report.description.contains("not HTTP/2"),

@@ -33,6 +33,22 @@ fn haproxy_format() {
 }
 
 #[test]
+fn how_a_call_ended_is_a_field() {
+    let call = |code| Record {
+        grpc_status: Some(code),
+        ..sample()
+    };
+    let text = line(LogFormat::Json, &call(14));
+    assert!(
+        text.contains("\"status\":200,\"grpc_status\":14,"),
+        "{text}"
+    );
+    let text = line(LogFormat::Logfmt, &call(0));
+    assert!(text.contains(" status=200 grpc_status=0 "), "{text}");
+    assert!(!line(LogFormat::Json, &sample()).contains("grpc"));
+}
+
+#[test]
 fn over_tls_the_haproxy_format_is_that_of_https() {
     let check = |name: &'static [u8], resumed, end: &str| {
         let tls = Encryption {

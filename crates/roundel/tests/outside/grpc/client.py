@@ -120,10 +120,10 @@ def patient(seconds):
 
 
 def left(timeout):
-    """What the server is told of the time that is left."""
+    """What the server is told of the time that is left. What grpcio says itself is up to a tenth more."""
     answer, call = unary("Left", b"", timeout=float(timeout))
     seconds = float(answer)
-    assert 0 < seconds <= float(timeout), seconds
+    assert 0 < seconds <= 1.1 * float(timeout), seconds
     print("left", told(call), flush=True)
 
 
