@@ -215,8 +215,10 @@ impl Client {
     /// Reads all there is; an orderly end is required.
     pub(crate) fn read_to_end(&mut self) -> String {
         let mut got = Vec::new();
-        self.stream.read_to_end(&mut got).unwrap();
-        String::from_utf8(got).unwrap()
+        let read = self.stream.read_to_end(&mut got);
+        let got = String::from_utf8(got).unwrap();
+        read.unwrap_or_else(|error| panic!("{error} after {got:?}"));
+        got
     }
 
     /// Reads all there is, whether it ends in order or by a reset.
