@@ -202,7 +202,7 @@ fn refuse(peer: &Peer, respond: &mut SendResponse<Piece>) {
         let MemoryStatus { used, limit, .. } = worker.shared.http2_memory.status();
         tracing::warn!(
             "frontend {}: a stream of HTTP/2 from {} was refused: the open ones may hold {used} of \
-             {limit} bytes (global.http2_memory){more}",
+             {limit} bytes (global.http2_memory), the heads of one connection 1 MiB of them{more}",
             peer.slot.rules().frontend.name,
             peer.address,
         );

@@ -6,7 +6,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use roundel_testkit::get;
+use roundel_testkit::{get, poll};
 
 use super::data::{head, large, trap, trap_server};
 use super::frames::{
@@ -63,13 +63,18 @@ fn flood(
             ensure!(code == ENHANCE_YOUR_CALM, "ended with {code}");
             ended += 1;
         }
-        let metrics = get(ground.stage.at(1936), "/metrics")?.text();
-        let counted = metrics.lines().find(|line| {
-            line.starts_with("roundel_frontend_connections_rejected_total")
-                && line.contains(&format!("reason=\"{reason}\""))
-        });
-        let counted = counted.context("no counter")?;
-        ensure!(!counted.ends_with(" 0"), "not counted as {reason}");
+        let reason_of = format!("reason=\"{reason}\"");
+        let is_counted = || {
+            let metrics = get(ground.stage.at(1936), "/metrics").ok()?.text();
+            let mut lines = metrics.lines();
+            let counted = lines.find(|line| {
+                line.starts_with("roundel_frontend_connections_rejected_total")
+                    && line.contains(&reason_of)
+            })?;
+            (!counted.ends_with(" 0")).then_some(())
+        };
+        // What is shown is as old as a second.
+        poll(PATIENCE, is_counted).with_context(|| format!("not counted as {reason}"))?;
         let log = ground.stage.process.stderr();
         ensure!(
             log.contains(&format!("ENHANCE_YOUR_CALM, {reason}")),

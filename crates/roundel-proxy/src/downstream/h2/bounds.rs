@@ -70,6 +70,9 @@ pub(super) const LARGE_HEADS: Bound = Bound {
     forgotten: 2 * 1024 * 1024,
 };
 pub(super) const LARGE_HEAD: usize = 16 * 1024;
+/// Bytes beyond a block each that the heads of open streams may have; streams with more are refused, to
+/// be sent again when others have ended. Twenty of 64 KiB, each of which is written out for a server.
+pub(super) const OPEN_HEADS: u64 = 1024 * 1024;
 /// Payload below which a DATA frame counts in [`SMALL_FRAMES`].
 pub(super) const SMALL: usize = 64;
 

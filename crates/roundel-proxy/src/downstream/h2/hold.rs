@@ -11,7 +11,7 @@ use http::header::CONTENT_LENGTH;
 use http::{Method, Request};
 use slab::Slab;
 
-use super::bounds::{CONNECTION_WINDOW, SHUT, STREAM_WINDOW};
+use super::bounds::{CONNECTION_WINDOW, OPEN_HEADS, SHUT, STREAM_WINDOW};
 use crate::blocks::BLOCK;
 use crate::memory::{Memory, Share};
 
@@ -35,6 +35,8 @@ pub(super) struct Windows {
     taken: Cell<u64>,
     /// Streams that are tunnels, or ask to be.
     tunnels: Cell<u32>,
+    /// Bytes of open heads, beyond a block each.
+    heads: Cell<u64>,
     unsent: Cell<usize>,
     /// Streams that wait until less is unsent.
     waiting: RefCell<Vec<Waker>>,
@@ -57,6 +59,7 @@ pub(super) struct Hold {
     share: Share,
     windows: Rc<Windows>,
     window: u64,
+    head: u64,
     /// The place in [`Windows::shut`].
     shut: Cell<Option<usize>>,
     is_tunnel: bool,
@@ -85,6 +88,7 @@ impl Windows {
             windows: self.clone(),
             window,
             is_tunnel,
+            head: 0,
             shut: Cell::new(None),
         })
     }
@@ -148,10 +152,19 @@ fn window(request: &Request<RecvStream>) -> u64 {
 }
 
 impl Hold {
-    /// Takes what a head needs beyond a block; false when there is less.
+    /// Takes what a head needs beyond a block; false when the process or the connection has less.
     pub(super) fn fits(&mut self, head: usize) -> bool {
         let more = head.saturating_sub(BLOCK) as u64;
-        more == 0 || self.share.grow(more)
+        let heads = &self.windows.heads;
+        if more == 0 {
+            return true;
+        }
+        if heads.get() + more > OPEN_HEADS || !self.share.grow(more) {
+            return false;
+        }
+        heads.set(heads.get() + more);
+        self.head = more;
+        true
     }
 }
 
@@ -224,7 +237,13 @@ impl Hold {
 impl Drop for Hold {
     fn drop(&mut self) {
         self.note_open();
-        let Windows { taken, tunnels, .. } = &*self.windows;
+        let Windows {
+            taken,
+            tunnels,
+            heads,
+            ..
+        } = &*self.windows;
+        heads.update(|heads| heads - self.head);
         match self.is_tunnel {
             true => tunnels.update(|n| n - 1),
             false => taken.update(|taken| taken - self.window),
@@ -241,6 +260,7 @@ impl Windows {
             windows: self.clone(),
             window: 0,
             is_tunnel: false,
+            head: 0,
             shut: Cell::new(None),
         }
     }
@@ -281,6 +301,25 @@ mod tests {
         one.note_sent(1);
         assert_eq!(count.0.load(Relaxed), 1);
         assert!(one.poll_place(&cx).is_ready());
+    }
+
+    #[test]
+    fn open_heads_have_a_bound() {
+        const LARGE: usize = 64 * 1024;
+        let memory = Arc::new(Memory::new(u64::MAX));
+        let windows = Rc::new(Windows::default());
+        let each = (LARGE - BLOCK) as u64;
+        let mut open = Vec::new();
+        for _ in 0..OPEN_HEADS / each {
+            let mut stream = windows.stream(&memory);
+            assert!(stream.fits(LARGE));
+            open.push(stream);
+        }
+        let mut stream = windows.stream(&memory);
+        assert!(!stream.fits(LARGE));
+        assert!(stream.fits(BLOCK));
+        open.pop();
+        assert!(stream.fits(LARGE));
     }
 
     #[test]

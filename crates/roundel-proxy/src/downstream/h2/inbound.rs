@@ -7,12 +7,13 @@
 
 use std::cell::Cell;
 use std::io;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::task::yield_now;
 
 use super::toll::Toll;
 use super::trailers::{Seen, Streams};
@@ -165,7 +166,8 @@ impl AsyncRead for Inbound {
             this.ready = this.frames.sift(&mut this.bytes, &this.toll);
         }
         if this.toll.is_turn_over() {
-            cx.waker().wake_by_ref();
+            // Not before sockets have been looked at: who wakes itself goes on for many turns first.
+            let _ = pin!(yield_now()).poll(cx);
             return Poll::Pending;
         }
         let n = this.ready.min(room.remaining()).min(GIVEN);
