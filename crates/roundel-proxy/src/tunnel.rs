@@ -54,6 +54,8 @@ pub(crate) async fn run<C: Downstream + End>(
         server.take_buffers(blocks);
         let sent = up.poll(client, server, cx);
         let got = down.poll(server, client, cx);
+        // What its client does not take is not to stop the others of its server's connection.
+        server.read_ahead(cx);
         client.give_buffers(blocks);
         server.give_buffers(blocks);
         match (sent, got) {

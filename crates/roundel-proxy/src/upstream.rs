@@ -78,7 +78,8 @@ impl Multiplexed {
 #[derive(Debug)]
 pub(crate) enum Server {
     H1(H1Server),
-    H2(H2Server),
+    /// It takes more than twice as much, which those of HTTP/1 are not to carry along.
+    H2(Box<H2Server>),
     #[cfg(test)]
     Memory(memory::Stream),
 }
@@ -120,7 +121,7 @@ impl Server {
     pub(crate) fn new(carrier: Carrier, reused: bool, blocks: &Blocks) -> Self {
         match carrier {
             Carrier::Connection(io) => Self::H1(H1Server::new(io, reused, blocks)),
-            Carrier::H2(opened) => Self::H2(H2Server::new(opened, reused, blocks)),
+            Carrier::H2(opened) => Self::H2(Box::new(H2Server::new(opened, reused, blocks))),
             #[cfg(test)]
             Carrier::Stream(stream) => Self::Memory(stream),
         }

@@ -35,7 +35,7 @@ pub(crate) struct H1Server {
     /// The answer was waited for once already.
     waited: bool,
     /// What a 101 has to prove to have read.
-    key: Option<Key>,
+    key: Option<Box<Key>>,
 }
 
 impl H1Server {
@@ -68,9 +68,9 @@ impl H1Server {
             plan.persist = Persist::Upgrade;
         }
         if head.is_extended_connect() {
-            self.key = Some(Key::new(fastrand::u128(..)));
+            self.key = Some(Box::new(Key::new(fastrand::u128(..))));
         }
-        plan.websocket_key = self.key.as_ref().map(Key::as_bytes);
+        plan.websocket_key = self.key.as_deref().map(Key::as_bytes);
         plan.te_trailers = head.takes_trailers();
         plan.host = host;
         let fallback;

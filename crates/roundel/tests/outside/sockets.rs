@@ -3,6 +3,7 @@
 
 use std::fs;
 use std::net::{SocketAddr, TcpStream};
+use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
@@ -42,9 +43,20 @@ struct Stage {
 impl Stage {
     /// With these further keys of the frontend; nothing without a browser.
     fn start(more: &str) -> Option<Self> {
+        let server = SocketServer::start();
+        let address = server.address();
+        Self::before(address, server, more, "")
+    }
+
+    /// Before what brings it to the server at this address, with further keys of the backend.
+    fn before(
+        address: SocketAddr,
+        server: SocketServer,
+        more: &str,
+        backend: &str,
+    ) -> Option<Self> {
         external("chromium", "chromium")?;
         let chromedriver = external("chromedriver", "chromium-driver")?;
-        let server = SocketServer::start();
         let folder = tempfile::tempdir().unwrap();
         let key = KeyPair::generate().unwrap();
         let params = CertificateParams::new(["localhost".to_owned()]).unwrap();
@@ -58,9 +70,8 @@ impl Stage {
             "[stats]\nlisten = \"{stats}\"\n[cli]\nlisten = \"off\"\n[access_log]\nformat = \"json\"\n\
              [[frontend]]\nname = \"front\"\nlisten = [{{ address = \"{front}\", tls = true }}]\n\
              tls = {{ certificates = [\"site.pem\"] }}\n{more}\n\
-             [[backend]]\nname = \"nodes\"\nsticky = \"off\"\n\
-             server = [{{ name = \"a\", address = \"{}\" }}]\n",
-            server.address()
+             [[backend]]\nname = \"nodes\"\nsticky = \"off\"\n{backend}\n\
+             server = [{{ name = \"a\", address = \"{address}\" }}]\n"
         );
         let path = folder.path().join("roundel.toml");
         fs::write(&path, text).unwrap();
@@ -266,6 +277,56 @@ async fn connect(front: SocketAddr, protocol: &str, path: &str) -> (u16, Vec<u8>
     (status, got)
 }
 
+/// HAProxy before the server, which takes HTTP/2 in clear.
+fn start_haproxy(haproxy: &Path, server: &SocketServer) -> (SocketAddr, TempDir, Process) {
+    let (front, folder) = (free_address(), tempfile::tempdir().unwrap());
+    let text = format!(
+        "defaults\n  mode http\n  timeout connect 5s\n  timeout client 9s\n  timeout server 9s\n\
+         listen l\n  bind {front} proto h2\n  server a {}\n",
+        server.address()
+    );
+    let path = folder.path().join("haproxy.cfg");
+    fs::write(&path, text).unwrap();
+    let process = Process::spawn(Command::new(haproxy).args(["-db", "-f"]).arg(&path));
+    wait_for("HAProxy", SOON, || TcpStream::connect(front).ok());
+    (front, folder, process)
+}
+
+#[test]
+fn a_socket_goes_on_over_http_2_to_a_server_that_takes_it() {
+    let Some(haproxy) = external("haproxy", "haproxy") else {
+        return;
+    };
+    let _turn = beside_others();
+    let server = SocketServer::start();
+    let (behind, _folder, process) = start_haproxy(&haproxy, &server);
+    let keys = "proto = \"h2\"\ncheck = \"tcp\"";
+    let Some(stage) = Stage::before(behind, server, "", keys) else {
+        return;
+    };
+    let told = stage.run(
+        "const all = await Promise.all([...Array(30)].map(() => open_('/echo', ['chat']))); \
+         const large = 'x'.repeat(300000); all.forEach(s => s.send(large)); \
+         const got = await Promise.all(all.map(next_)); \
+         all.forEach(s => s.close(4002, 'done')); \
+         const ends = await Promise.all(all.map(s => s.ended)); \
+         const none = await open_('/404').catch(e => e.message); \
+         return [all[0].protocol, got.every(text => text == large), \
+                 ends.every(e => e[0] == 4002 && e[2]), none]",
+    );
+    let expected = serde_json::json!(["chat", true, true, "closed 1006"]);
+    assert_eq!(told, expected, "{process}\n{}", stage.balancer.process);
+    stage.wait_end("/echo 4002");
+    for line in stage.lines("/echo", 30) {
+        assert_eq!(
+            (&line["status"], &line["term"]),
+            (&101.into(), &"ok".into()),
+            "{line}"
+        );
+    }
+    assert_eq!(stage.lines("/404", 1)[0]["status"], 404);
+}
+
 #[test]
 fn haproxy_takes_the_same_for_a_socket() {
     let Some(haproxy) = external("haproxy", "haproxy") else {
@@ -276,17 +337,7 @@ fn haproxy_takes_the_same_for_a_socket() {
     let name = format!("a={}", server.address());
     let ours = Balancer::serve(&["--static", &name]);
     ours.wait_up(1, SOON);
-    let theirs = free_address();
-    let folder = tempfile::tempdir().unwrap();
-    let text = format!(
-        "defaults\n  mode http\n  timeout connect 5s\n  timeout client 9s\n  timeout server 9s\n\
-         listen l\n  bind {theirs} proto h2\n  server a {}\n",
-        server.address()
-    );
-    let path = folder.path().join("haproxy.cfg");
-    fs::write(&path, text).unwrap();
-    let process = Process::spawn(Command::new(haproxy).args(["-db", "-f"]).arg(&path));
-    wait_for("HAProxy", SOON, || TcpStream::connect(theirs).ok());
+    let (theirs, _folder, process) = start_haproxy(&haproxy, &server);
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()

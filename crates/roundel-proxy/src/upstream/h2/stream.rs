@@ -10,7 +10,9 @@ use bytes::{Buf, Bytes};
 use h2::client::{ResponseFuture, SendRequest};
 use h2::{RecvStream, SendStream};
 use http::HeaderMap;
-use roundel_http1::{Edits, Framing, Limits, Method, Reason, RequestHead, ResponseHead, Trailers};
+use roundel_http1::{
+    Edits, Framing, Known, Limits, Method, Reason, RequestHead, ResponseHead, Trailers,
+};
 
 use super::{Opened, Place, translate};
 use crate::blocks::Blocks;
@@ -18,6 +20,7 @@ use crate::http2::ahead::Ahead;
 use crate::http2::judged;
 use crate::sides::{Sink, Source, SourceError};
 use crate::upstream::HeadError;
+use crate::websocket;
 
 /// The largest frame of a body: what every server takes (RFC 9113 6.5.2).
 const FRAME: usize = 16 * 1024;
@@ -35,8 +38,21 @@ pub(crate) struct H2Server {
     answer: Answer,
     up: Up,
     down: Down,
+    tunnel: Tunnel,
     /// Bytes sent, a head for one.
     sent: u64,
+}
+
+/// Whether bytes go both ways.
+#[derive(Debug)]
+enum Tunnel {
+    /// They do not.
+    No,
+    /// That is asked for: the end of the request is held back until the answer says whether it is
+    /// granted. A client of HTTP/1 is then given this proof.
+    Asked(Option<String>),
+    /// They do.
+    Open,
 }
 
 /// Where the head of the answer is.
@@ -90,6 +106,7 @@ impl H2Server {
             answer: Answer::Over(HeadError::Empty),
             up: Up::default(),
             down: Down::default(),
+            tunnel: Tunnel::No,
             sent: 0,
         }
     }
@@ -104,17 +121,24 @@ impl H2Server {
         host: Option<&[u8]>,
         address: SocketAddr,
     ) {
-        if head.asks_websocket() {
-            // Without the upgrade it would ask for something else; any other goes no further than here.
+        // Any other upgrade goes no further than here.
+        let asks_tunnel = head.asks_websocket() && head.framing().is_empty();
+        if asks_tunnel && !self.connection.is_extended_connect_protocol_enabled() {
+            // Without the upgrade it would ask for something else.
             self.answer = Answer::Over(HeadError::NoTunnel);
             return;
         }
         let secure = self.place.0.secure;
-        let Some(request) = translate::request(head, edits, host, address, secure) else {
+        let Some(mut request) = translate::request(head, edits, host, address, secure) else {
             self.answer = Answer::Over(HeadError::Unfit);
             return;
         };
-        let is_whole = head.framing().is_empty();
+        if asks_tunnel {
+            translate::into_connect(&mut request);
+            let key = head.fields().first(Known::SecWebSocketKey);
+            self.tunnel = Tunnel::Asked(key.map(websocket::accept));
+        }
+        let is_whole = head.framing().is_empty() && !asks_tunnel;
         match self.connection.send_request(request, is_whole) {
             Ok((answer, send)) => {
                 self.answer = Answer::Awaited(answer);
@@ -183,7 +207,18 @@ impl H2Server {
         let (parts, body) = answer.into_parts();
         let has_body = !body.is_end_stream();
         self.answer = Answer::Over(HeadError::Cut);
-        let read = translate::answer(&parts, has_body, method, limits, &mut self.head);
+        let read = match &self.tunnel {
+            Tunnel::Asked(proof) if parts.status.is_success() => {
+                translate::granted(&parts, proof.as_deref(), method, limits, &mut self.head)
+            }
+            _ => translate::answer(&parts, has_body, method, limits, &mut self.head),
+        };
+        if matches!(self.tunnel, Tunnel::Asked(_)) && !self.head.is_switching() {
+            self.tunnel = Tunnel::No;
+            self.up.end = Some(HeaderMap::new());
+            // A server that is gone by now is noticed by its answer's end.
+            let _ = self.poll_flush(cx);
+        }
         self.down.left = match self.head.framing() {
             Framing::Length(length) => Some(length),
             _ => None,
@@ -195,11 +230,18 @@ impl H2Server {
 
     pub(in crate::upstream) fn spare(&mut self) {}
 
-    /// Tunnels are asked for in another way.
-    pub(in crate::upstream) fn switch(&mut self) {}
+    /// Goes on with whatever comes; lets the head go.
+    pub(in crate::upstream) fn switch(&mut self) {
+        self.head.reset();
+        self.tunnel = Tunnel::Open;
+        self.up.finished = false;
+    }
 
-    /// A stream that is dropped before its end is reset.
-    pub(in crate::upstream) fn break_off(&mut self) {}
+    pub(in crate::upstream) fn break_off(&mut self) {
+        if let Some(send) = &mut self.up.send {
+            send.send_reset(h2::Reason::CANCEL);
+        }
+    }
 
     pub(in crate::upstream) fn read_ahead(&mut self, cx: &mut Context<'_>) {
         let _ = self.down.poll_ahead(cx);
@@ -353,6 +395,10 @@ impl Source for H2Server {
         }
         ready!(over);
         Poll::Ready(match (down.broken, down.gone) {
+            // RFC 9113 8.5: nothing but DATA belongs there.
+            _ if down.trailers.is_some() && matches!(self.tunnel, Tunnel::Open) => {
+                Err(SourceError::Gone)
+            }
             (Some(reason), _) => Err(SourceError::Malformed(reason)),
             (None, true) => Err(SourceError::Gone),
             (None, false) => Ok(false),
@@ -391,7 +437,7 @@ impl Sink for H2Server {
 
     fn finish(&mut self, trailers: Option<&Trailers>) {
         self.up.finished = true;
-        if self.up.send.is_some() {
+        if self.up.send.is_some() && !matches!(self.tunnel, Tunnel::Asked(_)) {
             self.up.end = Some(trailers.map(translate::trailers).unwrap_or_default());
         }
     }

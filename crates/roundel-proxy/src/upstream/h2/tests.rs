@@ -16,6 +16,8 @@ use crate::config::{Backend, Proto};
 use crate::stand::{Stand, pair, run};
 use crate::transport::Io;
 
+mod sockets;
+
 /// One request as the server has it.
 struct Asked {
     request: Request<RecvStream>,

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 
+use h2::ext::Protocol;
 use http::uri::{Authority, Parts, PathAndQuery, Scheme};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, header};
 use roundel_http1::{
@@ -43,6 +44,14 @@ pub(super) fn request(
         map.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
     }
     Some(request)
+}
+
+/// Makes an extended CONNECT for WebSocket of the GET that it is in HTTP/1 (RFC 8441 5).
+pub(super) fn into_connect(request: &mut Request<()>) {
+    *request.method_mut() = Method::CONNECT;
+    let protocol = Protocol::from_static("websocket");
+    request.extensions_mut().insert(protocol);
+    request.headers_mut().remove(header::SEC_WEBSOCKET_KEY);
 }
 
 /// What HTTP/1 would write as the target, with that escaped which only browsers leave as it is.
@@ -91,6 +100,28 @@ pub(super) fn trailers(trailers: &Trailers) -> HeaderMap {
         let _ = append(&mut map, line.name, line.value);
     }
     map
+}
+
+/// Builds the head with which HTTP/1 switches to WebSocket, from an answer that grants a tunnel. `proof` is
+/// what a client of HTTP/1 looks for in it.
+pub(super) fn granted(
+    parts: &http::response::Parts,
+    proof: Option<&str>,
+    method: Known1,
+    limits: &Limits,
+    head: &mut ResponseHead,
+) -> Result<(), Fault> {
+    head.begin(101);
+    for (name, value) in &parts.headers {
+        if name != header::CONTENT_LENGTH && name != header::SEC_WEBSOCKET_ACCEPT {
+            head.push(name.as_str().as_bytes(), value.as_bytes(), limits)?;
+        }
+    }
+    head.push(b"Upgrade", b"websocket", limits)?;
+    if let Some(proof) = proof {
+        head.push(b"Sec-WebSocket-Accept", proof.as_bytes(), limits)?;
+    }
+    head.finish(method, false)
 }
 
 /// Builds a head from an answer's. Errors: it is malformed, or larger than allowed.
