@@ -3,6 +3,8 @@
 use std::fs;
 use std::path::Path;
 
+use roundel_proxy::Proto;
+
 use super::{STATIC, resolve, shown};
 use crate::{LoadError, Settings, Source};
 
@@ -53,6 +55,32 @@ fn one_word_is_enough_and_everything_can_be_said() {
 /// Without the key servers are spoken to in clear.
 fn fine_without() -> bool {
     super::fine(STATIC, &[]).backends[0].tls.is_none()
+}
+
+#[test]
+fn servers_speak_what_is_said_and_choose_only_over_tls() {
+    let proto = |text: &str| super::fine(&format!("{STATIC}{text}"), &[]).backends[0].proto;
+    assert_eq!(proto(""), Proto::H1);
+    assert_eq!(proto("proto = \"h2\"\n"), Proto::H2);
+    let folder = tempfile::tempdir().unwrap();
+    let backs = ["h1", "h2", "auto"].map(|word| {
+        let keys = format!("true\nproto = \"{word}\"");
+        let settings = load(folder.path(), &keys);
+        let settings = settings.unwrap_or_else(|error| panic!("{}", shown(&error)));
+        let back = settings.backends[0].tls.clone().unwrap();
+        // What is in a pool was offered something else.
+        (back.mark(), back.config().alpn_protocols.clone())
+    });
+    let h1 = b"http/1.1".to_vec();
+    let offered = backs.each_ref().map(|(_, alpn)| alpn.clone());
+    let both = vec![b"h2".to_vec(), h1.clone()];
+    assert_eq!(offered, [vec![h1], vec![b"h2".to_vec()], both]);
+    assert!(backs[0].0 != backs[1].0 && backs[1].0 != backs[2].0);
+    let error = super::load(Some(&format!("{STATIC}proto = \"auto\"\n")), &[]);
+    let told = shown(&error.expect_err("nobody is asked"));
+    for part in ["roundel.toml:4:", "there is none", "add tls = true"] {
+        assert!(told.contains(part), "{part}: {told}");
+    }
 }
 
 #[test]
