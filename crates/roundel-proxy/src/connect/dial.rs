@@ -237,7 +237,7 @@ async fn establish(
         }
     };
     Ok(match target.proto.is_h2(&io) {
-        true => Established::Shared(h2::connect(io).await?),
+        true => Established::Shared(h2::connect(io, shared.http2_memory.clone()).await?),
         false => Established::Single(io),
     })
 }

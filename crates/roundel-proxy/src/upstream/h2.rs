@@ -5,12 +5,14 @@ use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use bytes::Bytes;
 use h2::client::SendRequest;
 
+use crate::memory::Memory;
 use crate::transport::Io;
 
 mod pulse;
@@ -71,6 +73,8 @@ struct State {
     asked: Cell<bool>,
     /// It speaks TLS.
     secure: bool,
+    /// What streams of HTTP/2 may hold.
+    memory: Arc<Memory>,
 }
 
 /// A stream's place on a connection; free again when this is dropped.
@@ -94,7 +98,7 @@ pub(crate) struct Opened {
 ///
 /// Errors: of kind `InvalidData` where the server does not speak HTTP/2 or takes no stream; else the
 /// connection has ended.
-pub(crate) async fn connect(io: Io) -> io::Result<Connection> {
+pub(crate) async fn connect(io: Io, memory: Arc<Memory>) -> io::Result<Connection> {
     let secure = io.as_plain().is_none();
     let noted = Rc::new(Noted::default());
     let wire = Wire::new(io, noted.clone());
@@ -133,6 +137,7 @@ pub(crate) async fn connect(io: Io) -> io::Result<Connection> {
         ended: Cell::new(false),
         asked: Cell::new(false),
         secure,
+        memory,
     });
     tokio::task::spawn_local(drive(driven, state.clone(), noted));
     let send = RefCell::new(send);

@@ -4,6 +4,7 @@ use std::io;
 use std::mem::take;
 use std::net::SocketAddr;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, Bytes};
@@ -18,6 +19,7 @@ use super::{Opened, Place, translate};
 use crate::blocks::Blocks;
 use crate::http2::ahead::Ahead;
 use crate::http2::judged;
+use crate::memory::{Memory, Share};
 use crate::sides::{Sink, Source, SourceError};
 use crate::upstream::HeadError;
 use crate::websocket;
@@ -26,6 +28,9 @@ use crate::websocket;
 const FRAME: usize = 16 * 1024;
 /// Bytes of the server's window that are reserved at once for small pieces.
 const RESERVE: usize = 4 * 1024;
+
+/// Bytes of memory that are taken at once for what waits.
+const STEP: u64 = 16 * 1024;
 
 /// One attempt on a stream. Dropped before both sides have ended, it tells the server so.
 #[derive(Debug)]
@@ -92,6 +97,13 @@ struct Down {
     /// Bytes of a body of known length that have not come.
     left: Option<u64>,
     limits: Limits,
+    /// Bytes that were taken from the connection and not by the client.
+    waiting: u64,
+    /// What those take of the memory, where the client is one of many on its connection.
+    memory: Option<Arc<Memory>>,
+    share: Option<Share>,
+    /// Bytes that the share is enough for.
+    covered: u64,
     /// Bytes that have come, a head for one.
     received: u64,
 }
@@ -228,7 +240,10 @@ impl H2Server {
         Poll::Ready(read.map_err(|fault| HeadError::Malformed(fault.reason)))
     }
 
-    pub(in crate::upstream) fn spare(&mut self) {}
+    /// What waits for such a client counts as its other streams do.
+    pub(in crate::upstream) fn spare(&mut self) {
+        self.down.memory = Some(self.place.0.memory.clone());
+    }
 
     /// Goes on with whatever comes; lets the head go.
     pub(in crate::upstream) fn switch(&mut self) {
@@ -340,20 +355,31 @@ impl Down {
     /// Takes what has come of the body, whether its client takes any or not: what waits in `h2` counts
     /// for the whole connection. The stream's window is not given back, so this ends.
     fn poll_ahead(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let Some(body) = self.body.as_mut().filter(|_| !self.ended) else {
-            return Poll::Ready(());
-        };
         loop {
+            let Some(body) = self.body.as_mut().filter(|_| !self.ended) else {
+                return Poll::Ready(());
+            };
             match ready!(body.poll_data(cx)) {
                 Some(Ok(piece)) => {
                     let n = piece.len() as u64;
                     self.received += n;
                     self.left = self.left.map(|left| left.saturating_sub(n));
                     self.ahead.push(piece);
+                    self.waiting += n;
+                    if !self.is_covered() {
+                        // Its stream ends before others have to.
+                        (self.ended, self.gone) = (true, true);
+                        self.ahead = Ahead::default();
+                        return Poll::Ready(());
+                    }
                 }
                 Some(Err(error)) => {
                     self.ended = true;
-                    self.gone = !is_end(&error) || self.left.is_some_and(|left| left > 0);
+                    // HAProxy resets with CANCEL behind an answer that is whole.
+                    self.gone = match self.left {
+                        Some(left) => left > 0,
+                        None => !is_end(&error),
+                    };
                     if error.is_library() {
                         self.broken = Some(Reason::Truncated);
                     }
@@ -372,6 +398,35 @@ impl Down {
                     return Poll::Ready(());
                 }
             }
+        }
+    }
+}
+
+impl Down {
+    /// Takes memory for what waits, if that is more than a block.
+    fn is_covered(&mut self) -> bool {
+        let Some(memory) = self.memory.as_ref().filter(|_| self.waiting > self.covered) else {
+            return true;
+        };
+        // The first block is in what each stream takes at its beginning.
+        let more = self.waiting.next_multiple_of(STEP) - self.covered.max(STEP);
+        let taken = match (&mut self.share, more) {
+            (_, 0) => true,
+            (Some(share), more) => share.grow(more),
+            (None, more) => {
+                self.share = Share::take(memory, more);
+                self.share.is_some()
+            }
+        };
+        self.covered = self.waiting.next_multiple_of(STEP);
+        taken
+    }
+
+    /// Notes that the client has taken some of what waits.
+    fn took(&mut self, n: usize) {
+        self.waiting -= n as u64;
+        if self.waiting == 0 && self.covered > STEP {
+            (self.share, self.covered) = (None, 0);
         }
     }
 }
@@ -411,6 +466,7 @@ impl Source for H2Server {
 
     fn consume(&mut self, n: usize) {
         self.down.chunk.advance(n);
+        self.down.took(n);
         if let Some(body) = &mut self.down.body {
             // The window is given back when the client has taken the bytes, not when they came.
             let _ = body.flow_control().release_capacity(n);
@@ -458,5 +514,40 @@ impl Sink for H2Server {
                 .map_err(|_| io::ErrorKind::BrokenPipe)?;
         }
         Poll::Ready(Ok(()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_waits_beyond_a_block_is_taken_from_the_memory_and_given_back() {
+        let memory = Arc::new(Memory::new(3 * STEP));
+        let used = || memory.status().used;
+        let mut down = Down {
+            memory: Some(memory.clone()),
+            ..Down::default()
+        };
+        let wait = |down: &mut Down, n: u64| {
+            down.waiting += n;
+            down.is_covered()
+        };
+        assert!(wait(&mut down, STEP));
+        assert_eq!(used(), 0);
+        assert!(wait(&mut down, 1));
+        assert_eq!(used(), STEP);
+        assert!(wait(&mut down, 2 * STEP));
+        assert_eq!(used(), 3 * STEP);
+        assert!(!wait(&mut down, STEP));
+        let all = usize::try_from(down.waiting).unwrap();
+        down.took(all - 1);
+        assert_eq!(used(), 3 * STEP);
+        down.took(1);
+        assert_eq!(used(), 0);
+        assert!(wait(&mut down, 2 * STEP));
+        assert_eq!(used(), STEP);
+        down.memory = None;
+        assert!(wait(&mut down, 99 * STEP));
     }
 }

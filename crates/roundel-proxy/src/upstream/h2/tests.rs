@@ -531,6 +531,33 @@ fn what_cannot_go_over_it_is_told_and_what_need_not_goes_without() {
 }
 
 #[test]
+fn an_answer_that_is_whole_is_passed_on_whatever_ends_its_stream() {
+    run(async {
+        let mut far = Far::new(|_| {}).await;
+        let stand = far.stand();
+        for (length, whole) in [(5, true), (6, false)] {
+            let mut client = client(&stand).await;
+            ask(&mut client, "GET /1").await;
+            let mut asked = far.next("/1").await;
+            let answer = Response::builder().header("content-length", length);
+            let answer = answer.body(()).unwrap();
+            let mut send = asked.respond.send_response(answer, false).unwrap();
+            send.send_data(Bytes::from_static(b"done."), false).unwrap();
+            read_until(&mut client, "done.").await;
+            send.send_reset(Reason::CANCEL);
+            ask(&mut client, "GET /2").await;
+            if whole {
+                far.next("/2").await;
+            } else {
+                let mut rest = Vec::new();
+                let _ = client.read_to_end(&mut rest).await;
+                assert_eq!(rest, b"");
+            }
+        }
+    });
+}
+
+#[test]
 fn who_does_not_speak_it_is_no_server() {
     run(async {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
