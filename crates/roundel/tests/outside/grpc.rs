@@ -76,7 +76,7 @@ fn logged(balancer: &Balancer, method: &str, code: u64) -> Value {
             .filter_map(|l| serde_json::from_str::<Value>(l).ok());
         let path = format!("/test.Echo/{method}");
         let fits = |line: &Value| line["path"] == *path && line["grpc_status"] == code;
-        values.filter(fits).last()
+        values.filter(fits).next_back()
     })
 }
 
