@@ -5,6 +5,7 @@
 //! Each sample's ratio is taken against the mean of the reference's two samples around it, so
 //! that a neighbour's noise falls on both sides.
 
+mod h2load;
 mod idle;
 mod markdown;
 mod outcome;

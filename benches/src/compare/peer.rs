@@ -47,6 +47,9 @@ pub(crate) struct Peer {
     /// Where it speaks TLS, if it does.
     #[serde(skip)]
     pub(crate) tls: Option<SocketAddr>,
+    /// Where it speaks HTTP/2 without TLS, if it does; then it does so over TLS as well.
+    #[serde(skip)]
+    pub(crate) h2: Option<SocketAddr>,
     /// The certificate that it shows there.
     #[serde(skip)]
     trusted: PathBuf,
@@ -70,14 +73,19 @@ pub(crate) struct Started {
     pub(crate) plain: SocketAddr,
     pub(crate) sticky: SocketAddr,
     pub(crate) tls: Option<SocketAddr>,
+    pub(crate) h2: Option<SocketAddr>,
     pub(crate) trusted: PathBuf,
 }
 
 impl Started {
     /// Where such work is sent. Errors: it does none of that kind.
     pub(crate) fn address(&self, work: &Work) -> Result<SocketAddr> {
+        if work.streams.is_some() && self.h2.is_none() {
+            bail!("it does not speak HTTP/2");
+        }
         match work.tls {
             Some(_) => self.tls.context("it does not speak TLS"),
+            None if work.streams.is_some() => self.h2.context("it does not speak HTTP/2"),
             None if work.sticky => Ok(self.sticky),
             None => Ok(self.plain),
         }
@@ -123,6 +131,10 @@ impl Place<'_> {
         ([127, 0, 0, 1], self.port + 3).into()
     }
 
+    fn h2(&self) -> SocketAddr {
+        ([127, 0, 0, 1], self.port + 4).into()
+    }
+
     /// The certificate that all show.
     fn certificate(&self) -> Certificate {
         Certificate::in_folder(self.scratch)
@@ -144,6 +156,7 @@ impl Place<'_> {
             plain: self.plain(),
             sticky: self.sticky(),
             tls: None,
+            h2: None,
             trusted: self.certificate().alone,
             program: program.to_owned(),
             arguments: arguments.iter().map(OsString::from).collect(),
@@ -160,6 +173,7 @@ pub(super) fn require_programs() -> Result<()> {
         ("haproxy", "haproxy"),
         ("nginx", "nginx-light"),
         ("taskset", "util-linux"),
+        ("h2load", "nghttp2-client"),
     ])
 }
 
@@ -247,7 +261,11 @@ impl Peer {
             .stdout(out)
             .stderr(std::fs::File::create(&self.words)?);
         let mut process = Running::start(&mut command)?;
-        for address in [self.plain, self.sticky].into_iter().chain(self.tls) {
+        for address in [self.plain, self.sticky]
+            .into_iter()
+            .chain(self.tls)
+            .chain(self.h2)
+        {
             process::wait_port(address, &mut process).with_context(|| {
                 let words = std::fs::read_to_string(&self.words).unwrap_or_default();
                 format!("{} does not start: {words}", self.name)
@@ -258,6 +276,7 @@ impl Peer {
             plain: self.plain,
             sticky: self.sticky,
             tls: self.tls,
+            h2: self.h2,
             trusted: self.trusted.clone(),
         })
     }

@@ -44,6 +44,8 @@ pub(crate) struct Work {
     /// Over TLS 1.3: TLS_AES_128_GCM_SHA256, a certificate with an ECDSA key on P-256. Each client's
     /// first request is not counted.
     pub(crate) tls: Option<Handshake>,
+    /// Over HTTP/2, by `h2load`: streams of each connection at once. The handshakes are counted.
+    pub(crate) streams: Option<u32>,
 }
 
 /// The handshake of every connection but a client's first.
@@ -69,6 +71,7 @@ impl Work {
         post: None,
         rate: None,
         tls: None,
+        streams: None,
     };
 }
 
@@ -114,7 +117,7 @@ impl Row {
 }
 
 /// Every row, in the order of the table.
-pub(crate) const ALL: [Row; 15] = [
+pub(crate) const ALL: [Row; 21] = [
     row("get", "128 B keep-alive", Work::SMALL)
         .bound(0.90, 0.80)
         .nginx(0.75)
@@ -211,7 +214,66 @@ pub(crate) const ALL: [Row; 15] = [
     )
     .bound(0.80, 0.70)
     .stretched(2),
+    row("h2-128", "128 B over HTTP/2, 16 × 16 streams", STREAMS).bound(0.85, 0.75),
+    row(
+        "h2-1",
+        "128 B over HTTP/2, one stream each",
+        Work {
+            streams: Some(1),
+            ..STREAMS
+        },
+    )
+    .bound(0.88, 0.80),
+    row(
+        "h2-10k",
+        "10 KB answer over HTTP/2, 16 × 16 streams",
+        Work {
+            path: "/10k",
+            expect: 10 << 10,
+            ..STREAMS
+        },
+    )
+    .bound(0.90, 0.75),
+    row(
+        "h2-1m",
+        "1 MB answer over HTTP/2, 4 × 4 streams",
+        Work {
+            path: "/1m",
+            expect: 1 << 20,
+            connections: 4,
+            streams: Some(4),
+            ..STREAMS
+        },
+    )
+    .bound(0.85, 0.60)
+    .stretched(2),
+    row(
+        "h2-post",
+        "10 KB POST over HTTP/2, 16 × 16 streams",
+        Work {
+            post: Some(10 << 10),
+            ..STREAMS
+        },
+    )
+    .bound(0.72, 0.65),
+    row(
+        "h2-tls",
+        "128 B over HTTP/2 and TLS 1.3, 16 × 16 streams",
+        Work {
+            tls: Some(Handshake::Full),
+            ..STREAMS
+        },
+    )
+    .bound(0.80, 0.65)
+    .stretched(2),
 ];
+
+/// 16 connections over HTTP/2, each with 16 requests for 128 bytes at once.
+const STREAMS: Work = Work {
+    connections: 16,
+    streams: Some(16),
+    ..Work::SMALL
+};
 
 const fn with(connections: u32) -> Work {
     Work {

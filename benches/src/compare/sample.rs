@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
+use super::h2load;
 use super::peer::Started;
 use super::row::{BROWSER, Handshake, Work};
 use crate::load::{Latency, Report};
@@ -41,7 +42,10 @@ pub(crate) fn take(peer: &Started, work: &Work, cores: &str, time: Duration) -> 
     let address = peer.address(work)?;
     let arguments = arguments(work, address, time)?;
     let before;
-    let report: Report = if work.tls.is_some() {
+    let report: Report = if work.streams.is_some() {
+        before = cpu_ns(pid)?;
+        h2load::run(work, address, cores, time)?
+    } else if work.tls.is_some() {
         // The handshakes of connections that are kept are no part of their requests.
         let load = warm(cores, &arguments, &peer.trusted)?;
         before = cpu_ns(pid)?;

@@ -51,6 +51,8 @@ backend b_sticky
     Ok(Peer {
         version: version(binary, &["-v"]),
         tls: Some(tls),
+        // By the preface, on any listener.
+        h2: Some(plain),
         ..place.peer(name, binary, &["-db", "-f", &file.to_string_lossy()])
     })
 }

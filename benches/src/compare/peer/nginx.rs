@@ -8,7 +8,8 @@ use super::{NGINX, ORIGINS, Peer, Place, version};
 
 pub(super) fn peer(binary: &Path, place: &Place<'_>) -> Result<Peer> {
     let [one, two] = ORIGINS;
-    let (plain, sticky, tls) = (place.plain(), place.sticky(), place.tls());
+    let (plain, sticky) = (place.plain(), place.sticky());
+    let (tls, h2) = (place.tls(), place.h2());
     let certificate = place.certificate().with_key;
     let certificate = certificate.display();
     let dir = place.scratch.display();
@@ -32,7 +33,8 @@ http {{
   server {{ listen {plain} backlog=4096; location / {{ proxy_pass http://bk; }} }}
   ssl_certificate {certificate}; ssl_certificate_key {certificate}; ssl_protocols TLSv1.2 TLSv1.3;
   ssl_session_tickets on; ssl_session_cache shared:tls:10m; ssl_session_timeout 8h;
-  server {{ listen {tls} ssl backlog=4096; location / {{ proxy_pass http://bk; }} }}
+  server {{ listen {tls} ssl http2 backlog=4096; location / {{ proxy_pass http://bk; }} }}
+  server {{ listen {h2} http2 backlog=4096; location / {{ proxy_pass http://bk; }} }}
   server {{ listen {sticky} backlog=4096;
     add_header Set-Cookie $ck; add_header Cache-Control private;
     location / {{ proxy_pass http://bk; }} }}
@@ -43,6 +45,7 @@ http {{
     Ok(Peer {
         version: version(binary, &["-v"]),
         tls: Some(tls),
+        h2: Some(h2),
         more: "its sticky cookie is only set, never followed: it has no affinity",
         ..place.peer(NGINX, binary, &["-c", &file.to_string_lossy()])
     })

@@ -108,6 +108,7 @@ default_backend = \"b_plain\"
     }
     Ok(Peer {
         tls: is_known.then_some(tls),
+        h2: Some(plain),
         version: version(binary, &["--version"]),
         more: "X-Forwarded-For, -Proto, -Host and -Port, Via, counters and histograms of every \
                request, strict checks of the framing",
