@@ -51,6 +51,21 @@ pub(crate) trait Sink {
     /// Whether the body was ended.
     fn is_finished(&self) -> bool;
 
+    /// Whether it reads from a socket straight into what it sends.
+    fn reads(&self) -> bool {
+        false
+    }
+
+    /// Gets place for bytes that it reads so: for how many, at most `more`.
+    fn poll_place(&mut self, _more: u64, _cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        Poll::Ready(Ok(0))
+    }
+
+    /// Reads as many bytes once, for which there is place.
+    fn read(&mut self, _socket: &TcpStream, _most: usize) -> io::Result<usize> {
+        Ok(0)
+    }
+
     /// How many bytes of the body may come in pipes.
     fn room(&self) -> u64 {
         0
@@ -187,6 +202,9 @@ impl<'p> Relay<'p> {
             if ready!(self.poll_splice(source, sink, cx))? {
                 continue;
             }
+            if sink.reads() && ready!(self.poll_read(source, sink, cx))? {
+                continue;
+            }
             match source.poll_data(cx) {
                 Poll::Ready(Ok(true)) => {
                     self.waits = Waits::ForSink;
@@ -247,6 +265,44 @@ impl<'p> Relay<'p> {
         self.splices = true;
         self.moved += n as u64;
         Poll::Ready(Ok(true))
+    }
+
+    /// Has the sink read some of a body that nobody has to look at; ready with false when it is to be
+    /// pushed.
+    fn poll_read(
+        &mut self,
+        source: &mut impl Source,
+        sink: &mut impl Sink,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<bool, RelayError>> {
+        loop {
+            let Some((socket, unseen @ 1..)) = source.unseen() else {
+                return Poll::Ready(Ok(false));
+            };
+            match socket.poll_read_ready(cx) {
+                Poll::Ready(Ok(())) => {}
+                // The source finds out what has happened.
+                Poll::Ready(Err(_)) => return Poll::Ready(Ok(false)),
+                Poll::Pending => {
+                    ready!(self.poll_flush(sink, cx))?;
+                    self.waits = Waits::ForSource;
+                    return Poll::Pending;
+                }
+            }
+            self.waits = Waits::ForSink;
+            let place = ready!(sink.poll_place(unseen, cx))
+                .map_err(|error| RelayError::Sink(error.kind()))?;
+            match sink.read(socket, place) {
+                Ok(n @ 1..) => {
+                    source.took(n);
+                    self.moved += n as u64;
+                    return Poll::Ready(Ok(true));
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                // The end is left to the source to judge.
+                Ok(_) | Err(_) => return Poll::Ready(Ok(false)),
+            }
+        }
     }
 
     fn poll_flush(

@@ -77,18 +77,18 @@ impl Io {
     pub(crate) fn send(&mut self, bytes: &[u8]) -> io::Result<usize> {
         match self {
             Self::Plain(socket) => Ok(rustix::net::send(socket, bytes, SendFlags::NOSIGNAL)?),
-            Self::Tls(tls) => tls.send(bytes, &[]),
+            Self::Tls(tls) => tls.send(&[IoSlice::new(bytes)]),
         }
     }
 
     /// As [`Self::send`], two buffers in one call, and in one record where they fit.
     #[inline]
     pub(crate) fn send_both(&mut self, first: &[u8], second: &[u8]) -> io::Result<usize> {
+        let parts = [IoSlice::new(first), IoSlice::new(second)];
         let socket = match self {
             Self::Plain(socket) => socket,
-            Self::Tls(tls) => return tls.send(first, second),
+            Self::Tls(tls) => return tls.send(&parts),
         };
-        let parts = [IoSlice::new(first), IoSlice::new(second)];
         let mut control = SendAncillaryBuffer::default();
         let flags = SendFlags::NOSIGNAL;
         Ok(rustix::net::sendmsg(socket, &parts, &mut control, flags)?)
@@ -177,7 +177,7 @@ impl AsyncWrite for Io {
     ) -> Poll<io::Result<usize>> {
         match self.get_mut() {
             Self::Plain(stream) => Pin::new(stream).poll_write(cx, bytes),
-            Self::Tls(tls) => tls.poll_write(cx, bytes, &[]),
+            Self::Tls(tls) => tls.poll_write(cx, &[IoSlice::new(bytes)]),
         }
     }
 
@@ -188,11 +188,7 @@ impl AsyncWrite for Io {
     ) -> Poll<io::Result<usize>> {
         match self.get_mut() {
             Self::Plain(stream) => Pin::new(stream).poll_write_vectored(cx, parts),
-            Self::Tls(tls) => {
-                let mut parts = parts.iter().filter(|part| !part.is_empty());
-                let mut next = || parts.next().map_or(&[][..], |part| part);
-                tls.poll_write(cx, next(), next())
-            }
+            Self::Tls(tls) => tls.poll_write(cx, parts),
         }
     }
 

@@ -1,6 +1,7 @@
 //! HTTP/2 clients: one task per stream, each an exchange of its own.
 
 use std::future::poll_fn;
+use std::io;
 use std::mem::replace;
 use std::rc::Rc;
 use std::task::Poll;
@@ -29,6 +30,8 @@ mod calm;
 mod client;
 mod hold;
 mod inbound;
+mod line;
+mod outbound;
 mod toll;
 mod trailers;
 
@@ -37,6 +40,7 @@ use calm::Calm;
 use client::{H2Client, Piece, translate};
 use hold::{Hold, Windows};
 use inbound::Inbound;
+use line::Line;
 use toll::Toll;
 
 /// Serves a connection that began with HTTP/2's preface, which is in the head's block.
@@ -45,8 +49,10 @@ pub(crate) async fn run(connection: Connection, deadline: Deadline, head: Box<Re
     let peer = Rc::new(peer);
     let rules = peer.slot.rules();
     peer.slot.counters(peer.worker.index).connections_h2.add(1);
-    let io = Inbound::new(stream, head.block.filled());
-    let (toll, rest) = (io.toll(), io.rest());
+    let windows = Rc::new(Windows::default());
+    let line = Rc::new(Line::new(stream, windows.clone()));
+    let io = Inbound::new(line.clone(), head.block.filled());
+    let toll = io.toll();
     peer.worker.blocks.give_request(head);
     deadline.start(rules.frontend.timeouts.http_request);
     let handshake = bounds::builder(&rules.limits).handshake::<_, Piece>(io);
@@ -55,29 +61,46 @@ pub(crate) async fn run(connection: Connection, deadline: Deadline, head: Box<Re
         toll.next_turn();
         match handshake.as_mut().poll(cx) {
             Poll::Ready(result) => Poll::Ready(result.ok()),
+            Poll::Pending if has_failed(line.poll_send(cx)) => Poll::Ready(None),
             Poll::Pending if deadline.poll_fired(cx) => Poll::Ready(None),
             Poll::Pending => Poll::Pending,
         }
     })
     .await;
     if let Some(shaken) = shaken {
-        serve(&peer, shaken, &toll, &deadline).await;
+        let side = Side {
+            line: &line,
+            windows: &windows,
+            toll: &toll,
+        };
+        serve(&peer, shaken, &side, &deadline).await;
     }
-    if let Some(stream) = rest.take() {
+    if let Some(stream) = line.rest() {
         // What the client still sends would reset the connection, and take the last frame from it.
         lingering_close(&peer.worker, stream, &deadline).await;
     }
 }
 
+/// What the connection's task has of it beside `h2`.
+struct Side<'a> {
+    line: &'a Line,
+    windows: &'a Rc<Windows>,
+    toll: &'a Toll,
+}
+
+fn has_failed(sent: Poll<io::Result<()>>) -> bool {
+    matches!(sent, Poll::Ready(Err(_)))
+}
+
 async fn serve(
     peer: &Rc<Peer>,
     mut connection: h2::server::Connection<Inbound, Piece>,
-    toll: &Toll,
+    side: &Side<'_>,
     deadline: &Deadline,
 ) {
+    let (line, windows, toll) = (side.line, side.windows, side.toll);
     let worker = peer.worker.clone();
     let streams = Rc::new(Calm::new(worker.clock().now()));
-    let windows = Rc::new(Windows::default());
     let live = || Rc::strong_count(&streams) - 1;
     let mut excess = None;
     let mut leaving = false;
@@ -94,8 +117,8 @@ async fn serve(
             }
             windows.register(cx);
             let now = worker.clock().recent();
-            streams.settle(toll, &windows, now);
-            let watch = streams.watch(&windows, now);
+            streams.settle(toll, windows, now);
+            let watch = streams.watch(windows, now);
             excess = streams.excess();
             if excess.is_some() {
                 return Poll::Ready(None);
@@ -114,6 +137,9 @@ async fn serve(
             };
             if accepted.is_ready() {
                 return accepted;
+            }
+            if has_failed(line.poll_send(cx)) {
+                return Poll::Ready(None);
             }
             let is_idle = live() == 0;
             if is_idle != was_idle {
@@ -151,7 +177,9 @@ async fn serve(
         streams.note_head(size, worker.clock().recent());
         let (peer, streams, windows) = (peer.clone(), streams.clone(), windows.clone());
         tokio::task::spawn_local(async move {
-            let given_up = stream(&peer, asked, respond, hold).await;
+            // In a box, for the runtime moves a task three times before it is polled.
+            let answered = Box::pin(stream(&peer, asked, respond, hold));
+            let given_up = answered.await;
             streams.note(given_up, size, peer.worker.clock().recent());
             windows.wake();
         });
@@ -169,6 +197,7 @@ async fn serve(
         toll.next_turn();
         match connection.poll_closed(cx) {
             Poll::Ready(_) => Poll::Ready(()),
+            Poll::Pending if has_failed(line.poll_send(cx)) => Poll::Ready(()),
             Poll::Pending if deadline.poll_fired(cx) => Poll::Ready(()),
             Poll::Pending => Poll::Pending,
         }

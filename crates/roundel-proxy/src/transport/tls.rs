@@ -5,7 +5,7 @@
 //! buffers that all connections of a thread share.
 
 use std::cell::RefCell;
-use std::io::{self, ErrorKind};
+use std::io::{self, ErrorKind, IoSlice};
 use std::os::fd::AsFd;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -41,6 +41,16 @@ struct Scratch {
     incoming: Vec<u8>,
     outgoing: Block,
     gathered: Block,
+}
+
+/// Puts the first [`AHEAD`] bytes of `slices` side by side.
+fn gather<'a>(slices: &[IoSlice<'_>], gathered: &'a mut Block) -> &'a [u8] {
+    gathered.clear();
+    for slice in slices {
+        let room = AHEAD - gathered.len();
+        gathered.put(&slice[..slice.len().min(room)]);
+    }
+    gathered.filled()
 }
 
 impl Scratch {
@@ -281,29 +291,28 @@ impl Tls<TcpStream> {
         }
     }
 
-    /// Makes records of `first` and `second`, as few as can be, and sends what the socket takes of
-    /// them. Says how many bytes of both were taken.
+    /// Makes records of `slices`, as few as can be, and sends what the socket takes of them. Says how
+    /// many bytes of all were taken.
     ///
     /// Errors: none were; too much waits for the socket, or the session is over.
-    pub(super) fn send(&mut self, first: &[u8], second: &[u8]) -> io::Result<usize> {
+    pub(super) fn send(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
         let parts = self.parts();
         if parts.out.len() >= AHEAD {
             return Err(ErrorKind::WouldBlock.into());
         }
-        parts.write(first, second)
+        parts.write(slices)
     }
 
     pub(super) fn poll_write(
         &mut self,
         cx: &mut Context<'_>,
-        first: &[u8],
-        second: &[u8],
+        slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let parts = self.parts();
         if parts.out.len() >= AHEAD {
             ready!(parts.poll_send(cx))?;
         }
-        Poll::Ready(parts.write(first, second))
+        Poll::Ready(parts.write(slices))
     }
 
     pub(super) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -469,7 +478,7 @@ impl<S: AsFd> Parts<S> {
         }
     }
 
-    fn write(&mut self, first: &[u8], second: &[u8]) -> io::Result<usize> {
+    fn write(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
         if self.silent {
             return Err(ErrorKind::BrokenPipe.into());
         }
@@ -478,24 +487,18 @@ impl<S: AsFd> Parts<S> {
                 outgoing, gathered, ..
             } = scratch;
             outgoing.clear();
-            let first = &first[..first.len().min(AHEAD)];
-            let second = &second[..second.len().min(AHEAD - first.len())];
-            let both = match (first, second) {
-                (one, []) | ([], one) => one,
-                _ => {
-                    gathered.clear();
-                    gathered.put(first);
-                    gathered.put(second);
-                    gathered.filled()
-                }
+            let mut filled = slices.iter().filter(|slice| !slice.is_empty());
+            let all = match (filled.next(), filled.next()) {
+                (first, None) => first.map_or(&[][..], |only| &only[..only.len().min(AHEAD)]),
+                _ => gather(slices, gathered),
             };
             let (session, wire) = (&mut self.session, &mut self.wire);
             if !self.out.is_empty() {
                 // What waits already goes out with it.
-                say(session, wire, Say::Plaintext(both), &mut self.out)?;
+                say(session, wire, Say::Plaintext(all), &mut self.out)?;
                 self.send_out();
             } else {
-                say(session, wire, Say::Plaintext(both), outgoing)?;
+                say(session, wire, Say::Plaintext(all), outgoing)?;
                 if let Ok(n) = send(&self.socket, outgoing.filled()) {
                     outgoing.consume(n);
                 }
@@ -503,7 +506,7 @@ impl<S: AsFd> Parts<S> {
                     self.out.put(outgoing.filled());
                 }
             }
-            Ok(both.len())
+            Ok(all.len())
         })
     }
 

@@ -19,7 +19,7 @@ pub(super) const STREAM_WINDOW: u32 = 64 * 1024;
 /// servers that read from none would hold up all else.
 pub(super) const CONNECTION_WINDOW: u32 = 1024 * 1024;
 /// Bytes of a stream that wait for its connection.
-const SEND_BUFFER: usize = 16 * 1024;
+pub(super) const SEND_BUFFER: usize = 16 * 1024;
 /// The largest frame that is taken: what every peer has to take (RFC 9113 6.5.2). A larger one would
 /// only be a larger buffer.
 const FRAME: u32 = 16 * 1024;

@@ -1,16 +1,17 @@
 //! One stream of an HTTP/2 client, as an exchange sees it.
 
-use std::io;
+use std::io::{self, IoSlice};
 use std::mem::take;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
-use bytes::{Buf, Bytes};
+use bytes::{Buf, BufMut, Bytes};
 use h2::ext::Protocol;
 use h2::server::SendResponse;
 use h2::{Reason, RecvStream, SendStream};
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 use roundel_http1::{Edits, Framing, Limits, RequestHead, ResponseHead, Trailers};
+use tokio::net::TcpStream;
 
 use super::bounds;
 use super::hold::Hold;
@@ -29,10 +30,25 @@ pub(super) struct Piece {
 }
 
 impl Piece {
-    fn new(bytes: Bytes, hold: &Rc<Hold>) -> Self {
+    pub(super) fn new(bytes: Bytes, hold: &Rc<Hold>) -> Self {
         let (size, hold) = (bytes.len(), hold.clone());
         hold.note_unsent(size);
         Self { bytes, size, hold }
+    }
+
+    /// The same bytes once more.
+    pub(super) fn again(&self) -> Self {
+        let (bytes, hold) = (self.bytes.clone(), self.hold.clone());
+        let size = bytes.len();
+        hold.note_again(size);
+        Self { bytes, size, hold }
+    }
+
+    /// Goes no further than `bytes`, if those are the first of it.
+    pub(super) fn cut(mut self, bytes: &[u8]) -> Option<Self> {
+        let begins = self.bytes.as_ptr() == bytes.as_ptr() && self.bytes.len() >= bytes.len();
+        self.bytes.truncate(bytes.len());
+        begins.then_some(self)
     }
 }
 
@@ -51,13 +67,19 @@ impl Buf for Piece {
         self.bytes.chunk()
     }
 
+    /// Whoever writes these bytes may have them without a copy.
+    fn chunks_vectored<'a>(&'a self, slices: &mut [IoSlice<'a>]) -> usize {
+        self.hold.offer().set(self);
+        self.bytes.chunks_vectored(slices)
+    }
+
     fn advance(&mut self, n: usize) {
         self.bytes.advance(n);
     }
 }
 
-/// The largest frame of a body: what every client takes. Source: RFC 9113 6.5.2.
-const FRAME: usize = 16 * 1024;
+/// Bytes of an answer that are handed on at once.
+const PIECE: usize = bounds::SEND_BUFFER;
 
 /// Bytes of the client's window that are reserved at once for small pieces.
 const RESERVE: usize = 4 * 1024;
@@ -204,8 +226,8 @@ impl H2Client {
         let held = self.held.len();
         // Room for some pieces at once, since each asking costs; yet not for all that may come, for
         // what is reserved is kept from the other streams.
-        send.reserve_capacity((held + more.max(RESERVE)).min(FRAME));
-        self.room = send.capacity().min(FRAME);
+        send.reserve_capacity((held + more.max(RESERVE)).min(PIECE));
+        self.room = send.capacity().min(PIECE);
         if self.room > held {
             self.hold.note_open();
             return Poll::Ready(Ok(()));
@@ -214,17 +236,17 @@ impl H2Client {
         let Some(send) = &mut self.send else {
             return Poll::Ready(Err(io::ErrorKind::NotConnected.into()));
         };
-        send.reserve_capacity(more.min(FRAME));
+        send.reserve_capacity(more.min(PIECE));
         self.room = match send.capacity() {
             0 => match send.poll_capacity(cx) {
-                Poll::Ready(Some(Ok(room))) => room.min(FRAME),
+                Poll::Ready(Some(Ok(room))) => room.min(PIECE),
                 Poll::Ready(_) => return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into())),
                 Poll::Pending => {
                     self.hold.note_shut(cx.waker());
                     return Poll::Pending;
                 }
             },
-            room => room.min(FRAME),
+            room => room.min(PIECE),
         };
         if self.room == 0 {
             cx.waker().wake_by_ref();
@@ -238,12 +260,18 @@ impl H2Client {
     /// room.
     fn send_held(&mut self) -> io::Result<()> {
         let room = take(&mut self.room);
+        let Some(send) = &mut self.send else {
+            return match self.held.is_empty() {
+                true => Ok(()),
+                false => Err(io::ErrorKind::NotConnected.into()),
+            };
+        };
         if self.held.is_empty() {
+            if room > 0 {
+                send.reserve_capacity(0);
+            }
             return Ok(());
         }
-        let Some(send) = &mut self.send else {
-            return Err(io::ErrorKind::NotConnected.into());
-        };
         // What waits is to take no more memory than it has bytes.
         let held = self.held.len();
         let bytes = match held * 2 > self.held.capacity() {
@@ -269,6 +297,24 @@ impl Sink for H2Client {
         let n = data.len().min(self.room - self.held.len());
         self.held.extend_from_slice(&data[..n]);
         Poll::Ready(Ok(n))
+    }
+
+    fn reads(&self) -> bool {
+        self.send.is_some()
+    }
+
+    fn poll_place(&mut self, more: u64, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        if self.held.len() >= self.room {
+            let more = more.min(PIECE as u64) as usize;
+            ready!(self.poll_room(more, cx))?;
+        }
+        let place = self.room - self.held.len();
+        Poll::Ready(Ok(more.min(place as u64) as usize))
+    }
+
+    fn read(&mut self, socket: &TcpStream, most: usize) -> io::Result<usize> {
+        self.held.reserve_exact(most);
+        socket.try_read_buf(&mut (&mut self.held).limit(most))
     }
 
     fn finish(&mut self, trailers: Option<&Trailers>) {

@@ -12,6 +12,7 @@ use http::{Method, Request};
 use slab::Slab;
 
 use super::bounds::{CONNECTION_WINDOW, OPEN_HEADS, SHUT, STREAM_WINDOW};
+use super::outbound::Offer;
 use crate::blocks::BLOCK;
 use crate::memory::{Memory, Share};
 
@@ -51,6 +52,7 @@ pub(super) struct Windows {
     reaped: Cell<usize>,
     /// The connection's task.
     task: RefCell<Option<Waker>>,
+    pub(super) offer: Offer,
 }
 
 /// The memory of one stream; given back when nothing of its answer waits any more.
@@ -169,6 +171,10 @@ impl Hold {
 }
 
 impl Hold {
+    pub(super) fn offer(&self) -> &Offer {
+        &self.windows.offer
+    }
+
     /// Ready when another piece may wait for the connection.
     pub(super) fn poll_place(&self, cx: &Context<'_>) -> Poll<()> {
         if self.windows.unsent.get() < UNSENT {
@@ -181,6 +187,11 @@ impl Hold {
         Poll::Pending
     }
 
+    #[cfg(test)]
+    pub(super) fn unsent(&self) -> usize {
+        self.windows.unsent.get()
+    }
+
     /// Notes that so many bytes wait for the connection.
     pub(super) fn note_unsent(&self, bytes: usize) {
         let windows = &self.windows;
@@ -190,6 +201,11 @@ impl Hold {
         if bytes >= PIECE {
             windows.free.update(|free| (free + 2).min(CREDIT));
         }
+    }
+
+    /// Notes that so many bytes wait in a second place as well.
+    pub(super) fn note_again(&self, bytes: usize) {
+        self.windows.unsent.update(|unsent| unsent + bytes);
     }
 
     /// Notes that the stream waits for a window, with what wakes it.

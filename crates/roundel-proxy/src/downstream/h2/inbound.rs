@@ -5,19 +5,19 @@
 //! empty ones beyond the first few go no further than here, and tiny ones come a few at a time, between
 //! which the streams take what is theirs.
 
-use std::cell::Cell;
+use std::future::Future;
 use std::io;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, BytesMut};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 use tokio::task::yield_now;
 
+use super::line::Line;
 use super::toll::Toll;
 use super::trailers::{Seen, Streams};
-use crate::transport::Io;
 
 /// Bytes read at once.
 const READ: usize = 16 * 1024;
@@ -26,14 +26,9 @@ const GIVEN: usize = 8 * 1024;
 /// Empty frames that `h2` gets to judge by the state of their streams; it takes 100.
 const JUDGED: u32 = 64;
 
-/// The socket, once `h2` has sent its last frame: the client gets to read what it says.
-pub(super) type Rest = Rc<Cell<Option<Io>>>;
-
-/// The socket of one connection.
+/// The socket of one connection, as `h2` has it.
 pub(super) struct Inbound {
-    /// `None` when it has gone to [`Self::rest`].
-    stream: Option<Io>,
-    rest: Rest,
+    line: Rc<Line>,
     /// What was read: [`Self::ready`] bytes to give on, then the beginning of a frame's head.
     bytes: BytesMut,
     ready: usize,
@@ -43,14 +38,13 @@ pub(super) struct Inbound {
 
 impl Inbound {
     /// Goes on behind `seen`, which was read already and begins with the preface.
-    pub(super) fn new(stream: Io, seen: &[u8]) -> Self {
+    pub(super) fn new(line: Rc<Line>, seen: &[u8]) -> Self {
         let mut bytes = BytesMut::from(seen);
         let mut frames = Frames::default();
         let toll = Rc::new(Toll::default());
         let ready = frames.sift(&mut bytes, &toll);
         Self {
-            stream: Some(stream),
-            rest: Rest::default(),
+            line,
             bytes,
             ready,
             frames,
@@ -61,21 +55,6 @@ impl Inbound {
     /// What came in; whoever polls the connection begins a turn with each poll of its task.
     pub(super) fn toll(&self) -> Rc<Toll> {
         self.toll.clone()
-    }
-
-    /// Where the socket is found at the end.
-    pub(super) fn rest(&self) -> Rest {
-        self.rest.clone()
-    }
-
-    fn poll_stream<T>(
-        &mut self,
-        poll: impl FnOnce(Pin<&mut Io>) -> Poll<io::Result<T>>,
-    ) -> Poll<io::Result<T>> {
-        match &mut self.stream {
-            Some(stream) => poll(Pin::new(stream)),
-            None => Poll::Ready(Err(io::ErrorKind::NotConnected.into())),
-        }
     }
 }
 
@@ -148,18 +127,13 @@ impl AsyncRead for Inbound {
     ) -> Poll<io::Result<()>> {
         let this = &mut *self;
         while this.ready == 0 {
-            let Some(stream) = &mut this.stream else {
+            let mut stream = this.line.stream();
+            let Some(stream) = &mut *stream else {
                 return Poll::Ready(Ok(()));
             };
             ready!(stream.poll_readable(cx))?;
             this.bytes.reserve(READ);
-            let had = this.bytes.len();
-            this.bytes.resize(had + READ, 0);
-            let mut more = ReadBuf::new(&mut this.bytes[had..]);
-            let read = Pin::new(stream).poll_read(cx, &mut more);
-            let n = more.filled().len();
-            this.bytes.truncate(had + n);
-            ready!(read)?;
+            let n = ready!(pin!(stream.read_buf(&mut this.bytes)).poll(cx))?;
             if n == 0 {
                 return Poll::Ready(Ok(()));
             }
@@ -183,34 +157,34 @@ impl AsyncRead for Inbound {
 
 impl AsyncWrite for Inbound {
     fn poll_write(
-        mut self: Pin<&mut Self>,
+        self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        self.poll_stream(|stream| stream.poll_write(cx, bytes))
+        self.line.poll_put(&[io::IoSlice::new(bytes)], cx)
     }
 
     fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
+        self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         bytes: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        self.poll_stream(|stream| stream.poll_write_vectored(cx, bytes))
+        self.line.poll_put(bytes, cx)
     }
 
     fn is_write_vectored(&self) -> bool {
-        self.stream.as_ref().is_some_and(Io::is_write_vectored)
+        true
     }
 
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.poll_stream(|stream| stream.poll_flush(cx))
+    /// Leaves it to whoever polls the connection: `h2` wants each large frame flushed.
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
     }
 
     /// Lets go of the socket: `h2` is to say at once why it ends.
-    fn poll_shutdown(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if let Some(stream) = self.stream.take() {
-            self.rest.set(Some(stream));
-        }
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(self.line.poll_send(cx))?;
+        self.line.end();
         Poll::Ready(Ok(()))
     }
 }
@@ -222,6 +196,7 @@ mod tests {
 
     use super::super::toll::TURN;
     use super::*;
+    use crate::transport::Io;
 
     fn frame(kind: u8, flags: u8, payload: &[u8]) -> Vec<u8> {
         let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
@@ -294,7 +269,8 @@ mod tests {
                 .unwrap();
             far
         });
-        let mut inbound = Inbound::new(Io::Plain(near), &vec![0; Frames::default().left]);
+        let line = Rc::new(Line::new(Io::Plain(near), Rc::default()));
+        let mut inbound = Inbound::new(line, &vec![0; Frames::default().left]);
         let toll = inbound.toll();
         let (mut all, mut turn, mut turns) = (0, 0, 0);
         // The preface is no frame of ours.
