@@ -168,13 +168,19 @@ async fn serve(
             None => break,
         };
         idle = peer.slot.rules().frontend.timeouts.http_keep_alive;
-        let Some(hold) = windows.hold(&worker.shared.http2_memory, &request) else {
+        let Some(mut hold) = windows.hold(&worker.shared.http2_memory, &request) else {
             refuse(peer, &mut respond);
             continue;
         };
         let asked = Asked::new(peer, request);
         let size = asked.size();
         streams.note_head(size, worker.clock().recent());
+        // Before its task has its turn: a hundred heads would be held until then.
+        if !hold.fits(asked.head.block.capacity()) {
+            refuse(peer, &mut respond);
+            worker.blocks.give_translated(asked.head);
+            continue;
+        }
         let (peer, streams, windows) = (peer.clone(), streams.clone(), windows.clone());
         tokio::task::spawn_local(async move {
             // In a box, for the runtime moves a task three times before it is polled.
@@ -274,12 +280,7 @@ impl Asked {
 }
 
 /// Answers the request of one stream; says whether the client gave it up before it was answered.
-async fn stream(
-    peer: &Peer,
-    asked: Asked,
-    mut respond: SendResponse<Piece>,
-    mut hold: Hold,
-) -> bool {
+async fn stream(peer: &Peer, asked: Asked, respond: SendResponse<Piece>, hold: Hold) -> bool {
     let worker = &peer.worker;
     let Asked {
         rules,
@@ -295,11 +296,6 @@ async fn stream(
     };
     let in_flight = worker.enter();
     let deadline = worker.deadlines.register();
-    if !hold.fits(head.block.capacity()) {
-        refuse(peer, &mut respond);
-        worker.blocks.give_translated(head);
-        return false;
-    }
     if translated.is_err() {
         // Nothing in it is to be believed.
         *head = RequestHead::new();
