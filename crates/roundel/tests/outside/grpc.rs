@@ -71,12 +71,12 @@ fn calls(to: &Balancer, calls: &[&str]) -> Option<Vec<String>> {
 fn logged(balancer: &Balancer, method: &str, code: u64) -> Value {
     wait_for("a line of the log", SOON, || {
         let lines = balancer.process.stdout();
-        let values = lines
+        let mut values = lines
             .lines()
             .filter_map(|l| serde_json::from_str::<Value>(l).ok());
         let path = format!("/test.Echo/{method}");
         let fits = |line: &Value| line["path"] == *path && line["grpc_status"] == code;
-        values.filter(fits).next_back()
+        values.rfind(fits)
     })
 }
 
