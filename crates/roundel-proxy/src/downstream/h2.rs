@@ -35,7 +35,7 @@ mod outbound;
 mod toll;
 mod trailers;
 
-use bounds::{CONNECTION_WINDOW, GOODBYE, LINGER, LIVE};
+use bounds::{CONNECTION_WINDOW, GOODBYE, LINGER, LIVE, shut_for};
 use calm::Calm;
 use client::{H2Client, Piece, translate};
 use hold::{Hold, Windows};
@@ -100,7 +100,8 @@ async fn serve(
 ) {
     let (line, windows, toll) = (side.line, side.windows, side.toll);
     let worker = peer.worker.clone();
-    let streams = Rc::new(Calm::new(worker.clock().now()));
+    let shut_for = shut_for(peer.slot.rules().frontend.timeouts.client);
+    let streams = Rc::new(Calm::new(shut_for, worker.clock().now()));
     let live = || Rc::strong_count(&streams) - 1;
     let mut excess = None;
     let mut leaving = false;

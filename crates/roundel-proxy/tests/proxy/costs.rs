@@ -2,8 +2,9 @@
 
 use std::io::{Read, Write};
 use std::sync::Arc;
+use std::time::Duration;
 
-use roundel_proxy::Http2Excess;
+use roundel_proxy::{Frontend, Http2Excess};
 use roundel_testkit::wait_for;
 
 use crate::frames::{
@@ -188,7 +189,9 @@ fn shut(streams: u32) -> (Stage, Client, Server) {
             ));
         }
     });
-    let stage = Stage::new(&[server.address]);
+    // Many may wait for a third of that.
+    let patient = |frontend: &mut Frontend| frontend.timeouts.client = Duration::from_secs(9);
+    let stage = Stage::with(&[server.address], |_| {}, patient);
     let mut client = Client::new(&stage);
     // SETTINGS_INITIAL_WINDOW_SIZE.
     client.send(&frame(SETTINGS, 0, 0, &[0, 4, 0, 0, 0, 0]));

@@ -19,9 +19,10 @@ use super::{Row, row};
 const ENHANCE_YOUR_CALM: u32 = 11;
 const PING: u8 = 6;
 const END: u8 = END_STREAM | END_HEADERS;
-/// How long a flood lasts at most, and how long its end may be under way.
+/// How long a flood lasts at most, and how long its end may be under way: streams may wait for a window for
+/// 15 s.
 const FLOOD: Duration = Duration::from_secs(5);
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(20);
 
 pub(super) fn rows() -> Vec<Row> {
     vec![

@@ -77,16 +77,22 @@ pub(super) const OPEN_HEADS: u64 = 1024 * 1024;
 pub(super) const SMALL: usize = 64;
 
 /// Streams that may wait for a window while nothing moves on their connection. Those beyond end after
-/// [`SHUT_FOR`], the oldest first, as after `timeouts.client`; when it comes to [`REAPED`], the
+/// [`shut_for`], the oldest first, as after `timeouts.client`; when it comes to [`REAPED`], the
 /// connection does.
 pub(super) const SHUT: usize = 32;
-pub(super) const SHUT_FOR: Duration = Duration::from_secs(4);
 pub(super) const REAPED: usize = 64;
 
 /// How long a stream whose answer is sent may go on with its request. It gets no window meanwhile.
 pub(super) const LINGER: Duration = Duration::from_secs(1);
 /// How long a finished connection may take to say goodbye.
 pub(super) const GOODBYE: Duration = Duration::from_secs(5);
+
+/// How long streams beyond [`SHUT`] may wait for a window, where each may for `client`. A client that was
+/// stopped for some seconds, by a debugger or a link that stalls, finds its calls as they were; what they
+/// hold meanwhile is bounded by `http2_memory` in any case.
+pub(super) fn shut_for(client: Duration) -> Duration {
+    (client / 3).min(Duration::from_secs(15))
+}
 
 /// Fields that a head may bring, crumbs of Cookie counted one by one: twice what HTTP/1 takes, as with
 /// HAProxy, since browsers send each cookie as a crumb.
@@ -115,4 +121,17 @@ pub(super) fn builder(limits: &Limits) -> Builder {
         .max_local_error_reset_streams(Some(LOCAL_ERRORS))
         .max_header_list_size(u32::try_from(list).unwrap_or(u32::MAX));
     builder
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::ClientTimeouts;
+
+    #[test]
+    fn many_streams_wait_for_a_window_for_less_long_than_few() {
+        let default = ClientTimeouts::default().client;
+        let waits = [default, Duration::from_secs(6), Duration::from_secs(3600)].map(shut_for);
+        assert_eq!(waits.map(|wait| wait.as_secs()), [15, 2, 15]);
+    }
 }

@@ -3,9 +3,7 @@
 use std::cell::Cell;
 use std::time::{Duration, Instant};
 
-use super::bounds::{
-    FRAMES, LARGE_HEAD, LARGE_HEADS, REAPED, RESETS, SHUT, SHUT_FOR, SMALL_FRAMES,
-};
+use super::bounds::{FRAMES, LARGE_HEAD, LARGE_HEADS, REAPED, RESETS, SHUT, SMALL_FRAMES};
 use super::hold::Windows;
 use super::toll::{Toll, price};
 use crate::counters::Http2Excess;
@@ -66,6 +64,7 @@ pub(super) struct Calm {
     frames: Debt,
     small_frames: Debt,
     large_heads: Debt,
+    shut_for: Duration,
     /// Streams ended since too many waited for a window.
     reaped: Cell<usize>,
     /// Since when too many wait, and what had been sent by then.
@@ -73,8 +72,10 @@ pub(super) struct Calm {
 }
 
 impl Calm {
-    pub(super) fn new(now: Instant) -> Self {
+    /// With how long streams may wait for a window that are too many.
+    pub(super) fn new(shut_for: Duration, now: Instant) -> Self {
         Self {
+            shut_for,
             resets: Debt::new(RESETS, now),
             frames: Debt::new(FRAMES, now),
             small_frames: Debt::new(SMALL_FRAMES, now),
@@ -133,13 +134,13 @@ impl Calm {
             }
         };
         let past = now.saturating_duration_since(since);
-        if past < SHUT_FOR {
-            return Some(SHUT_FOR - past);
+        if past < self.shut_for {
+            return Some(self.shut_for - past);
         }
         windows.reap(waiting - SHUT);
         self.reaped.update(|reaped| reaped + waiting - SHUT);
         self.shut.set(None);
-        Some(SHUT_FOR)
+        Some(self.shut_for)
     }
 
     /// What the connection is to be ended for.
@@ -165,6 +166,7 @@ mod tests {
     use crate::memory::Memory;
 
     const SECOND: Duration = Duration::from_secs(1);
+    const SHUT_FOR: Duration = Duration::from_secs(4);
 
     #[test]
     fn a_debt_is_paid_or_forgotten() {
@@ -201,7 +203,7 @@ mod tests {
             toll
         };
         let check = |act: &dyn Fn(&Calm), excess| {
-            let calm = Calm::new(start);
+            let calm = Calm::new(SHUT_FOR, start);
             assert_eq!(calm.excess(), None);
             act(&calm);
             assert_eq!(calm.excess(), excess);
@@ -226,7 +228,7 @@ mod tests {
         check(&heads(LARGE_HEAD), None);
         check(&heads(64 * 1024), Some(Http2Excess::LargeHeads));
         // What is answered and sent makes up for them.
-        let calm = Calm::new(start);
+        let calm = Calm::new(SHUT_FOR, start);
         calm.settle(&toll(FRAMES.most, 0), &windows, start);
         calm.note(false, 640, start);
         calm.settle(&toll(price(640), 0), &windows, start);
@@ -239,7 +241,7 @@ mod tests {
     fn streams_that_wait_for_windows_are_few_or_something_moves() {
         let start = Instant::now();
         let memory = Arc::new(Memory::new(u64::MAX));
-        let (windows, calm) = (Rc::new(Windows::default()), Calm::new(start));
+        let (windows, calm) = (Rc::new(Windows::default()), Calm::new(SHUT_FOR, start));
         let streams: Vec<_> = (0..2 * SHUT).map(|_| windows.stream(&memory)).collect();
         let wait = |from: usize, to: usize| {
             streams[from..to]
