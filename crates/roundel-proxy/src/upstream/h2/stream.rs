@@ -1,15 +1,12 @@
 //! A server of HTTP/2: one stream of a connection, as an exchange sees it.
 
 use std::io;
-use std::mem::take;
 use std::net::SocketAddr;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, Bytes};
 use h2::client::{ResponseFuture, SendRequest};
-use h2::{RecvStream, SendStream};
 use http::HeaderMap;
 use roundel_http1::{
     Edits, Framing, Known, Limits, Method, Reason, RequestHead, ResponseHead, Trailers,
@@ -17,20 +14,15 @@ use roundel_http1::{
 
 use super::{Opened, Place, translate};
 use crate::blocks::Blocks;
-use crate::http2::ahead::Ahead;
-use crate::http2::judged;
-use crate::memory::{Memory, Share};
 use crate::sides::{Sink, Source, SourceError};
 use crate::upstream::HeadError;
 use crate::websocket;
 
-/// The largest frame of a body: what every server takes (RFC 9113 6.5.2).
-const FRAME: usize = 16 * 1024;
-/// Bytes of the server's window that are reserved at once for small pieces.
-const RESERVE: usize = 4 * 1024;
+mod down;
+mod up;
 
-/// Bytes of memory that are taken at once for what waits.
-const STEP: u64 = 16 * 1024;
+use down::Down;
+use up::Up;
 
 /// One attempt on a stream. Dropped before both sides have ended, it tells the server so.
 #[derive(Debug)]
@@ -66,46 +58,6 @@ enum Answer {
     Awaited(ResponseFuture),
     /// There is none to wait for: it has come, or this is why it will not.
     Over(HeadError),
-}
-
-/// The body of the request on its way.
-#[derive(Debug, Default)]
-struct Up {
-    /// `None` where the head was all.
-    send: Option<SendStream<Bytes>>,
-    /// Bytes that wait for more: small pieces go out together.
-    held: Vec<u8>,
-    /// How many may be held: so much of the window is reserved.
-    room: usize,
-    /// The trailers with which the stream ends once nothing is held any more.
-    end: Option<HeaderMap>,
-    finished: bool,
-}
-
-/// The body of the answer.
-#[derive(Debug, Default)]
-struct Down {
-    body: Option<RecvStream>,
-    chunk: Bytes,
-    /// What follows it and was taken from the connection already.
-    ahead: Ahead,
-    trailers: Option<Trailers>,
-    /// It has ended, or broken; of that follows, behind what came before.
-    ended: bool,
-    broken: Option<Reason>,
-    gone: bool,
-    /// Bytes of a body of known length that have not come.
-    left: Option<u64>,
-    limits: Limits,
-    /// Bytes that were taken from the connection and not by the client.
-    waiting: u64,
-    /// What those take of the memory, where the client is one of many on its connection.
-    memory: Option<Arc<Memory>>,
-    share: Option<Share>,
-    /// Bytes that the share is enough for.
-    covered: u64,
-    /// Bytes that have come, a head for one.
-    received: u64,
 }
 
 impl H2Server {
@@ -296,147 +248,6 @@ fn head_error(error: &h2::Error) -> HeadError {
     }
 }
 
-impl Up {
-    /// Gets room for at least one of `more` bytes, within the server's window and what may wait for
-    /// the connection; sends what is held where that has to go first.
-    fn poll_room(&mut self, more: usize, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let held = self.held.len();
-        let Some(send) = &mut self.send else {
-            return Poll::Ready(Err(io::ErrorKind::NotConnected.into()));
-        };
-        // Room for some pieces at once, since each asking costs; yet not for all that may come, for
-        // what is reserved is kept from the other streams.
-        send.reserve_capacity((held + more.max(RESERVE)).min(FRAME));
-        self.room = send.capacity().min(FRAME);
-        if self.room > held {
-            return Poll::Ready(Ok(()));
-        }
-        self.send_held(false)?;
-        let Some(send) = &mut self.send else {
-            return Poll::Ready(Err(io::ErrorKind::NotConnected.into()));
-        };
-        send.reserve_capacity(more.min(FRAME));
-        self.room = match send.capacity() {
-            0 => match ready!(send.poll_capacity(cx)) {
-                Some(Ok(room)) => room.min(FRAME),
-                Some(Err(_)) | None => return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into())),
-            },
-            room => room.min(FRAME),
-        };
-        if self.room == 0 {
-            cx.waker().wake_by_ref();
-            return Poll::Pending;
-        }
-        Poll::Ready(Ok(()))
-    }
-
-    /// Hands what is held to the connection's task, which sends it, and lets go of the rest of the
-    /// room. With `last` the stream ends with it.
-    fn send_held(&mut self, last: bool) -> io::Result<()> {
-        let room = take(&mut self.room);
-        if self.held.is_empty() && !last {
-            return Ok(());
-        }
-        let Some(send) = &mut self.send else {
-            return Err(io::ErrorKind::NotConnected.into());
-        };
-        let bytes = Bytes::from(take(&mut self.held));
-        let held = bytes.len();
-        send.send_data(bytes, last)
-            .map_err(|_| io::ErrorKind::BrokenPipe)?;
-        if room > held && !last {
-            send.reserve_capacity(0);
-        }
-        Ok(())
-    }
-}
-
-impl Down {
-    /// Takes what has come of the body, whether its client takes any or not: what waits in `h2` counts
-    /// for the whole connection. The stream's window is not given back, so this ends.
-    fn poll_ahead(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        loop {
-            let Some(body) = self.body.as_mut().filter(|_| !self.ended) else {
-                return Poll::Ready(());
-            };
-            match ready!(body.poll_data(cx)) {
-                Some(Ok(piece)) => {
-                    let n = piece.len() as u64;
-                    self.received += n;
-                    self.left = self.left.map(|left| left.saturating_sub(n));
-                    self.ahead.push(piece);
-                    self.waiting += n;
-                    if !self.is_covered() {
-                        // Its stream ends before others have to.
-                        (self.ended, self.gone) = (true, true);
-                        self.ahead = Ahead::default();
-                        return Poll::Ready(());
-                    }
-                }
-                Some(Err(error)) => {
-                    self.ended = true;
-                    // HAProxy resets with CANCEL behind an answer that is whole.
-                    self.gone = match self.left {
-                        Some(left) => left > 0,
-                        None => !is_end(&error),
-                    };
-                    if error.is_library() {
-                        self.broken = Some(Reason::Truncated);
-                    }
-                    return Poll::Ready(());
-                }
-                None => {
-                    match ready!(body.poll_trailers(cx)) {
-                        Ok(None) => {}
-                        Ok(Some(map)) => match judged(&map, &self.limits) {
-                            Ok(trailers) => self.trailers = Some(trailers),
-                            Err(reason) => self.broken = Some(reason),
-                        },
-                        Err(error) => self.gone = !is_end(&error),
-                    }
-                    self.ended = true;
-                    return Poll::Ready(());
-                }
-            }
-        }
-    }
-}
-
-impl Down {
-    /// Takes memory for what waits, if that is more than a block.
-    fn is_covered(&mut self) -> bool {
-        let Some(memory) = self.memory.as_ref().filter(|_| self.waiting > self.covered) else {
-            return true;
-        };
-        // The first block is in what each stream takes at its beginning.
-        let more = self.waiting.next_multiple_of(STEP) - self.covered.max(STEP);
-        let taken = match (&mut self.share, more) {
-            (_, 0) => true,
-            (Some(share), more) => share.grow(more),
-            (None, more) => {
-                self.share = Share::take(memory, more);
-                self.share.is_some()
-            }
-        };
-        self.covered = self.waiting.next_multiple_of(STEP);
-        taken
-    }
-
-    /// Notes that the client has taken some of what waits.
-    fn took(&mut self, n: usize) {
-        self.waiting -= n as u64;
-        if self.waiting == 0 && self.covered > STEP {
-            (self.share, self.covered) = (None, 0);
-        }
-    }
-}
-
-/// Whether a stream has ended well by this: a server resets it so that no more of the request comes,
-/// once all of the answer has gone out (RFC 9113 8.1).
-fn is_end(error: &h2::Error) -> bool {
-    error.is_remote() && error.is_reset() && error.reason() == Some(h2::Reason::NO_ERROR)
-}
-
 impl Source for H2Server {
     fn poll_data(&mut self, cx: &mut Context<'_>) -> Poll<Result<bool, SourceError>> {
         let down = &mut self.down;
@@ -514,40 +325,5 @@ impl Sink for H2Server {
                 .map_err(|_| io::ErrorKind::BrokenPipe)?;
         }
         Poll::Ready(Ok(()))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_waits_beyond_a_block_is_taken_from_the_memory_and_given_back() {
-        let memory = Arc::new(Memory::new(3 * STEP));
-        let used = || memory.status().used;
-        let mut down = Down {
-            memory: Some(memory.clone()),
-            ..Down::default()
-        };
-        let wait = |down: &mut Down, n: u64| {
-            down.waiting += n;
-            down.is_covered()
-        };
-        assert!(wait(&mut down, STEP));
-        assert_eq!(used(), 0);
-        assert!(wait(&mut down, 1));
-        assert_eq!(used(), STEP);
-        assert!(wait(&mut down, 2 * STEP));
-        assert_eq!(used(), 3 * STEP);
-        assert!(!wait(&mut down, STEP));
-        let all = usize::try_from(down.waiting).unwrap();
-        down.took(all - 1);
-        assert_eq!(used(), 3 * STEP);
-        down.took(1);
-        assert_eq!(used(), 0);
-        assert!(wait(&mut down, 2 * STEP));
-        assert_eq!(used(), STEP);
-        down.memory = None;
-        assert!(wait(&mut down, 99 * STEP));
     }
 }
