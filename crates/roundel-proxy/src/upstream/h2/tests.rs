@@ -272,7 +272,7 @@ fn a_large_body_goes_through_in_both_directions() {
     });
 }
 
-/// T2: many clients on one connection, one of which takes nothing.
+/// Many clients on one connection, one of which takes nothing: its answer does not hold up theirs.
 #[test]
 fn a_client_that_takes_nothing_holds_nobody_up() {
     run(async {

@@ -189,15 +189,18 @@ fn a_socket_whose_client_takes_nothing_holds_nobody_up() {
         let stand = far.stand();
         let mut mute = Vec::new();
         for _ in 0..MUTE {
-            let mut client = client(&stand).await;
-            SockRef::from(&client).set_recv_buffer_size(1).unwrap();
+            let (near, mut client) = pair().await;
+            // What goes into the client's sockets does not wait.
+            SockRef::from(&near).set_send_buffer_size(4096).unwrap();
+            SockRef::from(&client).set_recv_buffer_size(4096).unwrap();
+            stand.serve(Io::Plain(near));
             say(&mut client, &format!("GET /mute {UPGRADE}")).await;
             let mut asked = far.next("/mute").await;
             let mut send = asked.grant();
             read_until(&mut client, "\r\n\r\n").await;
-            // Small ones, which cost most where they wait.
-            for _ in 0..4_000 {
-                send.send_data(Bytes::from_static(&[b'x'; 100]), false)
+            // Small ones, which cost most where they wait: as many as the stream's window takes.
+            for _ in 0..10_000 {
+                send.send_data(Bytes::from_static(&[b'x'; 12]), false)
                     .unwrap();
             }
             mute.push((client, asked, send));
