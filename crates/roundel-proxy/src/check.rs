@@ -15,7 +15,7 @@ use tokio::time::timeout_at;
 
 use crate::ProxyVersion;
 use crate::config::Proto;
-use crate::connect::secure::secure_for;
+use crate::connect::secure::secure;
 use crate::headers::via;
 use crate::shortage::{self, is_shortage};
 use crate::transport::Io;
@@ -160,7 +160,7 @@ async fn begin(
     address: SocketAddr,
 ) -> io::Result<Io> {
     match tls {
-        Some(back) => secure_for(socket, header, back, alpn, address.ip()).await,
+        Some(back) => secure(socket, header, back, alpn, address.ip()).await,
         None => {
             // What goes wrong is found by whoever reads an answer.
             let _ = socket.write_all(header).await;

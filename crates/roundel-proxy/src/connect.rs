@@ -5,6 +5,7 @@ use std::time::Duration;
 use roundel_balance::{Pick, PickError};
 use roundel_http1::proxy_protocol;
 
+use crate::config::Proto;
 use crate::peer::Peer;
 use crate::rules::BackendSlot;
 use crate::scene::Scene;
@@ -39,6 +40,8 @@ pub(crate) enum NoLink {
     Refused,
     /// The last server asked did not answer in time.
     TimedOut,
+    /// Every server asked speaks HTTP/2 alone, without WebSocket over it.
+    NoSocket,
     /// Our own descriptors ran out.
     Short,
 }
@@ -82,6 +85,11 @@ pub(crate) fn proxy_header(peer: &Peer, slot: &BackendSlot, pick: &Pick) -> Opti
     let mut header = Vec::new();
     proxy_protocol::write(version, Some(addresses), tls, &mut header);
     Some(header)
+}
+
+/// Whether a socket may go on this; else, where there is a choice, HTTP/1.1 has a place for it.
+fn has_place(proto: Proto, carrier: &Carrier) -> bool {
+    proto != Proto::Auto || carrier.takes_sockets()
 }
 
 /// A used connection to a picked server.
@@ -129,7 +137,8 @@ pub(crate) fn used(
         true => worker.pool.open_stream(key, owner, address, now),
         false => worker.pool.take(key, owner, address, now, careful),
     };
-    taken.map(|carrier| Used {
+    let goes_on = |carrier: &Carrier| !search.is_socket || has_place(slot.backend.proto, carrier);
+    taken.filter(goes_on).map(|carrier| Used {
         carrier,
         bound: false,
     })

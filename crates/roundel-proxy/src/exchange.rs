@@ -209,6 +209,8 @@ impl<'x> Course<'x> {
         state.search.hash = find_hash(scene, slot, head);
         state.search.client = scene.peer.id;
         state.search.is_first = !scene.peer.has_asked.replace(true);
+        // Any other upgrade, or one with a body, is none in HTTP/2.
+        state.search.is_socket = head.asks_websocket() && head.framing().is_empty();
         state.cookie = sticky.map(|s| s.id);
         state.login = login::in_request(head.fields());
         state.call = Timeout::find(head, edits);

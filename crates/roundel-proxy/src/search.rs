@@ -24,6 +24,8 @@ pub(crate) struct Search {
     pub(crate) client: u64,
     /// It is the first request on that.
     pub(crate) is_first: bool,
+    /// It asks for WebSocket.
+    pub(crate) is_socket: bool,
     pub(crate) tried: SmallVec<[ServerId; 4]>,
     /// What the backend's limit on retries counts.
     pub(crate) retries: u32,

@@ -35,6 +35,18 @@ pub(crate) enum Carrier {
     Stream(memory::Stream),
 }
 
+impl Carrier {
+    /// Whether a server may be asked for WebSocket on it.
+    pub(crate) fn takes_sockets(&self) -> bool {
+        match self {
+            Self::Connection(_) => true,
+            Self::H2(opened) => opened.takes_sockets(),
+            #[cfg(test)]
+            Self::Stream(_) => true,
+        }
+    }
+}
+
 /// A connection that carries several exchanges at a time. It stays with the worker whose task
 /// drives it, and with the streams on it.
 #[derive(Debug)]

@@ -2,6 +2,7 @@
 
 use std::cell::Cell;
 use std::io;
+use std::io::ErrorKind::{InvalidData, UnexpectedEof, Unsupported};
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::rc::Rc;
@@ -16,7 +17,7 @@ use tokio::net::{TcpSocket, TcpStream};
 use super::proxy_header;
 use super::secure::secure;
 use crate::config::Proto;
-use crate::pool::dials::Waiting;
+use crate::pool::dials::{Known, Waiting};
 use crate::rules::BackendSlot;
 use crate::scene::Scene;
 use crate::search::Search;
@@ -28,6 +29,8 @@ use crate::worker::Worker;
 
 /// Connections of one worker to one server that carry several exchanges each.
 const CONNECTIONS: usize = 256;
+/// HTTP/1.1 as ALPN names it (RFC 7301 6).
+const HTTP1: &[u8] = b"http/1.1";
 /// How long one who finds every place of all of them taken waits until it looks again.
 const LOOK_AGAIN: Duration = Duration::from_millis(10);
 
@@ -39,6 +42,10 @@ pub(super) struct Target {
     address: SocketAddr,
     proto: Proto,
     tls: Option<Arc<Back>>,
+    /// The one protocol that is offered; `None` for those of `tls`.
+    only: Option<&'static [u8]>,
+    /// It is for a socket.
+    is_socket: bool,
     /// A header of the PROXY protocol, where it goes out before all else.
     before: Vec<u8>,
     pub(super) begun: Instant,
@@ -63,16 +70,37 @@ impl Target {
             (Proto::H1 | Proto::Auto, None) => None,
             _ => proxy_header(scene.peer, slot, pick),
         };
-        Self {
+        let target = Self {
             key: (slot.key(), pick.id().0),
             owner: search.owner(slot, pick),
             address: pick.address(),
             proto: backend.proto,
             tls: backend.tls.clone(),
+            only: None,
+            is_socket: search.is_socket,
             before: before.unwrap_or_default(),
             begun: scene.worker.clock().now(),
             limit: backend.timeouts.connect,
             idle: backend.timeouts.upstream_idle,
+        };
+        let known = scene.worker.pool.dials.known(target.key);
+        match known.is_some_and(|known| !known.sockets) && target.may_be_alone() {
+            true => target.alone(),
+            false => target,
+        }
+    }
+
+    /// Whether HTTP/1.1 is a choice for a socket that has no place in HTTP/2.
+    fn may_be_alone(&self) -> bool {
+        self.is_socket && self.proto == Proto::Auto && self.tls.is_some()
+    }
+
+    /// The same for HTTP/1.1, on a connection of its own; what HAProxy's `ws auto` asks for.
+    fn alone(self) -> Self {
+        Self {
+            proto: Proto::H1,
+            only: Some(HTTP1),
+            ..self
         }
     }
 
@@ -81,7 +109,10 @@ impl Target {
         match self.proto {
             Proto::H1 => false,
             Proto::H2 => true,
-            Proto::Auto => self.tls.is_some() && worker.pool.dials.known(self.key) != Some(0),
+            Proto::Auto => {
+                let known = worker.pool.dials.known(self.key);
+                self.tls.is_some() && known.is_none_or(|known| known.streams > 0)
+            }
         }
     }
 }
@@ -89,35 +120,41 @@ impl Target {
 /// Makes a connection. While descriptors are short it waits for one, and says so by `short`.
 ///
 /// Errors: as the operating system says; of kind `InvalidData` or `UnexpectedEof` where a handshake came
-/// to nothing.
+/// to nothing; `Unsupported` where that says only that the server has no place for a socket.
 pub(super) fn dial(
     worker: &Rc<Worker>,
     target: Target,
     short: Rc<Cell<bool>>,
 ) -> Pin<Box<dyn Future<Output = io::Result<Made>>>> {
     let worker = worker.clone();
-    if target.is_shared(&worker) {
-        return Box::pin(share(worker, target, short));
-    }
     Box::pin(async move {
-        match establish(&worker.shared, &target, short).await? {
-            Established::Single(io) => Ok(Made {
-                carrier: Carrier::Connection(io),
-                reused: false,
-            }),
-            Established::Shared(connection) => {
-                let carrier = keep(&worker, &target, connection)?;
-                Ok(Made {
-                    carrier,
-                    reused: false,
-                })
-            }
+        let may_be_alone = target.may_be_alone();
+        let made = match target.is_shared(&worker) {
+            true => share(&worker, &target, short.clone()).await?,
+            false => make(&worker, &target, short.clone()).await?,
+        };
+        match may_be_alone && !made.carrier.takes_sockets() {
+            // The connection is there for others.
+            true => make(&worker, &target.alone(), short).await,
+            false => Ok(made),
         }
     })
 }
 
+/// Makes a connection for this exchange, which may turn out to be for others too.
+async fn make(worker: &Worker, target: &Target, short: Rc<Cell<bool>>) -> io::Result<Made> {
+    let carrier = match establish(&worker.shared, target, short).await? {
+        Established::Single(io) => Carrier::Connection(io),
+        Established::Shared(connection) => keep(worker, target, connection)?,
+    };
+    Ok(Made {
+        carrier,
+        reused: false,
+    })
+}
+
 /// Has a connection made, or waits for one that is being made, until there is a stream.
-async fn share(worker: Rc<Worker>, target: Target, short: Rc<Cell<bool>>) -> io::Result<Made> {
+async fn share(worker: &Rc<Worker>, target: &Target, short: Rc<Cell<bool>>) -> io::Result<Made> {
     let (pool, key) = (&worker.pool, target.key);
     let (owner, address) = (target.owner, target.address);
     loop {
@@ -126,7 +163,7 @@ async fn share(worker: Rc<Worker>, target: Target, short: Rc<Cell<bool>>) -> io:
             Some(waiting) => waiting,
             None if pool.multiplexed(key) + pool.dials.count(key) < CONNECTIONS => {
                 reused = false;
-                begin(&worker, &target, short.clone())
+                begin(worker, target, short.clone())
             }
             None => {
                 tokio::time::sleep(LOOK_AGAIN).await;
@@ -143,17 +180,9 @@ async fn share(worker: Rc<Worker>, target: Target, short: Rc<Cell<bool>>) -> io:
         if let Some(carrier) = pool.open_stream(key, owner, address, Instant::now()) {
             return Ok(Made { carrier, reused });
         }
-        if !target.is_shared(&worker) {
+        if !target.is_shared(worker) {
             // It speaks HTTP/1, and another one has the connection.
-            let made = establish(&worker.shared, &target, short.clone()).await?;
-            let carrier = match made {
-                Established::Single(io) => Carrier::Connection(io),
-                Established::Shared(connection) => keep(&worker, &target, connection)?,
-            };
-            return Ok(Made {
-                carrier,
-                reused: false,
-            });
+            return make(worker, target, short).await;
         }
     }
 }
@@ -174,11 +203,11 @@ fn begin(worker: &Rc<Worker>, target: &Target, short: Rc<Cell<bool>>) -> Waiting
         let dials = &worker.pool.dials;
         let came = made.map(|made| match made {
             Established::Single(io) => {
-                dials.note(target.key, 0);
+                dials.note(target.key, Known::default());
                 Some(io)
             }
             Established::Shared(connection) => {
-                dials.note(target.key, connection.places());
+                dials.note(target.key, known(&connection));
                 put(&worker, &target, connection);
                 None
             }
@@ -190,13 +219,20 @@ fn begin(worker: &Rc<Worker>, target: &Target, short: Rc<Cell<bool>>) -> Waiting
 
 /// Keeps a connection, and takes the first stream of it.
 fn keep(worker: &Worker, target: &Target, connection: h2::Connection) -> io::Result<Carrier> {
-    worker.pool.dials.note(target.key, connection.places());
+    worker.pool.dials.note(target.key, known(&connection));
     put(worker, target, connection);
     let now = Instant::now();
     let stream = worker
         .pool
         .open_stream(target.key, target.owner, target.address, now);
     stream.ok_or_else(|| io::ErrorKind::ConnectionAborted.into())
+}
+
+fn known(connection: &h2::Connection) -> Known {
+    Known {
+        streams: connection.places(),
+        sockets: connection.takes_sockets(),
+    }
 }
 
 fn put(worker: &Worker, target: &Target, connection: h2::Connection) {
@@ -228,7 +264,15 @@ async fn establish(
     let until = target.begun + target.limit.saturating_sub(2 * shortage::PAUSE);
     let mut socket = open(shared, target.address, until, short).await?;
     let io = match &target.tls {
-        Some(back) => secure(socket, &target.before, back, target.address.ip()).await?,
+        Some(back) => {
+            let (before, ip) = (&target.before, target.address.ip());
+            let secured = secure(socket, before, back, target.only, ip).await;
+            secured.map_err(|error| match error.kind() {
+                // It made one of HTTP/2.
+                InvalidData | UnexpectedEof if target.only.is_some() => Unsupported.into(),
+                _ => error,
+            })?
+        }
         None => {
             if !target.before.is_empty() {
                 socket.write_all(&target.before).await?;

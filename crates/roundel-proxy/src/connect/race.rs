@@ -199,6 +199,7 @@ impl Race<'_> {
             return Err(match error.kind() {
                 _ if added == Err(PickError::Full) => NoLink::NoServer(PickError::Full),
                 io::ErrorKind::TimedOut => NoLink::TimedOut,
+                io::ErrorKind::Unsupported => NoLink::NoSocket,
                 _ => NoLink::Refused,
             });
         }
@@ -266,7 +267,8 @@ impl Race<'_> {
             io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable => {
                 EvidenceKind::Unreachable
             }
-            // Descriptors or ports of our own ran out: says nothing about the server.
+            // Descriptors or ports of our own ran out, or it has no place for a socket, which says nothing
+            // about the server.
             _ => return,
         };
         opening.pick.server().note_failure();

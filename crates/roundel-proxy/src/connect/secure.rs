@@ -11,22 +11,13 @@ use tokio::net::TcpStream;
 use crate::transport::Io;
 use crate::transport::tls::Tls;
 
-/// Makes the handshake with the server at `address`, behind `before`, which is sent in clear.
+/// Makes the handshake with the server at `address`, behind `before`, which is sent in clear. It is offered
+/// `alpn` alone; what `back` offers where that names none.
 ///
 /// What ends it on this side goes out with the first words.
 /// Errors: of kind `InvalidData` with what rustls says, where the server is not to be believed or
 /// breaks the protocol; else the connection has ended.
 pub(crate) async fn secure(
-    socket: TcpStream,
-    before: &[u8],
-    back: &Back,
-    address: IpAddr,
-) -> io::Result<Io> {
-    secure_for(socket, before, back, None, address).await
-}
-
-/// As [`secure`], for the one protocol that is to be spoken then; what `back` offers where none is named.
-pub(crate) async fn secure_for(
     mut socket: TcpStream,
     before: &[u8],
     back: &Back,

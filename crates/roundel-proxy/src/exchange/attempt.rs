@@ -354,11 +354,7 @@ fn no_answer(error: HeadError) -> Failed {
     match error {
         HeadError::Malformed(_) => Failed::Answer(502, Term::BadResponse, answer::sentence(502)),
         HeadError::Unfit => Failed::Answer(400, Term::BadRequest, answer::sentence(400)),
-        HeadError::NoTunnel => Failed::Answer(
-            502,
-            Term::BadResponse,
-            "The application server speaks HTTP/2, without WebSocket over it.",
-        ),
+        HeadError::NoTunnel => no_socket(),
         HeadError::Refused | HeadError::Reset => Failed::Answer(
             502,
             Term::ServerAbort,
@@ -370,6 +366,14 @@ fn no_answer(error: HeadError) -> Failed {
             "The application server closed the connection before it answered.",
         ),
     }
+}
+
+fn no_socket() -> Failed {
+    Failed::Answer(
+        502,
+        Term::BadResponse,
+        "The application server speaks HTTP/2, without WebSocket over it.",
+    )
 }
 
 /// No answer had begun when the time of the request as a whole was up, or that of the process.
@@ -404,6 +408,7 @@ pub(super) fn no_link(error: NoLink) -> Failed {
             "No application server has joined yet. Try again in a second.",
         ),
         NoLink::NoServer(_) => Failed::Answer(503, Term::NoServer, answer::sentence(503)),
+        NoLink::NoSocket => no_socket(),
         NoLink::Short => Failed::Answer(503, Term::NoResources, answer::sentence(503)),
         NoLink::Refused => Failed::Answer(503, Term::ConnectError, answer::sentence(503)),
         NoLink::TimedOut => Failed::Answer(504, Term::ConnectTimeout, answer::sentence(504)),

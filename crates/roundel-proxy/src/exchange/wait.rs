@@ -115,7 +115,7 @@ impl Course<'_> {
             NoLink::NoServer(_) => {}
             // It may answer yet; only what is known to be down is worth waiting for.
             NoLink::TimedOut if balancer.load().usable() == 0 => {}
-            NoLink::TimedOut | NoLink::Short => return false,
+            NoLink::TimedOut | NoLink::NoSocket | NoLink::Short => return false,
         }
         let lost = balancer.lost_for(now);
         self.state.held |= lost.is_some_and(|lost| lost < limit);

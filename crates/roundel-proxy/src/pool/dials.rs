@@ -39,8 +39,17 @@ pub(crate) struct Dial {
 #[derive(Debug, Default)]
 pub(crate) struct Dials {
     open: RefCell<ByServer<Vec<Rc<Dial>>>>,
-    /// How many streams a connection to a server carried that was made last; none for HTTP/1.
-    known: RefCell<ByServer<usize>>,
+    /// What a connection to a server carried that was made last.
+    known: RefCell<ByServer<Known>>,
+}
+
+/// What a connection carries.
+#[derive(Debug, Default, Clone, Copy)]
+pub(crate) struct Known {
+    /// How many streams; 0 where the server speaks HTTP/1.
+    pub(crate) streams: usize,
+    /// Whether such a stream may be a socket.
+    pub(crate) sockets: bool,
 }
 
 /// A place among those who wait.
@@ -82,7 +91,7 @@ impl From<Failed> for io::Error {
 impl Dials {
     /// Joins those who wait for a connection to this server, if it will have a place for one more.
     pub(crate) fn join(&self, key: PoolKey, owner: u64, address: SocketAddr) -> Option<Waiting> {
-        let most = self.known(key).unwrap_or(STREAMS);
+        let most = self.known(key).map_or(STREAMS, |known| known.streams);
         let open = self.open.borrow();
         let fits = |dial: &&Rc<Dial>| {
             dial.owner == owner && dial.address == address && dial.waiting.get() < most
@@ -131,14 +140,13 @@ impl Dials {
         self.open.borrow().get(&key).map_or(0, Vec::len)
     }
 
-    /// How many streams a connection to this server carried that was made last; 0 where it speaks
-    /// HTTP/1, `None` where none was made.
-    pub(crate) fn known(&self, key: PoolKey) -> Option<usize> {
+    /// What a connection to this server carried that was made last; `None` where none was made.
+    pub(crate) fn known(&self, key: PoolKey) -> Option<Known> {
         self.known.borrow().get(&key).copied()
     }
 
-    pub(crate) fn note(&self, key: PoolKey, streams: usize) {
-        self.known.borrow_mut().insert(key, streams);
+    pub(crate) fn note(&self, key: PoolKey, known: Known) {
+        self.known.borrow_mut().insert(key, known);
     }
 
     /// Forgets what is known of servers that are gone.

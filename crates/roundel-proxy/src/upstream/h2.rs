@@ -174,6 +174,13 @@ async fn drive(
     state.ended.set(true);
 }
 
+impl Opened {
+    /// Whether the server offers extended CONNECT (RFC 8441 3).
+    pub(super) fn takes_sockets(&self) -> bool {
+        self.send.is_extended_connect_protocol_enabled()
+    }
+}
+
 impl Connection {
     /// Whether it takes further streams, now or when one ends.
     pub(super) fn is_open(&self) -> bool {
@@ -192,6 +199,11 @@ impl Connection {
     /// How many streams it may carry at once.
     pub(crate) fn places(&self) -> usize {
         self.send.borrow().current_max_send_streams().min(STREAMS)
+    }
+
+    /// As [`Opened::takes_sockets`].
+    pub(crate) fn takes_sockets(&self) -> bool {
+        self.send.borrow().is_extended_connect_protocol_enabled()
     }
 
     pub(super) fn open(&self) -> Option<Opened> {

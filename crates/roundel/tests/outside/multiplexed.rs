@@ -1,16 +1,19 @@
 //! HTTP/2 towards servers: nginx and HAProxy, in clear by prior knowledge and over TLS by ALPN.
 
 use std::fs;
-use std::net::SocketAddr;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpStream};
 use std::process::Command;
 
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 use roundel_testkit::{
-    Process, external, free_address, free_port, get, loopback, request, wait_for,
+    Process, SocketServer, external, free_address, free_port, get, loopback, request, wait_for,
+    websocket_accept,
 };
 use tempfile::TempDir;
 
 use crate::balancer::{Balancer, SOON};
+use crate::sockets::connect;
 
 /// A folder with an authority and what it has signed for `nodes.internal`, key and chain in one file too.
 fn folder() -> TempDir {
@@ -36,6 +39,16 @@ fn folder() -> TempDir {
 /// nginx that says which protocol it was asked by, and the how-manieth request of its connection that
 /// was. `listen` follows the address.
 fn nginx(folder: &TempDir, server: SocketAddr, listen: &str) -> Option<Process> {
+    nginx_with(folder, server, listen, "")
+}
+
+/// The same with further locations.
+fn nginx_with(
+    folder: &TempDir,
+    server: SocketAddr,
+    listen: &str,
+    locations: &str,
+) -> Option<Process> {
     let nginx = external("nginx", "nginx-light")?;
     let at = folder.path().display();
     fs::write(folder.path().join("large"), vec![b'x'; 300_000]).unwrap();
@@ -46,7 +59,7 @@ fn nginx(folder: &TempDir, server: SocketAddr, listen: &str) -> Option<Process> 
          server {{ listen {server} {listen}; ssl_certificate {at}/nodes.pem;\n\
          ssl_certificate_key {at}/nodes.key; root {at};\n\
          location / {{ return 200 \"$server_protocol $scheme $host $request_uri $http_x_forwarded_for\"; }}\n\
-         location = /large {{ }} location = /none {{ return 204; }} }} }}\n"
+         location = /large {{ }} location = /none {{ return 204; }} {locations} }} }}\n"
     );
     let path = folder.path().join("nginx.conf");
     fs::write(&path, text).unwrap();
@@ -179,4 +192,99 @@ fn haproxy_in_clear_and_over_tls() {
         let balancer = balancer(&folder, server, &keys);
         ask(&balancer, spoken);
     }
+}
+
+/// The status of the answer to an upgrade of HTTP/1.1. If it is 101, a frame goes there and back.
+fn upgrade(front: SocketAddr, path: &str) -> u16 {
+    const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
+    let mut stream = TcpStream::connect(front).unwrap();
+    stream.set_read_timeout(Some(SOON)).unwrap();
+    let asked = format!(
+        "GET {path} HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {KEY}\r\n\r\n"
+    );
+    stream.write_all(asked.as_bytes()).unwrap();
+    let mut stream = BufReader::new(stream);
+    let mut head = String::new();
+    while !head.ends_with("\r\n\r\n") {
+        assert_ne!(stream.read_line(&mut head).unwrap(), 0, "{head}");
+    }
+    let status = head.split(' ').nth(1).unwrap().parse().unwrap();
+    if status == 101 {
+        assert!(head.contains(&websocket_accept(KEY)), "{head}");
+        let hi = [0x81, 0x82, 0, 0, 0, 0, b'h', b'i'];
+        stream.get_mut().write_all(&hi).unwrap();
+        let mut got = [0; 4];
+        stream.read_exact(&mut got).unwrap();
+        assert_eq!(got, [0x81, 2, b'h', b'i']);
+    }
+    status
+}
+
+/// Sockets of clients of both versions.
+fn ask_sockets(balancer: &Balancer, opened: bool) {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    let front = balancer.front;
+    let extended = |path: &str| {
+        let asked = async { tokio::time::timeout(SOON, connect(front, "websocket", path)).await };
+        let asked = runtime.block_on(asked);
+        asked.unwrap_or_else(|_| panic!("{path} hangs {}", balancer.process))
+    };
+    for _ in 0..3 {
+        let (one, two) = match opened {
+            true => (101, (200, vec![0x81, 2, b'h', b'i'])),
+            false => (502, (502, vec![])),
+        };
+        assert_eq!(upgrade(front, "/echo"), one, "{}", balancer.process);
+        assert_eq!(extended("/echo"), two, "{}", balancer.process);
+        // A refusal is the server's.
+        let refused = if opened { 404 } else { 502 };
+        assert_eq!(upgrade(front, "/404"), refused, "{}", balancer.process);
+        assert_eq!(extended("/404").0, refused, "{}", balancer.process);
+    }
+}
+
+#[test]
+fn sockets_go_by_http_1_to_nginx_that_chose_http_2() {
+    let (folder, server) = (folder(), free_address());
+    let sockets = SocketServer::start();
+    let locations = format!(
+        "location ~ ^/(echo|404)$ {{ proxy_pass http://{}; proxy_http_version 1.1;\n\
+         proxy_set_header Upgrade $http_upgrade; proxy_set_header Connection upgrade; }}",
+        sockets.address()
+    );
+    let Some(_nginx) = nginx_with(&folder, server, "ssl http2", &locations) else {
+        return;
+    };
+    let auto = balancer(&folder, server, &format!("{TLS}proto = \"auto\""));
+    // Before and after anything is known of the server.
+    ask_sockets(&auto, true);
+    ask(&auto, "HTTP/2.0 https");
+    ask_sockets(&auto, true);
+    ask(&auto, "HTTP/2.0 https");
+    let h2 = balancer(&folder, server, &format!("{TLS}proto = \"h2\""));
+    ask_sockets(&h2, false);
+    ask(&h2, "HTTP/2.0 https");
+}
+
+#[test]
+fn sockets_are_streams_of_a_server_that_speaks_http_2_alone() {
+    let Some(haproxy) = external("haproxy", "haproxy") else {
+        return;
+    };
+    let (folder, server, sockets) = (folder(), free_address(), SocketServer::start());
+    let at = folder.path().display();
+    let text = format!(
+        "defaults\n mode http\n timeout client 30s\n timeout server 30s\n timeout connect 5s\n\
+         listen l\n bind {server} ssl crt {at}/both.pem alpn h2\n server s {}\n",
+        sockets.address()
+    );
+    let path = folder.path().join("haproxy.cfg");
+    fs::write(&path, text).unwrap();
+    let _haproxy = Process::spawn(Command::new(haproxy).args(["-db", "-f"]).arg(&path));
+    let auto = balancer(&folder, server, &format!("{TLS}proto = \"auto\""));
+    ask_sockets(&auto, true);
 }

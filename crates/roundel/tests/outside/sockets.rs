@@ -245,7 +245,7 @@ fn a_hundred_of_chromiums_sockets_and_a_page_drain() {
 
 /// The status that a client of HTTP/2 gets for an extended CONNECT. If it is 200, it sends a frame of
 /// WebSocket, and gets as much.
-async fn connect(front: SocketAddr, protocol: &str, path: &str) -> (u16, Vec<u8>) {
+pub(crate) async fn connect(front: SocketAddr, protocol: &str, path: &str) -> (u16, Vec<u8>) {
     let stream = tokio::net::TcpStream::connect(front).await.unwrap();
     let (client, connection) = h2::client::handshake(stream).await.unwrap();
     tokio::spawn(connection);
