@@ -409,6 +409,44 @@ fn a_name_stays_while_somebody_answers_there_and_goes_when_nobody_does() {
     });
 }
 
+/// A member is killed and comes back elsewhere, where it gives its name up as soon as it meets the
+/// former self: two addresses go round for a name that nobody has.
+#[test]
+fn a_name_that_its_owner_gave_up_elsewhere_fails_everywhere() {
+    each_seed(8, |seed| {
+        let mut world = cluster(seed, 12, Link::bad(0.05));
+        world.crash(4);
+        world.run(Duration::from_millis(50 * seed));
+        let index = world.add(&[]);
+        world.crash(index);
+        world.peers[index].name = "node-4".to_owned();
+        world.start(index, &[("role", "again")]);
+        world.join(index, 0);
+        world.run_until("it meets its former self", SECOND * 10, |w| {
+            let claimed =
+                |event: &Event| matches!(event, Event::Conflict { name, .. } if name == "node-4");
+            w.peers[index]
+                .events
+                .iter()
+                .any(|(_, event)| claimed(event))
+        });
+        world.with(index, |node, now| {
+            node.rename(now, "node-4-other").expect("a good name")
+        });
+        world.peers[index].name = "node-4-other".to_owned();
+        for seed in [0, 1, 2] {
+            world.join(index, seed);
+        }
+        world.run(SECOND * 45);
+        for observer in world.running() {
+            let status = world.status_at(observer, "node-4");
+            assert_eq!(status, Some(Status::Failed), "at {observer}");
+            let status = world.status_at(observer, "node-4-other");
+            assert_eq!(status, Some(Status::Alive), "at {observer}");
+        }
+    });
+}
+
 /// One word, as numbers: its kind, whom it is about, who hears it, its incarnation, its time, and
 /// whether it comes by an exchange.
 fn any_word() -> impl Strategy<Value = (u32, usize, usize, u32, u64, bool)> {

@@ -5,11 +5,16 @@
 //! agents answer a ping before they look at what came with it. That the member is dead is
 //! contradicted by any answer.
 //!
+//! That a member is at another address is asked there too. A word that is no newer than what is known
+//! is believed only if somebody answers there to its name: else two old words about one that is gone,
+//! each with another address, would bring it back to life by turns without end.
+//!
 //! Asking back costs a cluster about what the broadcast of the word costs. Who was asked in vain
 //! already is not asked about its death again, so a death is known as early as without asking. Who has
 //! never answered us is changed by hearsay.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -115,6 +120,8 @@ struct Doubt {
     until: Instant,
     pings: Vec<u32>,
     answers: u8,
+    /// Whether somebody answers to the name at the address that is asked about.
+    found: bool,
     timer: Option<TimerKey>,
 }
 
@@ -157,6 +164,7 @@ impl Node {
             until: now + self.config.timings.probe_timeout * patience,
             pings: Vec::new(),
             answers: 0,
+            found: false,
             timer: None,
         };
         self.stats.asked_back += 1;
@@ -174,6 +182,10 @@ impl Node {
         };
         let to = record.member.address;
         let told = doubt.word.told(&self.name);
+        let elsewhere = match &doubt.word {
+            Word::Moved(record) if !doubt.found => Some(record.address()),
+            _ => None,
+        };
         let next = (now + self.config.timings.probe_timeout / TRIES).min(doubt.until);
         doubt.timer = Some(self.timers.set(next, Timer::Doubt(subject.clone())));
         let seq = self.ping_to_doubt(now, subject);
@@ -183,6 +195,26 @@ impl Node {
         let ping = Message::Ping(self.ping_for(&subject.0, seq));
         let messages: Vec<Message> = std::iter::once(ping).chain(told).collect();
         self.send(to, &messages);
+        if let Some(to) = elsewhere {
+            self.ask_elsewhere(now, subject, to);
+        }
+    }
+
+    /// Asks whether the member is where it is said to be.
+    fn ask_elsewhere(&mut self, now: Instant, subject: &Subject, to: SocketAddr) {
+        let seq = self.ping_to_find(now, subject);
+        if let Some(doubt) = self.doubts.open.get_mut(subject) {
+            doubt.pings.push(seq);
+        }
+        let ping = Message::Ping(self.ping_for(&subject.0, seq));
+        self.send_alone(to, &ping.encode());
+    }
+
+    /// The member answered where it is said to be.
+    pub(super) fn doubt_found(&mut self, subject: &Subject) {
+        if let Some(doubt) = self.doubts.open.get_mut(subject) {
+            doubt.found = true;
+        }
     }
 
     /// Asks again, or has waited for long enough.
@@ -202,9 +234,24 @@ impl Node {
         if !answered {
             self.contacts.lost(&subject.0);
         }
-        if let Some(doubt) = self.drop_doubt(subject) {
+        let Some(doubt) = self.drop_doubt(subject) else {
+            return;
+        };
+        if doubt.found || self.is_newer(&subject.0, &doubt.word) {
             self.doubt_confirmed(now, &subject.0, doubt.word);
+        } else {
+            self.stats.hearsay_refuted += 1;
         }
+    }
+
+    /// Whether a member that is at another address said so after all else that we know of it. Other
+    /// words are measured when they are believed.
+    fn is_newer(&self, name: &str, word: &Word) -> bool {
+        let Word::Moved(record) = word else {
+            return true;
+        };
+        let known = self.members.get(name);
+        known.is_some_and(|known| record.incarnation() > known.member.incarnation)
     }
 
     /// The member answered a ping of ours.

@@ -44,6 +44,8 @@ pub(super) enum Purpose {
     Watch(Arc<str>),
     /// Others say something of the member.
     Doubt(Subject),
+    /// Others say that the member is at the address that is pinged.
+    Elsewhere(Subject),
     /// Others claim our name at this address.
     Claim(SocketAddr),
     /// It is new.
@@ -162,7 +164,14 @@ impl Node {
             }
             Some((Purpose::Claim(_), _)) => self.claim_unanswered(seq),
             Some((Purpose::Greeting(_), _)) => self.forget_ping(seq),
-            Some((Purpose::Watch(_) | Purpose::Doubt(_) | Purpose::Newcomer(_), _)) | None => {}
+            Some((
+                Purpose::Watch(_)
+                | Purpose::Doubt(_)
+                | Purpose::Elsewhere(_)
+                | Purpose::Newcomer(_),
+                _,
+            ))
+            | None => {}
         }
     }
 
@@ -337,6 +346,7 @@ impl Node {
                 self.watch_heard(now, &subject.0, round_trip);
                 self.doubt_answered(now, &subject);
             }
+            Purpose::Elsewhere(subject) => self.doubt_found(&subject),
             Purpose::Claim(address) => self.claim_answered(address),
             Purpose::Newcomer(name) => self.newcomer_answered(now, &name),
         }
@@ -366,6 +376,11 @@ impl Node {
     /// Numbers a ping by which a member is asked about a word.
     pub(super) fn ping_to_doubt(&mut self, now: Instant, subject: &Subject) -> u32 {
         self.pings.insert(Purpose::Doubt(subject.clone()), now)
+    }
+
+    /// Numbers a ping by which a member is looked for where it is said to be.
+    pub(super) fn ping_to_find(&mut self, now: Instant, subject: &Subject) -> u32 {
+        self.pings.insert(Purpose::Elsewhere(subject.clone()), now)
     }
 
     /// Pings a newcomer once.

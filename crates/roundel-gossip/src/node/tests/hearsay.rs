@@ -201,7 +201,8 @@ fn a_name_whose_address_does_not_answer_goes_to_another() {
     let mut bench = bench();
     bench.hear(&Message::Alive(record("b", 3, 5)));
     // An agent that starts anew, elsewhere, begins at 1.
-    bench.hear(&Message::Alive(record("b", 9, 1)));
+    let asked = bench.hear(&Message::Alive(record("b", 9, 1)));
+    bench.answer(&asked, 9);
     let out = bench.pass(Duration::from_millis(1999));
     bench.answer(&out, 2);
     assert_eq!(bench.node.member("b").unwrap().address, at(3));
@@ -211,6 +212,29 @@ fn a_name_whose_address_does_not_answer_goes_to_another() {
         (moved.address, moved.incarnation, moved.status),
         (at(9), 1, Status::Alive)
     );
+}
+
+/// Else two old words about one that is gone, each with another address, would bring it back to life
+/// by turns without end.
+#[test]
+fn a_name_goes_by_an_old_word_only_to_where_somebody_answers_to_it() {
+    let mut bench = bench();
+    bench.hear(&Message::Alive(record("b", 3, 5)));
+    bench.node.contacts.lost(&"b".into());
+    bench.hear(&Message::Dead(accuse("b", 5, "a")));
+    assert_eq!(bench.status("b"), Some(Status::Failed));
+    for incarnation in [4, 5] {
+        bench.hear(&Message::Alive(record("b", 9, incarnation)));
+        let out = bench.pass(Duration::from_secs(3));
+        let joined = |e: &Event| matches!(e, Event::Join(_));
+        assert!(!out.events.iter().any(joined), "{:?}", out.events);
+        let b = bench.node.member("b").unwrap();
+        assert_eq!((b.address, b.status), (at(3), Status::Failed));
+    }
+    // A newer one may come from behind a wall that pings do not pass.
+    bench.hear(&Message::Alive(record("b", 9, 6)));
+    bench.pass(Duration::from_secs(3));
+    assert_eq!(bench.node.member("b").unwrap().address, at(9));
 }
 
 #[test]
