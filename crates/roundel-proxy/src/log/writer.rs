@@ -1,7 +1,8 @@
 //! Lines that a thread of their own writes, so that a slow or stuck reader holds up nobody.
 
 use std::io::Write;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use std::sync::mpsc::{self, Receiver, SyncSender, TrySendError};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -59,9 +60,10 @@ impl LineWriter {
         }
     }
 
-    /// Lines lost, since the writer was behind or could not write them.
+    /// Lines lost, since the writer was behind or could not write them; in the latter case
+    /// [`LineWriter::last_error`] says why from then on.
     pub fn dropped(&self) -> u64 {
-        self.0.losses.lines.load(Relaxed)
+        self.0.losses.lines.load(Acquire)
     }
 
     /// Why the last write failed, if one ever did.
@@ -95,9 +97,11 @@ fn write_all(inbox: &Receiver<Message>, losses: &Losses, mut out: impl Write) {
             // better.
             Message::Lines(bytes, lines) => {
                 if let Err(error) = out.write_all(&bytes).and_then(|()| out.flush()) {
-                    losses.lines.fetch_add(lines, Relaxed);
+                    // Whoever sees the count finds the reason.
                     let mut last = losses.error.lock().unwrap_or_else(PoisonError::into_inner);
                     *last = Some(error.to_string());
+                    drop(last);
+                    losses.lines.fetch_add(lines, Release);
                 }
             }
             Message::Flush(done) => {

@@ -235,6 +235,9 @@ fn lines_that_a_full_device_refuses_are_counted_and_told_of() {
         text.contains("of the access log are lost").then_some(text)
     });
     assert!(text.contains("No space left"), "{text}");
-    assert!(unread.metric("roundel_log_lines_dropped_total") >= 1.0);
+    // What is shown follows within the second.
+    wait_for("the count of it", SOON, || {
+        (unread.metric("roundel_log_lines_dropped_total") >= 1.0).then_some(())
+    });
     unread.end(1);
 }
