@@ -11,7 +11,7 @@ use common::{alive, node, until};
 use roundel_gossip::wire::{Ack, Envelope, Message, NodeRecord, Packet, Versions, decode_packet};
 use tokio::net::UdpSocket;
 
-const SOON: Duration = Duration::from_secs(5);
+const SOON: Duration = Duration::from_secs(30);
 
 /// Says that `name` is at `at`.
 async fn claim(by: &UdpSocket, name: &str, at: SocketAddr, to: SocketAddr) {

@@ -13,7 +13,7 @@ use common::{alive, config, until};
 use roundel_gossip_tokio::{Config, Handle, start};
 use roundel_testkit::{Host, Lan, Process, external, poll};
 
-const SOON: Duration = Duration::from_secs(20);
+const SOON: Duration = Duration::from_secs(30);
 
 /// All of them on one host, which has one address.
 const AGENTS: u16 = 12;

@@ -50,8 +50,7 @@ async fn an_agent_joins_us_changes_its_tags_and_leaves() {
 
     let mut events = lb.events();
     agent.process.signal(Signal::INT);
-    let three = Duration::from_secs(3);
-    until(&lb, "it left", three, |m| {
+    until(&lb, "it left", SOON, |m| {
         status(m, "web-1") == Some(Status::Left)
     })
     .await;
@@ -107,8 +106,7 @@ async fn a_killed_agent_fails() {
         .expect("it is silent");
     let heard_after = begun.elapsed();
     assert!(heard_after < Duration::from_secs(2), "{heard_after:?}");
-    let limit = Duration::from_secs(15);
-    until(&lb, "it failed", limit, |m| {
+    until(&lb, "it failed", SOON, |m| {
         status(m, "web-3") == Some(Status::Failed)
     })
     .await;

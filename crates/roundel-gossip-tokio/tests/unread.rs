@@ -13,7 +13,7 @@ use roundel_gossip_tokio::{Config, Handle, Status, Timings, start};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
 
-const SOON: Duration = Duration::from_secs(10);
+const SOON: Duration = Duration::from_secs(30);
 
 /// How many members there are: the state is far longer than what the kernel takes unread.
 const MEMBERS: usize = 1000;

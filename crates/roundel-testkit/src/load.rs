@@ -162,7 +162,7 @@ mod tests {
     use super::*;
     use crate::{Origin, Reply};
 
-    const SOON: Duration = Duration::from_secs(10);
+    const SOON: Duration = Duration::from_secs(30);
 
     #[test]
     fn counts_answers_and_failures_apart() {

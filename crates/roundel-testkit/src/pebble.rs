@@ -90,7 +90,7 @@ impl Pebble {
     /// Ends it; what it looks up names with goes on.
     pub fn stop(&mut self) {
         self.server.signal(Signal::KILL);
-        self.server.wait_exit(Duration::from_secs(10));
+        self.server.wait_exit(Duration::from_secs(30));
     }
 
     /// Ends it, and starts it with nothing of what it knew.

@@ -203,7 +203,7 @@ pub fn wait_gone(pid: u32, within: Duration) {
 mod tests {
     use super::*;
 
-    const SOON: Duration = Duration::from_secs(10);
+    const SOON: Duration = Duration::from_secs(30);
 
     #[test]
     fn captures_lines_and_the_exit_code() {

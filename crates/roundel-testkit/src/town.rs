@@ -18,7 +18,7 @@ use rustls::{HandshakeKind, RootCertStore, StreamOwned};
 use crate::{Origin, Pebble, Process, Reply, Signal, free_port, loopback, poll};
 
 /// Enough for anything that should happen at once.
-const SOON: Duration = Duration::from_secs(20);
+const SOON: Duration = Duration::from_secs(30);
 
 /// How many balancers know each other's addresses beforehand.
 const SEEDS: usize = 3;

@@ -15,7 +15,7 @@ use super::server::{END, SERVER};
 use crate::{Process, Signal, free_address, get, poll, wait_for};
 
 /// Enough for a process to begin or to end, on a machine that does other things too.
-const SOON: Duration = Duration::from_secs(20);
+const SOON: Duration = Duration::from_secs(30);
 
 /// A server as its proxy may be told of it.
 #[derive(Debug, Clone, PartialEq, Eq)]

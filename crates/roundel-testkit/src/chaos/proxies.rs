@@ -15,7 +15,7 @@ use crate::{Process, Signal, free_address, wait_for};
 /// Silence of a server after which a request fails with 504, for all proxies.
 const SERVER_SECONDS: u32 = 2;
 /// Time for a proxy to begin.
-const SOON: Duration = Duration::from_secs(20);
+const SOON: Duration = Duration::from_secs(30);
 
 /// Starts Roundel with its own defaults; its servers come from a file that is written anew.
 ///

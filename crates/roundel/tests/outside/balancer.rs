@@ -8,7 +8,7 @@ use roundel_testkit::{Process, Response, free_port, get, loopback, poll, wait_fo
 use serde_json::Value;
 
 /// Enough for anything that should happen at once, on a machine that does other things too.
-pub(crate) const SOON: Duration = Duration::from_secs(15);
+pub(crate) const SOON: Duration = Duration::from_secs(30);
 
 /// The program under test without the caller's `ROUNDEL_` variables.
 pub(crate) fn roundel(words: &[&str]) -> Command {
