@@ -52,6 +52,7 @@ mod shutdown;
 mod sockets;
 mod stock;
 mod strangers;
+mod streams;
 mod supervision;
 mod systemd;
 mod tools;
