@@ -18,6 +18,7 @@ use tokio::sync::mpsc;
 use crate::maxconn::{Places, Room};
 use crate::peer::{Connection, Guest, Open};
 use crate::pool::ANYONE;
+use crate::pool::dials::Known;
 use crate::rules::{BackendSlot, FrontendLive, FrontendSlot, Rules};
 use crate::shared::{Door, PoolKey, Shared};
 use crate::transport::Io;
@@ -145,6 +146,11 @@ impl Stand {
             tls: io.as_plain().is_some() && self.slot.look(|rules| rules.frontend.tls.is_some()),
         };
         Connection::new(open, io, self.server, self.server, door)
+    }
+
+    /// Notes what a connection to the server carried.
+    pub(crate) fn note_known(&self, known: Known) {
+        self.worker.pool.dials.note(self.key(), known);
     }
 
     /// Gives the server a connection that carries one exchange at a time.

@@ -5,13 +5,15 @@ use std::time::Duration;
 
 use roundel_balance::{CheckKind, CheckSpec, CheckStatus};
 use roundel_http1::proxy_protocol;
-use roundel_tls::Back;
+use roundel_tls::{Back, Demand};
+use rustls::ServerConfig;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
 use super::far::{Far, Pair};
 use crate::check::probe;
 use crate::config::Proto;
+use crate::pool::dials::Known;
 use crate::stand::{Stand, pair, run};
 use crate::transport::Io;
 use crate::{Backend, ProxyVersion};
@@ -115,6 +117,44 @@ fn a_server_that_is_not_believed_gets_no_request() {
                 "{at}: {answer}"
             );
         }
+    });
+}
+
+#[test]
+fn a_server_without_a_place_for_sockets_is_told_of_as_that() {
+    run(async {
+        let made = Pair::new(&["127.0.0.1"]);
+        let both = |demand: &mut Demand| demand.alpn = Proto::Auto.alpn();
+        let (listener, stand) =
+            listen(made.back(both), |backend| backend.proto = Proto::Auto).await;
+        stand.note_known(Known {
+            streams: 100,
+            sockets: false,
+        });
+        let serving = async {
+            let (socket, _) = listener.accept().await.unwrap();
+            let mut config = ServerConfig::clone(&made.server());
+            config.alpn_protocols = vec![b"h2".to_vec()];
+            let refused = Far::server(socket, Arc::new(config)).await;
+            assert_eq!(
+                refused.err(),
+                Some(rustls::Error::NoApplicationProtocol),
+                "HTTP/1.1 is all that is offered"
+            );
+        };
+        let asking = async {
+            let mut client = client(&stand).await;
+            let upgrade = "GET / HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\n\
+                           Upgrade: websocket\r\nSec-WebSocket-Key: x\r\n\r\n";
+            client.write_all(upgrade.as_bytes()).await.unwrap();
+            let mut got = Vec::new();
+            while !got.ends_with(b"over it.\n") {
+                let read = client.read_buf(&mut got).await.unwrap();
+                assert_ne!(read, 0, "{}", String::from_utf8_lossy(&got));
+            }
+            assert!(got.starts_with(b"HTTP/1.1 502 "));
+        };
+        tokio::join!(serving, asking);
     });
 }
 
