@@ -4,6 +4,7 @@ mod far;
 mod health;
 mod raw;
 mod refusals;
+mod secured;
 mod streams;
 
 use std::fs;
@@ -42,11 +43,18 @@ struct Server {
 
 /// Starts a server of grpcio, which is `well`, `sick` or `plain`. `None` without grpcio.
 fn server(health: &str) -> Option<Server> {
+    server_with(&[health])
+}
+
+/// The same, with the files of a certificate and its key behind that word for TLS.
+fn server_with(words: &[&str]) -> Option<Server> {
     let python = python_with("grpc", "grpcio from PyPI")?;
     let address = free_address();
     let mut command = Command::new(python);
     let script = include_str!("grpc/server.py");
-    command.args(["-c", script, &address.to_string(), health]);
+    command
+        .args(["-c", script, &address.to_string()])
+        .args(words);
     let process = Process::spawn(&mut command);
     process.wait_line("listening", SOON);
     Some(Server { process, address })
@@ -54,11 +62,17 @@ fn server(health: &str) -> Option<Server> {
 
 /// Has grpcio make calls, and gives the lines that tell how they ended. `None` without grpcio.
 fn calls(to: &Balancer, calls: &[&str]) -> Option<Vec<String>> {
+    calls_over(to, None, calls)
+}
+
+/// The same, over TLS where there is the file of an authority.
+fn calls_over(to: &Balancer, authority: Option<&str>, calls: &[&str]) -> Option<Vec<String>> {
     let python = python_with("grpc", "grpcio from PyPI")?;
     let mut command = Command::new(python);
     let script = include_str!("grpc/client.py");
     command
         .args(["-c", script, &to.front.to_string()])
+        .arg(authority.unwrap_or("clear"))
         .args(calls);
     let output = command.stdin(Stdio::null()).output().unwrap();
     let told = String::from_utf8_lossy(&output.stderr).into_owned();

@@ -16,7 +16,7 @@ use crate::balancer::{Balancer, SOON};
 use crate::sockets::connect;
 
 /// A folder with an authority and what it has signed for `nodes.internal`, key and chain in one file too.
-fn folder() -> TempDir {
+pub(crate) fn folder() -> TempDir {
     let folder = tempfile::tempdir().unwrap();
     let mut params = CertificateParams::new([]).unwrap();
     params

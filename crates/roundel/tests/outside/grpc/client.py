@@ -1,6 +1,7 @@
 """A gRPC client of grpcio: makes the calls named on the command line, and prints how each ended.
 
-Messages are bytes: no generated code is needed.
+Messages are bytes: no generated code is needed. The second word is the file of an authority for calls over
+TLS, to `nodes.internal`, or `clear`.
 """
 
 import sys
@@ -8,9 +9,14 @@ import threading
 
 import grpc
 
-target = sys.argv[1]
+target, authority = sys.argv[1:3]
 options = [("grpc.max_receive_message_length", 64 << 20), ("grpc.enable_retries", 0)]
-channel = grpc.insecure_channel(target, options=options)
+if authority == "clear":
+    channel = grpc.insecure_channel(target, options=options)
+else:
+    options.append(("grpc.ssl_target_name_override", "nodes.internal"))
+    credentials = grpc.ssl_channel_credentials(open(authority, "rb").read())
+    channel = grpc.secure_channel(target, credentials, options=options)
 
 
 def told(call):
@@ -135,6 +141,6 @@ def many(calls):
     print("many", told(futures[0]), flush=True)
 
 
-for words in sys.argv[2:]:
+for words in sys.argv[3:]:
     name, *arguments = words.split(",")
     globals()[name](*arguments)

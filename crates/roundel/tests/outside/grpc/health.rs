@@ -10,7 +10,7 @@ use crate::turns::beside_others;
 const CHECK: &str = "check = { grpc = true, service = \"shop.Orders\", every = \"200ms\" }";
 
 /// Waits until the check of the only server ended so, and gives its state and words.
-fn checked(balancer: &Balancer, status: &str) -> (String, String) {
+pub(super) fn checked(balancer: &Balancer, status: &str) -> (String, String) {
     wait_for(&format!("a check that says {status}"), SOON, || {
         let server = balancer.snapshot()["backends"][0]["servers"][0].take();
         let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();

@@ -1,7 +1,7 @@
 """A gRPC server of grpcio. Messages are bytes; its health is a service of two messages by hand.
 
 Prints `listening PORT`, and how calls ended that were given up. With `sick` it says NOT_SERVING, with `plain`
-it has no health service.
+it has no health service. With files of a certificate and its key it speaks TLS.
 """
 
 import sys
@@ -10,7 +10,7 @@ from concurrent import futures
 
 import grpc
 
-address, health = sys.argv[1], sys.argv[2]
+address, health, *secrets = sys.argv[1:]
 
 
 def say(*words):
@@ -98,7 +98,12 @@ services = [echo]
 if health != "plain":
     services.append(handlers("grpc.health.v1.Health", Check=one(check)))
 server.add_generic_rpc_handlers(services)
-port = server.add_insecure_port(address)
+if secrets:
+    chain, key = (open(path, "rb").read() for path in secrets)
+    credentials = grpc.ssl_server_credentials([(key, chain)])
+    port = server.add_secure_port(address, credentials)
+else:
+    port = server.add_insecure_port(address)
 server.start()
 say("listening", port)
 server.wait_for_termination()
