@@ -4,6 +4,7 @@ use crate::block::Block;
 use crate::connection::Connection;
 use crate::fields::{FieldList, Fields, Span};
 use crate::framing::Framing;
+use crate::grpc;
 use crate::host;
 use crate::known::Known;
 use crate::limits::Limits;
@@ -60,6 +61,7 @@ pub struct RequestHead {
     expects_continue: bool,
     /// It came as HTTP/2's extended CONNECT.
     is_extended_connect: bool,
+    is_call: bool,
 }
 
 impl Default for RequestHead {
@@ -90,6 +92,7 @@ impl RequestHead {
             connection: Connection::default(),
             expects_continue: false,
             is_extended_connect: false,
+            is_call: false,
         }
     }
 
@@ -167,6 +170,7 @@ impl RequestHead {
         self.connection = Connection::default();
         self.framing = Framing::Empty;
         self.is_extended_connect = false;
+        self.is_call = false;
     }
 
     /// Returns the method.
@@ -278,6 +282,12 @@ impl RequestHead {
     #[inline]
     pub fn is_extended_connect(&self) -> bool {
         self.is_extended_connect
+    }
+
+    /// Says whether this is a gRPC call.
+    #[inline]
+    pub fn is_call(&self) -> bool {
+        self.is_call
     }
 
     /// Says whether the client asks for WebSocket, in whichever way.
@@ -408,6 +418,7 @@ impl RequestHead {
             crate::heads::Body::Chunked => Framing::Chunked,
         };
         self.connection = Connection::of(fields);
+        self.is_call = grpc::is_call(fields);
         self.expects_continue =
             self.version == Version::Http11 && fields.has_token(Known::Expect, b"100-continue");
         Ok(())

@@ -9,7 +9,7 @@ use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use roundel_balance::{Pick, ServerId, StickyVerdict};
-use roundel_http1::{Edits, RequestHead, grpc, login};
+use roundel_http1::{Edits, RequestHead, login};
 
 use crate::answer::Reply;
 use crate::bonds::Bond;
@@ -277,7 +277,7 @@ impl<'x> Course<'x> {
         pump.resume(&begun, slot.server_timeouts().response_idle);
         let end = pass_body(&mut pump, story).await;
         let sent = pump.is_sent();
-        if grpc::is_call(client.head().fields()) {
+        if client.head().is_call() {
             call::note_end(&end, server, pick.server(), story);
         }
         let is_open = server.head().content_length().is_none();

@@ -1,6 +1,6 @@
 //! Whether a failed attempt may be tried again, and where.
 
-use roundel_http1::{RequestHead, grpc};
+use roundel_http1::RequestHead;
 
 /// How an attempt on an open connection failed before the head of an answer.
 ///
@@ -47,7 +47,7 @@ pub(crate) enum Verdict {
 
 /// Whether a request may be sent twice for its method: a gRPC call never, whatever its method.
 pub(crate) fn is_idempotent(head: &RequestHead) -> bool {
-    head.method().is_idempotent() && !grpc::is_call(head.fields())
+    head.method().is_idempotent() && !head.is_call()
 }
 
 /// Decides after a failed attempt; `limit` is the backend's number of retries.

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use roundel_balance::{Pick, StickyVerdict};
-use roundel_http1::grpc::{self, Code};
+use roundel_http1::grpc::Code;
 use roundel_http1::{Known, RequestHead};
 
 use crate::counters::{RequestError, method_index};
@@ -130,7 +130,7 @@ impl Story {
             true => Code::CANCELLED,
             false => Code::UNKNOWN,
         };
-        grpc::is_call(head.fields()).then(|| self.grpc.unwrap_or_else(missing))
+        head.is_call().then(|| self.grpc.unwrap_or_else(missing))
     }
 
     /// HAProxy's letters for the cookie: what the client sent, what it was given.

@@ -104,7 +104,7 @@ fn refused(head: &RequestHead) -> Option<(u16, &'static str)> {
         Method::Connect => Some((501, "CONNECT is not offered here.")),
         Method::Trace => Some((405, "TRACE is not allowed here.")),
         // RFC 9110 7.6.2: the last recipient answers; there is nothing to tell but that.
-        _ if grpc::is_call(head.fields()) && grpc::timeout(head.fields()).is_err() => Some((
+        _ if head.is_call() && grpc::timeout(head.fields()).is_err() => Some((
             400,
             "The grpc-timeout of this call is malformed: it is up to eight digits and a unit.",
         )),

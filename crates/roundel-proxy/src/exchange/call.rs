@@ -27,12 +27,11 @@ pub(super) struct Timeout {
 impl Timeout {
     /// Finds it, once `edits` is what rules have made of the head.
     pub(super) fn find(head: &RequestHead, edits: &Edits) -> Option<Self> {
-        let fields = head.fields();
-        if !grpc::is_call(fields) {
+        if !head.is_call() {
             return None;
         }
         // One that is malformed was refused.
-        let found = grpc::timeout(fields).ok().flatten()?;
+        let found = grpc::timeout(head.fields()).ok().flatten()?;
         Some(Self {
             time: found.time,
             field: Some(found.index).filter(|index| !edits.is_touched(*index)),
@@ -49,7 +48,7 @@ impl Timeout {
 
 /// Notes what the head of an answer says about its server: of a call little, unless it says all.
 pub(super) fn note_head(request: &RequestHead, head: &ResponseHead, live: &ServerLive) {
-    match grpc::is_call(request.fields()).then(|| code_of(head)) {
+    match request.is_call().then(|| code_of(head)) {
         None => live.note_answer(head.status() >= 500),
         Some(Some(code)) => live.note_answer(code.is_error()),
         Some(None) => live.note_began(),
@@ -107,7 +106,7 @@ fn early(term: Term) -> Option<(Code, &'static str)> {
 ///
 /// A message that was cut stays cut, and no code says success: it cannot look whole.
 pub(super) async fn end_early<D: Downstream>(client: &mut D, term: Term) -> bool {
-    let is_call = D::MULTIPLEXED && grpc::is_call(client.head().fields());
+    let is_call = D::MULTIPLEXED && client.head().is_call();
     let Some((code, words)) = early(term).filter(|_| is_call && !client.is_finished()) else {
         return false;
     };

@@ -43,7 +43,7 @@ pub(super) async fn answer<D: Downstream>(
             Canned::new(scene, slot, reply, accept, asked.method())
         }
     };
-    if grpc::is_call(asked.fields()) {
+    if asked.is_call() {
         story.grpc = Some(Code::of_refusal(reply.status));
     }
     story.status = canned.head.status();
@@ -73,7 +73,7 @@ pub(super) async fn answer<D: Downstream>(
 /// The code that a gRPC client is told in place of this answer. Where it came by HTTP/1 it gets the answer:
 /// there is no gRPC over that, so whatever asks is something else.
 fn refusal(asked: &RequestHead, reply: &Reply) -> Option<Code> {
-    let is_call = asked.version() == Version::Http2 && grpc::is_call(asked.fields());
+    let is_call = asked.version() == Version::Http2 && asked.is_call();
     (is_call && reply.status >= 300).then(|| Code::of_refusal(reply.status))
 }
 
