@@ -127,6 +127,37 @@ fn an_answer_that_waits_for_its_client_keeps_its_memory() {
 }
 
 #[test]
+fn what_a_client_never_took_is_given_back_when_it_goes() {
+    const SIZE: usize = 4 * 1024 * 1024;
+    const STREAMS: u32 = 8;
+    let server = Server::new(|_, peer| {
+        if peer.head().is_some() {
+            peer.client
+                .send(format!("HTTP/1.1 200 OK\r\nContent-Length: {SIZE}\r\n\r\n"));
+            peer.client.send(vec![b'x'; SIZE]);
+        }
+    });
+    let stage = with_memory(&[server.address], u64::MAX);
+    let mut client = Client::new(&stage);
+    // Windows for everything: it is the socket that takes no more.
+    client.send(&frame(8, 0, 0, &0x7000_0000u32.to_be_bytes()));
+    for stream in (0..STREAMS).map(|n| 2 * n + 1) {
+        client.send(&get(stream));
+        client.send(&frame(8, 0, stream, &0x7000_0000u32.to_be_bytes()));
+    }
+    let counters = &stage.proxy.frontends()[0].counters;
+    let mut before = 0;
+    wait_for("the socket to be full", PATIENCE, || {
+        std::thread::sleep(std::time::Duration::from_millis(200));
+        let sent = counters.sum(|c| c.bytes_out.get());
+        (std::mem::replace(&mut before, sent) == sent && stage.proxy.http2_memory().used > 0)
+            .then_some(())
+    });
+    drop(client);
+    wait_used(&stage, 0);
+}
+
+#[test]
 fn a_connection_has_no_more_than_so_many_exchanges_at_once() {
     const OPEN: u32 = 128;
     let server = mute(Default::default());

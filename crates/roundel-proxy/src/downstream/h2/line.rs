@@ -45,6 +45,7 @@ impl Line {
         }
         let mut out = self.out.borrow_mut();
         if out.is_full() {
+            self.windows.offer.clear();
             return Poll::Pending;
         }
         Poll::Ready(Ok(out.put(slices, &self.windows.offer)))
@@ -68,5 +69,12 @@ impl Line {
     /// The socket, once `h2` has sent its last frame: the client gets to read what it says.
     pub(super) fn rest(&self) -> Option<Io> {
         self.rest.take()
+    }
+}
+
+impl Drop for Line {
+    /// Whatever `h2` looked at last and never wrote would keep itself.
+    fn drop(&mut self) {
+        self.windows.offer.clear();
     }
 }

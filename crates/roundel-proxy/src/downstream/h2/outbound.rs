@@ -70,7 +70,8 @@ impl Offer {
         self.0.take()?.cut(bytes)
     }
 
-    fn clear(&self) {
+    /// Lets go of it: a piece holds, by its stream, the very `Windows` that the offer is in.
+    pub(super) fn clear(&self) {
         self.0.take();
     }
 }
