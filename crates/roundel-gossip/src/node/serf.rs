@@ -8,7 +8,7 @@ use std::time::Instant;
 use super::Node;
 use super::doubt::Word;
 use super::intents::Kind;
-use super::origin::Origin;
+use super::origin::{Origin, Way};
 use super::queue::Tier;
 use super::record::Record;
 use super::roster::Place;
@@ -93,6 +93,10 @@ impl Node {
             return self.intent_kept(now, &intent.node, Kind::Leave, intent.ltime);
         };
         let name = name.clone();
+        if name == self.name && self.leave.is_none() {
+            self.own_leave_denied(origin, intent.ltime);
+            return false;
+        }
         // A state exchange tells the time of a leave as if it were a join. If that came first,
         // the leave itself has an equal time and still is news.
         let tie = intent.ltime == record.status_time && record.status_hearsay;
@@ -102,10 +106,6 @@ impl Node {
         let first_hand = origin.is_at(record.member.address);
         let is_news = record.member.status == Status::Alive;
         self.clock.witness(intent.ltime);
-        if name == self.name && self.leave.is_none() {
-            self.say_we_are_here();
-            return false;
-        }
         if is_news && !first_hand && self.knows(now, &name) {
             return self.doubt(now, &name, Word::Leaving(intent.clone()));
         }
@@ -115,6 +115,26 @@ impl Node {
         };
         self.leave_believed(now, intent, known);
         true
+    }
+
+    /// Somebody says that we leave, and we do not. Whoever says so of a time before our own last word has
+    /// not heard that, and is told it; all are told where neither word is the newer one.
+    fn own_leave_denied(&mut self, origin: Origin, time: u64) {
+        let said = self.own().status_time;
+        if time >= said {
+            self.clock.witness(time);
+            return self.say_we_are_here();
+        }
+        if origin.way != Way::Datagram {
+            // The exchange itself tells it.
+            return;
+        }
+        let intent = JoinIntent {
+            ltime: said,
+            node: self.name.to_string(),
+        };
+        let message = Message::User(SerfMessage::Join(intent).encode());
+        self.send_alone(origin.from, &message.encode());
     }
 
     /// Keeps an intent about one who is not known yet. Gives whether that is news to pass on.

@@ -56,6 +56,23 @@ fn a_leave_intent_about_us_is_contradicted() {
     };
     assert_eq!((join.node.as_str(), join.ltime), ("me", 61));
     assert_eq!(bench.status("me"), Some(Status::Alive));
+
+    // As old as our last word: neither is the newer one, so there has to be another.
+    while bench.node.stats().queued > 0 {
+        bench.pass(Duration::from_millis(200));
+    }
+    let said = bench.hear(&leave_intent("me", 61)).serf();
+    let [SerfMessage::Join(join)] = &said[..] else {
+        panic!("{said:?}");
+    };
+    assert_eq!((join.node.as_str(), join.ltime), ("me", 62));
+
+    // Older: who says so has not heard of it.
+    while bench.node.stats().queued > 0 {
+        bench.pass(Duration::from_millis(200));
+    }
+    let out = bench.hear_from(2, &leave_intent("me", 40));
+    assert_eq!(out.messages, [(at(2), join_intent("me", 62))]);
 }
 
 #[test]
