@@ -300,7 +300,13 @@ impl<'p> Relay<'p> {
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 // The end is left to the source to judge.
-                Ok(_) | Err(_) => return Poll::Ready(Ok(false)),
+                Ok(_) => return Poll::Ready(Ok(false)),
+                // A socket tells a break once, and an end from then on: the source would take that for
+                // the end of the body.
+                Err(_) => {
+                    let _ = sink.poll_flush(cx);
+                    return Poll::Ready(Err(RelayError::Source(SourceError::Gone)));
+                }
             }
         }
     }
