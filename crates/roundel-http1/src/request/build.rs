@@ -31,6 +31,9 @@ impl RequestHead {
         if !syntax::is_token(method) {
             return Err(Reason::Method.into());
         }
+        if method.len() > syntax::MOST_METHOD {
+            return Err(Reason::MethodTooLong.into());
+        }
         check_target(target, limits)?;
         self.version = Version::Http2;
         self.method = Method::of(method);
