@@ -5,9 +5,12 @@
 //! the origins behind them; [`Stage::run`] plays cases on a few threads and judges them. Nothing
 //! here knows which proxy it is, and no code is shared with one.
 //!
+//! In further slots HTTP/2 is spoken on one side or both: a bridge translates what the case's peers say.
+//!
 //! Invariants judged in every case: what origins receive is well-formed HTTP/1, what clients
 //! receive is well-formed HTTP/1, and everything ends before the case's deadline.
 
+mod bridge;
 mod case;
 mod client;
 mod judge;
@@ -21,7 +24,7 @@ pub use case::{Act, Case, Ends, Lane, Level, Outcome, Saw, Step, Want};
 pub use client::{Answer, Link};
 pub use judge::Verdict;
 pub use origin::{End, Seen, Site, echo};
-pub use stage::{Slot, Stage, Topology};
+pub use stage::{Pairing, Slot, Stage, Topology};
 pub use way::{Shown, Way, Wire};
 
 use std::time::Duration;

@@ -1,5 +1,7 @@
 //! What a case says.
 
+use super::message::find;
+
 /// What kind of rule a case stands for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Level {
@@ -206,6 +208,8 @@ pub struct Case {
     pub outcomes: Vec<Outcome>,
     /// Why it makes no sense over TLS, if it does not.
     pub clear_only: Option<&'static str>,
+    /// Why it makes no sense over HTTP/2, if what its peers say does not tell.
+    pub http1_only: Option<&'static str>,
 }
 
 impl Case {
@@ -221,6 +225,7 @@ impl Case {
             script: Vec::new(),
             outcomes: vec![Outcome::default()],
             clear_only: None,
+            http1_only: None,
         }
     }
 
@@ -245,6 +250,12 @@ impl Case {
     /// Has it played in clear only, and says why.
     pub fn clear_only(mut self, why: &'static str) -> Self {
         self.clear_only = Some(why);
+        self
+    }
+
+    /// Has it played over HTTP/1 only, and says why.
+    pub fn http1_only(mut self, why: &'static str) -> Self {
+        self.http1_only = Some(why);
         self
     }
 
@@ -286,6 +297,22 @@ impl Case {
     /// As [`Self::reply`], and closes.
     pub fn reply_close(self, bytes: impl AsRef<[u8]>) -> Self {
         self.acts([Act::Body, Act::Send(bytes.as_ref().to_vec()), Act::Close])
+    }
+
+    /// Whether the client sends as much as a head on its first connection.
+    pub(super) fn has_a_head(&self) -> bool {
+        let mut sent = Vec::new();
+        for step in &self.steps {
+            match step {
+                Step::Send(bytes)
+                | Step::SendCookie(_, bytes)
+                | Step::Cut(bytes)
+                | Step::Drip(bytes, _) => sent.extend_from_slice(bytes),
+                Step::Open => break,
+                _ => {}
+            }
+        }
+        find(&sent, b"\r\n\r\n").is_some()
     }
 
     fn outcome(&mut self) -> &mut Outcome {

@@ -212,7 +212,7 @@ fn framing(message: &Message) -> Result<Option<Framing>, String> {
 }
 
 fn number(digits: &str, radix: u32) -> Result<u64, String> {
-    let plain = !digits.is_empty() && digits.chars().all(|c| c.is_digit(radix));
+    let plain = (1..=20).contains(&digits.len()) && digits.chars().all(|c| c.is_digit(radix));
     let parsed = u64::from_str_radix(digits, radix).ok().filter(|_| plain);
     parsed.ok_or(format!("number {digits:?}"))
 }
@@ -230,7 +230,13 @@ fn chunked(bytes: &[u8], message: &mut Message) -> Result<Option<usize>, String>
             };
         };
         let line = &lines(&bytes[at..at + end])?[0];
-        let size = number(line.split(';').next().unwrap_or_default().trim_end(), 16)?;
+        let size = number(
+            line.split(';')
+                .next()
+                .unwrap_or_default()
+                .trim_end_matches([' ', '\t']),
+            16,
+        )?;
         at += end + 2;
         if size == 0 {
             break;

@@ -3,11 +3,13 @@
 use std::collections::{BTreeSet, VecDeque};
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use socket2::{Domain, SockRef, Socket, Type};
+use tokio::sync::Notify;
 
 use super::DEADLINE;
 use super::case::Act;
@@ -52,6 +54,8 @@ pub(super) struct State {
     pub(super) signals: BTreeSet<&'static str>,
     streams: Vec<Option<TcpStream>>,
     closing: bool,
+    /// Why the case makes no sense with the protocols that are spoken in this slot.
+    pub(super) skip: Option<String>,
     /// Tells the connections of one case from those of the next.
     round: u64,
 }
@@ -68,6 +72,10 @@ impl State {
 pub(super) struct Shared {
     state: Mutex<State>,
     changed: Condvar,
+    /// A case is over: bridges end their connections, so that the next one meets none.
+    pub(super) over: Notify,
+    /// Connections of bridges behind the proxy.
+    pub(super) bridged: AtomicUsize,
 }
 
 impl Shared {
@@ -77,6 +85,36 @@ impl Shared {
 
     pub(super) fn signal(&self, word: &'static str) {
         self.lock().signals.insert(word);
+        self.changed.notify_all();
+    }
+
+    /// One connection of a bridge more, or less.
+    pub(super) fn count(&self, open: bool) {
+        match open {
+            true => self.bridged.fetch_add(1, Ordering::AcqRel),
+            false => self.bridged.fetch_sub(1, Ordering::AcqRel),
+        };
+        self.changed.notify_all();
+    }
+
+    /// Which case is played.
+    pub(super) fn round(&self) -> u64 {
+        self.lock().round
+    }
+
+    /// Whether that case is still played.
+    pub(super) fn is_playing(&self, round: u64) -> bool {
+        let state = self.lock();
+        state.round == round && !state.closing
+    }
+
+    /// That case makes no sense here.
+    pub(super) fn skip(&self, round: u64, why: String) {
+        let mut state = self.lock();
+        if state.round == round && !state.closing {
+            state.skip.get_or_insert(why);
+        }
+        drop(state);
         self.changed.notify_all();
     }
 
@@ -130,6 +168,8 @@ impl Site {
 
     /// Begins a case.
     pub(super) fn begin(&self, script: &[Vec<Act>]) {
+        let quiet = |_: &State| self.shared.bridged.load(Ordering::Acquire) == 0;
+        self.shared.wait(Instant::now() + DEADLINE, quiet);
         let mut state = self.shared.lock();
         let round = state.round + 1;
         *state = State {
@@ -151,6 +191,8 @@ impl Site {
         let taken = std::mem::take(&mut *state);
         state.closing = true;
         state.round = round;
+        drop(state);
+        self.shared.over.notify_waiters();
         taken
     }
 }

@@ -59,6 +59,9 @@ impl Topology {
             if lane == Lane::Quick {
                 let _ = writeln!(text, "timeouts = {{ server = \"{quick}ms\" }}");
             }
+            if slot.pairing.behind_is_http2() {
+                text += "proto = \"h2\"\n";
+            }
             let servers: Vec<String> = Self::servers(slot, lane)
                 .iter()
                 .map(|(name, at)| format!("{{ name = \"{name}\", address = \"{at}\" }}"))

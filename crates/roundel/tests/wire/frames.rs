@@ -680,7 +680,7 @@ fn all(rows: Vec<Row>) {
     let proxy = Proxy::start();
     let failure = |slot: &Slot, (name, want, sent): &Row| {
         let played = slot.exchange(&[], |way| play(way, *want, sent));
-        let tls = slot.is_tls();
+        let tls = slot.pairing.is_tls();
         let told = |why| format!("{name} (TLS: {tls}): wants {want:?}: {why}");
         played.err().map(told)
     };

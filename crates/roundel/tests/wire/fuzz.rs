@@ -121,7 +121,7 @@ fn fuzz(rounds: u64, round: impl Fn(&Slot, &mut Dice) -> Result<(), String> + Sy
     let played = AtomicU64::new(0);
     let findings: Vec<String> = std::thread::scope(|scope| {
         let (round, played) = (&round, &played);
-        let tasks = proxy.stage.slots().iter().enumerate().map(|(i, slot)| {
+        let tasks = proxy.http1().enumerate().map(|(i, slot)| {
             scope.spawn(move || {
                 let goes_on = |n: u64| until.map_or(n < rounds, |until| Instant::now() < until);
                 let seeds = (0..).take_while(|n| goes_on(*n));

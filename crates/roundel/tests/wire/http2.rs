@@ -265,7 +265,7 @@ fn malformed_field_lists_never_reach_a_server() {
         .into_iter()
         .flat_map(|slot| ROWS.iter().map(move |row| (slot, row)))
     {
-        let name = format!("{name} (TLS: {})", slot.is_tls());
+        let name = format!("{name} (TLS: {})", slot.pairing.is_tls());
         let played = slot.exchange(&[], |way| raw(way, fields));
         match played {
             Err(why) => failed.push(format!("{name}: {why}")),

@@ -270,6 +270,15 @@ const RAW: &[(&str, &str)] = &[
     ("target-raw-backslash", "/a\\b"),
 ];
 
+/// Behind HTTP/2 one of them is sent in its encoding, which means the same: the library there takes no other.
+fn raw(name: &str, target: &str) -> Case {
+    let case = passes(name, target);
+    match target.contains('`') {
+        true => case.http1_only("the character is sent encoded"),
+        false => case,
+    }
+}
+
 fn passes(name: &str, target: &str) -> Case {
     let line: &'static str = format!("GET {target}").leak();
     Case::new(name)
@@ -417,7 +426,7 @@ pub(crate) fn cases() -> Vec<Case> {
     let mut all = refused("RFC 9112 3", LINES);
     let targets = TARGETS.iter().map(|(n, t)| passes(n, t)).collect();
     all.extend(section("RFC 9112 3.2.1", targets));
-    let raw = RAW.iter().map(|(n, t)| passes(n, t).own()).collect();
+    let raw = RAW.iter().map(|(n, t)| raw(n, t).own()).collect();
     all.extend(section("RFC 3986 2", raw));
     all.extend(section("RFC 9112 3", sizes()));
     all.extend(section("RFC 9112 3.2.2", absolute()));

@@ -190,5 +190,6 @@ fn not_switched() -> Vec<Case> {
 pub(crate) fn cases() -> Vec<Case> {
     let mut all = section("RFC 9110 15.2.2", switched());
     all.extend(section("RFC 9110 7.8", not_switched()));
-    all
+    let why = "HTTP/2 has no upgrades; tunnels by extended CONNECT have tests of their own";
+    all.into_iter().map(|case| case.http1_only(why)).collect()
 }
