@@ -15,7 +15,7 @@ pub struct Received {
     pub target: String,
     /// Field names in lower case and values, in the order of arrival.
     pub headers: Vec<(String, String)>,
-    /// The body, if it had a Content-Length.
+    /// The body, if it had a Content-Length or came in chunks.
     pub body: Vec<u8>,
 }
 
@@ -171,14 +171,37 @@ pub(crate) fn read_head(reader: &mut BufReader<TcpStream>) -> io::Result<Option<
     }))
 }
 
-/// Reads the body that a Content-Length announces.
+/// Reads the body that a Content-Length announces, or all of its chunks.
 pub(crate) fn read_body(
     reader: &mut BufReader<TcpStream>,
     received: &mut Received,
 ) -> io::Result<()> {
+    if received.header("transfer-encoding") == Some("chunked") {
+        return read_chunks(reader, &mut received.body);
+    }
     let length = received.header("content-length").map(str::parse);
     received.body = vec![0; length.and_then(Result::ok).unwrap_or(0)];
     reader.read_exact(&mut received.body)
+}
+
+fn read_chunks(reader: &mut BufReader<TcpStream>, body: &mut Vec<u8>) -> io::Result<()> {
+    loop {
+        let mut line = String::new();
+        reader.read_line(&mut line)?;
+        let size = u64::from_str_radix(line.trim_end(), 16).map_err(io::Error::other)?;
+        if size == 0 {
+            break;
+        }
+        reader.by_ref().take(size).read_to_end(body)?;
+        reader.read_exact(&mut [0; 2])?;
+    }
+    // Trailers, and the empty line.
+    let mut line = String::from("-");
+    while !line.trim_end().is_empty() {
+        line.clear();
+        reader.read_line(&mut line)?;
+    }
+    Ok(())
 }
 
 /// Sends an answer; one to HEAD without its body.

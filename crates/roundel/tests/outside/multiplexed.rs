@@ -1,4 +1,8 @@
-//! HTTP/2 towards servers: nginx and HAProxy, in clear by prior knowledge and over TLS by ALPN.
+//! HTTP/2 and other people's programs: nginx, HAProxy and Caddy as servers, in clear by prior knowledge and
+//! over TLS by ALPN, and httpx as a client.
+
+mod caddy;
+mod httpx;
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
