@@ -2,6 +2,7 @@
 //! what ends in time ends well, at servers of HTTP/1 and of HTTP/2.
 
 mod clients;
+mod open;
 mod servers;
 
 use std::fs;
