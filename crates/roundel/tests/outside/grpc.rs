@@ -1,4 +1,4 @@
-//! gRPC, seen by grpcio's client and server and by bare HTTP/2.
+//! gRPC, seen by clients and servers of grpcio and of tonic, and by bare HTTP/2.
 
 mod far;
 mod health;
@@ -6,6 +6,7 @@ mod raw;
 mod refusals;
 mod secured;
 mod streams;
+mod tonic;
 
 use std::fs;
 use std::net::SocketAddr;
