@@ -292,7 +292,7 @@ impl Table for AccessLogTable {
                 .restart()
                 .words(
                     "json, haproxy (option httplog, over TLS option httpslog), common, combined, \
-                     logfmt, off. The client is whom \
+                     logfmt, text (short lines, the default on a terminal), off. The client is whom \
                      trusted_proxies name; json and logfmt tell the proxy as `peer`, and haproxy \
                      shows port 0, which is not known. A request that got no answer has no status \
                      in json and logfmt, -1 in haproxy, 499 or 408 in the common formats",

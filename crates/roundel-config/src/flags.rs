@@ -39,7 +39,7 @@ pub struct Flags {
     /// tickets; not the gossip's
     #[arg(long, value_name = "FILE", env = "ROUNDEL_CLUSTER_KEY_FILE")]
     pub cluster_key_file: Option<PathBuf>,
-    /// Form of the access log on standard output [default: json]
+    /// Form of the access log on standard output [default: json, on a terminal text]
     #[arg(long, value_name = "FORMAT", env = "ROUNDEL_ACCESS_LOG", value_parser = log_format)]
     pub access_log: Option<AccessLogFormat>,
 }

@@ -157,12 +157,13 @@ impl Acts {
 pub type AccessLogFormat = Option<LogFormat>;
 
 /// What `access_log.format` may be, with its words.
-pub const LOG_FORMATS: [(&str, AccessLogFormat); 6] = [
+pub const LOG_FORMATS: [(&str, AccessLogFormat); 7] = [
     ("json", Some(LogFormat::Json)),
     ("haproxy", Some(LogFormat::Haproxy)),
     ("common", Some(LogFormat::Common)),
     ("combined", Some(LogFormat::Combined)),
     ("logfmt", Some(LogFormat::Logfmt)),
+    ("text", Some(LogFormat::Text)),
     ("off", None),
 ];
 

@@ -3,21 +3,33 @@
 use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use clap::builder::BoolishValueParser;
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 use roundel_config::flags::{Flags, GossipArgs};
 use roundel_config::value;
 use roundel_model::{Name, Weight, WeightOrder};
+
+/// The source revision that this was built from; empty where the builder did not say.
+pub(crate) const REVISION: &str = match option_env!("ROUNDEL_REVISION") {
+    Some(revision) => revision,
+    None => "",
+};
+
+/// The version, with the revision where that is known.
+static VERSION: LazyLock<String> = LazyLock::new(|| match REVISION {
+    "" => env!("CARGO_PKG_VERSION").to_owned(),
+    revision => format!("{} ({revision})", env!("CARGO_PKG_VERSION")),
+});
 
 /// A layer-7 load balancer that finds its own backends.
 #[derive(Debug, Parser)]
 #[command(
     name = "roundel",
-    version,
-    about = "A layer-7 load balancer that finds its own backends",
-    disable_help_subcommand = true
+    version = VERSION.as_str(),
+    about = "A layer-7 load balancer that finds its own backends"
 )]
 pub struct Cli {
     /// What to do; help when absent.
@@ -58,7 +70,9 @@ pub enum Command {
     /// Announce a user event to the members
     Event(EventArgs),
     /// Show a running balancer's servers and numbers
-    Stat(ReaderArgs),
+    Stat(StatArgs),
+    /// Tell how a server came to its state
+    Why(WhyArgs),
     /// Take no new clients on a server; sticky ones stay
     Drain(ServerArgs),
     /// Let a server serve again
@@ -67,6 +81,35 @@ pub enum Command {
     Maint(ServerArgs),
     /// Give a server another weight
     Weight(WeightArgs),
+    /// Print what a shell needs to complete commands and flags
+    Completions(CompletionsArgs),
+    /// Print the manual page
+    Man(ManArgs),
+}
+
+/// Flags of `completions`.
+#[derive(Debug, Clone, Args)]
+pub struct CompletionsArgs {
+    /// Which shell
+    #[arg(value_name = "SHELL")]
+    pub shell: Shell,
+}
+
+/// The shells that completions are made for.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+#[allow(missing_docs)]
+pub enum Shell {
+    Bash,
+    Zsh,
+    Fish,
+}
+
+/// Flags of `man`.
+#[derive(Debug, Clone, Args)]
+pub struct ManArgs {
+    /// Write the pages of all commands into this folder instead
+    #[arg(long, value_name = "DIR")]
+    pub dir: Option<PathBuf>,
 }
 
 /// Flags of `serve`.
@@ -226,6 +269,31 @@ pub struct ReaderArgs {
     pub json: bool,
 }
 
+/// Flags of `stat`.
+#[derive(Debug, Clone, Args)]
+pub struct StatArgs {
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub reader: ReaderArgs,
+    /// Go on showing them, once a second
+    #[arg(short, long, conflicts_with = "json")]
+    pub watch: bool,
+    /// Only this backend, or this server with all its numbers
+    #[arg(value_name = "BACKEND[/SERVER]")]
+    pub target: Option<String>,
+}
+
+/// Flags of `why`.
+#[derive(Debug, Clone, Args)]
+pub struct WhyArgs {
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub operator: OperatorArgs,
+    /// Which server
+    #[arg(value_name = "BACKEND/SERVER")]
+    pub what: String,
+}
+
 /// Flags of `members`.
 #[derive(Debug, Clone, Args)]
 pub struct MembersArgs {
@@ -233,7 +301,7 @@ pub struct MembersArgs {
     #[allow(missing_docs)]
     pub reader: ReaderArgs,
     /// Only members with this status
-    #[arg(long, value_name = "STATUS")]
+    #[arg(long, value_name = "STATUS", value_parser = ["alive", "leaving", "left", "failed"])]
     pub status: Option<String>,
     /// Only members with this tag
     #[arg(long = "tag", value_name = "K=V", value_parser = value::pair)]

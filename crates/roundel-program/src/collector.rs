@@ -68,7 +68,7 @@ impl Collector {
         of_admin: Arc<roundel_admin::Bounds>,
     ) -> Self {
         let process = Process {
-            revision: option_env!("ROUNDEL_REVISION").unwrap_or("").to_owned(),
+            revision: crate::cli::REVISION.to_owned(),
             start_time_seconds: unix_now() - started.elapsed().as_secs_f64(),
             pid: std::process::id(),
             threads: workers as u64,

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
+use bytes::Bytes;
 use hyper::{Method, StatusCode};
 use roundel_admin::status::Snapshot;
 use roundel_model::Shown;
@@ -11,14 +12,24 @@ use serde_json::{Value, json};
 
 use crate::cli::{
     EventsArgs, HealthcheckArgs, JoinArgs, MembersArgs, OperatorArgs, ReaderArgs, ServerArgs,
-    WeightArgs,
+    StatArgs, WeightArgs, WhyArgs,
 };
 use crate::client::{Credentials, Page};
+use crate::screen::Screen;
 use crate::{client, out};
 
 pub(crate) mod cluster;
+mod numbers;
 mod socket;
+mod stat;
 mod tables;
+mod view;
+mod why;
+
+use view::View;
+
+/// Where everything is.
+const SNAPSHOT: &str = "/api/v1/snapshot";
 
 /// Asks whether a running Roundel (or anything) is well. Errors: it is not.
 pub(crate) async fn healthcheck(args: &HealthcheckArgs) -> anyhow::Result<()> {
@@ -56,13 +67,12 @@ pub(crate) async fn members(args: &MembersArgs) -> anyhow::Result<()> {
 /// Lists events; goes on as they happen when asked to.
 pub(crate) async fn events(args: &EventsArgs) -> anyhow::Result<()> {
     let mut newest = 0;
-    let mut seq = None;
+    let mut path = SNAPSHOT.to_owned();
     loop {
-        let path = match seq {
-            None => "/api/v1/snapshot".to_owned(),
-            Some(seq) => format!("/api/v1/snapshot?wait={seq}&timeout=5s"),
+        let snapshot = tokio::select! {
+            view = view(&args.reader, &path) => view?.snapshot,
+            () = out::reader_gone(), if args.follow => return Ok(()),
         };
-        let snapshot = read(&args.reader, &path).await?;
         for event in snapshot.events.iter().filter(|e| e.seq > newest) {
             if args.reader.json {
                 out::json(serde_json::to_string(&**event)?)?;
@@ -71,24 +81,48 @@ pub(crate) async fn events(args: &EventsArgs) -> anyhow::Result<()> {
             }
         }
         newest = snapshot.events.last().map_or(newest, |e| e.seq);
-        seq = Some(snapshot.seq);
         if !args.follow {
             return Ok(());
         }
-        if args.reader.cli_socket.is_some() {
-            // A line waits for nothing; there is a snapshot a second.
-            tokio::time::sleep(Duration::from_millis(500)).await;
-        }
+        path = next(&args.reader, snapshot.seq).await;
     }
 }
 
-/// Shows servers and numbers.
-pub(crate) async fn stat(args: &ReaderArgs) -> anyhow::Result<()> {
-    let snapshot = snapshot(args).await?;
-    if args.json {
-        return print_json(&snapshot);
+/// Shows servers and numbers; goes on showing them when asked to.
+pub(crate) async fn stat(args: &StatArgs) -> anyhow::Result<()> {
+    if args.reader.json {
+        return print_json(&snapshot(&args.reader).await?);
     }
-    Ok(out::text(tables::stat(&snapshot))?)
+    let mut path = SNAPSHOT.to_owned();
+    loop {
+        let view = view(&args.reader, &path).await?;
+        let screen = Screen::find();
+        let text = stat::page(&view, args.target.as_deref(), screen)?;
+        if !args.watch {
+            return Ok(out::text(text)?);
+        }
+        out::text(match screen.is_terminal {
+            // From the top left, each line to its end, then all that is below.
+            true => format!("\x1b[H{}\x1b[J", text.replace('\n', "\x1b[K\n")),
+            false => text + "\n",
+        })?;
+        path = next(&args.reader, view.snapshot.seq).await;
+    }
+}
+
+/// Tells how a server came to the state it is in.
+pub(crate) async fn why(args: &WhyArgs) -> anyhow::Result<()> {
+    let view = view(&args.operator.reader, SNAPSHOT).await?;
+    Ok(out::text(why::server(&view, &args.what, Screen::find())?)?)
+}
+
+/// The path of the snapshot behind the one of `seq`, where that is waited for.
+async fn next(args: &ReaderArgs, seq: u64) -> String {
+    if args.cli_socket.is_some() {
+        // A line waits for nothing; there is a snapshot a second.
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    }
+    format!("{SNAPSHOT}?wait={seq}&timeout=5s")
 }
 
 /// Orders servers `ready`, `drain` or `maint`.
@@ -198,13 +232,21 @@ async fn command_line(socket: &Path, line: &str) -> anyhow::Result<()> {
 }
 
 async fn snapshot(args: &ReaderArgs) -> anyhow::Result<Snapshot> {
-    read(args, "/api/v1/snapshot").await
+    Ok(view(args, SNAPSHOT).await?.snapshot)
 }
 
-async fn read(args: &ReaderArgs, path: &str) -> anyhow::Result<Snapshot> {
+async fn view(args: &ReaderArgs, path: &str) -> anyhow::Result<View> {
     if let Some(path) = &args.cli_socket {
-        return socket::snapshot(path).await;
+        let text = socket::ask(path, "show snapshot", client::LIMIT).await?;
+        return View::parse(text.as_bytes())
+            .with_context(|| format!("{} is not a Roundel of this version", path.display()));
     }
+    let body = read(args, path).await?;
+    View::parse(&body).with_context(|| format!("{} is not a Roundel of this version", args.stats))
+}
+
+/// Reads a path of the page.
+async fn read(args: &ReaderArgs, path: &str) -> anyhow::Result<Bytes> {
     let credentials = args.credentials()?;
     let page = args.page(credentials.as_ref());
     let answer = client::send(Method::GET, &page, path, None).await?;
@@ -226,8 +268,7 @@ async fn read(args: &ReaderArgs, path: &str) -> anyhow::Result<Snapshot> {
         let problem = serde_json::from_slice(&answer.body).unwrap_or_default();
         bail!("{}: {}", args.stats, refusal(&answer, &problem));
     }
-    serde_json::from_slice(&answer.body)
-        .with_context(|| format!("{} is not a Roundel of this version", args.stats))
+    Ok(answer.body)
 }
 
 impl ReaderArgs {

@@ -2,6 +2,7 @@
 
 use std::fmt::Display;
 use std::io::{self, Write};
+use std::time::Duration;
 
 use roundel_model::{Shown, visible_json};
 
@@ -19,6 +20,21 @@ pub(crate) fn line(text: impl Display) -> io::Result<()> {
 /// Prints JSON and ends the line.
 pub(crate) fn json(json: String) -> io::Result<()> {
     self::text(visible_json(json) + "\n")
+}
+
+/// Waits until nobody reads standard output any more. Does not return where that cannot be known, as of
+/// a file.
+pub(crate) async fn reader_gone() {
+    use rustix::event::{PollFd, PollFlags, Timespec, poll};
+    loop {
+        let out = io::stdout();
+        let mut fds = [PollFd::new(&out, PollFlags::empty())];
+        let polled = poll(&mut fds, Some(&Timespec::default()));
+        if polled.is_ok() && fds[0].revents().contains(PollFlags::ERR) {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
 }
 
 /// Whether an error only says that nobody reads any more.

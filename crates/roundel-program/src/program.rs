@@ -14,7 +14,7 @@ use crate::demo::secured::Secured;
 use crate::env;
 use crate::handover::heir;
 use crate::loader::Loader;
-use crate::{logging, operator, out};
+use crate::{help, logging, operator, out};
 
 /// Success, also after a clean drain.
 const FINE: u8 = 0;
@@ -28,7 +28,7 @@ const REFUSED: u8 = 3;
 /// Runs the program with these arguments (the first is its own name) and gives its exit code.
 pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     keep_to_ourselves();
-    let command = env::forget_strangers(Cli::command());
+    let command = env::forget_strangers(help::dress(Cli::command()));
     let args: Vec<OsString> = args.into_iter().collect();
     let is_healthcheck = args.get(1).is_some_and(|verb| verb == "healthcheck");
     let matches = match command.clone().try_get_matches_from(args) {
@@ -144,6 +144,14 @@ fn dispatch(verb: Command, context: &Context) -> anyhow::Result<u8> {
         Command::Query(args) => ask(operator::cluster::query(&args)),
         Command::Event(args) => ask(operator::cluster::event(&args)),
         Command::Stat(args) => ask(operator::stat(&args)),
+        Command::Why(args) => ask(operator::why(&args)),
+        Command::Completions(args) => {
+            help::completions(help::dress(Cli::command()), args.shell)?;
+            Ok(FINE)
+        }
+        Command::Man(args) => {
+            help::man(help::dress(Cli::command()), args.dir.as_deref()).map(|()| FINE)
+        }
         Command::Drain(args) => ask(operator::state(&args, "drain")),
         Command::Ready(args) => ask(operator::state(&args, "ready")),
         Command::Maint(args) => ask(operator::state(&args, "maint")),

@@ -44,8 +44,8 @@ mod tests;
 
 use bound::Bound;
 use meaning::{
-    admin_config, first_checks, node_name, open_log, sources, stays_on_this_machine, view,
-    warn_of_open_gossip, warn_of_open_page,
+    admin_config, first_checks, log_format, node_name, open_log, sources, stays_on_this_machine,
+    view, warn_of_open_gossip, warn_of_open_page,
 };
 use tasks::Tasks;
 
@@ -191,7 +191,7 @@ impl Serving {
         let first_checks = first_checks(&settings);
         let pages = Pages::new()?;
         let bound = Bound::all(&settings, &mut inherited, &pages.handle())?;
-        let access_log = open_log(process.access_log)?;
+        let access_log = open_log(log_format(&settings))?;
         let (evidence_sender, evidence) = mpsc::channel(1024);
         let tickets = TicketKeys::new(SystemTime::now());
         let challenges = Challenges::default();

@@ -4,13 +4,10 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
-use roundel_admin::status::Snapshot;
 use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
 use tokio::time::timeout;
-
-use crate::client;
 
 /// Where the HTTP API has the acts on the cluster; the runtime API's line has the rest of the path.
 const CLUSTER: &str = "/api/v1/cluster:";
@@ -29,13 +26,6 @@ pub(super) async fn ask(socket: &Path, line: &str, limit: Duration) -> anyhow::R
         .await
         .with_context(|| format!("{shown} did not answer within {} s", limit.as_secs()))?
         .with_context(|| format!("cannot reach {shown}; is it a node's --cli-socket?"))
-}
-
-/// Everything the node knows.
-pub(super) async fn snapshot(socket: &Path) -> anyhow::Result<Snapshot> {
-    let text = ask(socket, "show snapshot", client::LIMIT).await?;
-    serde_json::from_str(&text)
-        .with_context(|| format!("{} is not a Roundel of this version", socket.display()))
 }
 
 /// Acts on the cluster and gives what the node says. Errors: it refuses, in its own words.

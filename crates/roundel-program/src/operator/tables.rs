@@ -1,7 +1,6 @@
 //! What the readers print.
 
-use roundel_admin::status::{Event, Member, Server, Snapshot};
-use roundel_model::Shown;
+use roundel_admin::status::{Event, Member};
 use serde_json::{Value, json};
 
 use crate::table::Table;
@@ -58,85 +57,6 @@ pub(super) fn event(event: &Event) -> String {
         event.subject,
         event.text,
     )
-}
-
-/// The frontends, then the servers of each backend.
-pub(super) fn stat(snapshot: &Snapshot) -> String {
-    let mut out = format!(
-        "{} · Roundel {} · up {} s\n\n",
-        Shown(&snapshot.node),
-        snapshot.version,
-        snapshot.uptime_seconds as u64
-    );
-    let mut table = Table::default();
-    table.row(["FRONTEND", "LISTEN", "CONNECTIONS", "REQUESTS", "ERRORS"]);
-    for frontend in &snapshot.frontends {
-        table.row([
-            frontend.name.clone(),
-            frontend.listen.join(" "),
-            frontend.connections.to_string(),
-            frontend.requests_total.to_string(),
-            frontend.request_errors().to_string(),
-        ]);
-    }
-    out.push_str(&table.to_string());
-    for backend in &snapshot.backends {
-        out.push_str(&format!(
-            "\nBACKEND {} · {} · {} of {} serving · set {}\n",
-            backend.name,
-            backend.balance,
-            backend.serving(),
-            backend.known(),
-            backend.set_version
-        ));
-        let mut table = Table::default();
-        table.row([
-            "SERVER",
-            "ADDRESS",
-            "STATE",
-            "WEIGHT",
-            "IN FLIGHT",
-            "REQUESTS",
-            "ERRORS",
-            "CHECK",
-            "SOURCE",
-            "REASON",
-        ]);
-        for server in &backend.servers {
-            table.row(row(server));
-        }
-        out.push_str(&table.to_string());
-        for kept in &backend.kept_orders {
-            out.push_str(&format!(
-                "{} is away and under orders: {}; `roundel ready {}/{}` ends maint and drain, weight 100% a weight\n",
-                kept.server, kept.orders, backend.name, kept.server
-            ));
-        }
-    }
-    out
-}
-
-fn row(server: &Server) -> [String; 10] {
-    let check = server.check.as_ref().map_or_else(
-        || "off".to_owned(),
-        |check| match (check.code, check.duration_ms) {
-            (Some(code), Some(ms)) => format!("{}/{code} in {ms}ms", check.status),
-            (None, Some(ms)) => format!("{} in {ms}ms", check.status),
-            _ => check.status.to_string(),
-        },
-    );
-    [
-        server.name.to_string(),
-        server.address.to_string(),
-        server.state.to_string(),
-        server.weight.to_string(),
-        server.in_flight.to_string(),
-        server.requests_total.to_string(),
-        server.errors_total.to_string(),
-        check,
-        server.source.to_string(),
-        server.reason.clone(),
-    ]
 }
 
 #[cfg(test)]

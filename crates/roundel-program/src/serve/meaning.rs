@@ -1,5 +1,6 @@
 //! What the settings mean to each part of the balancer.
 
+use std::io::IsTerminal;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,7 +10,7 @@ use roundel_config::{AccessLogFormat, Acts, Gossip, Process, Settings};
 use roundel_discovery::AddrTag;
 use roundel_gossip_tokio::{Advertise, Handle};
 use roundel_model::BackendSet;
-use roundel_proxy::AccessLog;
+use roundel_proxy::{AccessLog, LogFormat};
 use roundel_tls::Front;
 use tokio::sync::mpsc;
 
@@ -117,6 +118,15 @@ pub(super) fn admin_config(
         hosts: Vec::new(),
         tls,
         bounds,
+    }
+}
+
+/// The form of the access log: for people where nothing is said and a terminal reads it.
+pub(super) fn log_format(settings: &Settings) -> AccessLogFormat {
+    let unsaid = settings.effective.is_default("access_log.format");
+    match settings.process.access_log {
+        Some(_) if unsaid && std::io::stdout().is_terminal() => Some(LogFormat::Text),
+        format => format,
     }
 }
 

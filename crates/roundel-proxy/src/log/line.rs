@@ -1,4 +1,4 @@
-//! What one line of the access log says, in five formats.
+//! What one line of the access log says, in six formats.
 //!
 //! Bytes from clients and servers are escaped so that no line can be forged or broken.
 
@@ -11,6 +11,7 @@ mod haproxy;
 mod ncsa;
 mod put;
 mod structured;
+mod text;
 
 /// The form of a line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -26,6 +27,8 @@ pub enum LogFormat {
     Combined,
     /// `key=value` pairs.
     Logfmt,
+    /// A short line for people: when, how, what, who answered, how long it took.
+    Text,
 }
 
 /// One exchange as the log tells it. Times that were not reached are `None`.
@@ -106,6 +109,7 @@ pub(crate) fn write(format: LogFormat, record: &Record<'_>, out: &mut Vec<u8>) {
         LogFormat::Common => ncsa::write(record, out, false),
         LogFormat::Combined => ncsa::write(record, out, true),
         LogFormat::Logfmt => structured::logfmt(record, out),
+        LogFormat::Text => text::write(record, out),
     }
     out.push(b'\n');
 }

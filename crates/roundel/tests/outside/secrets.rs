@@ -190,7 +190,7 @@ fn no_format_of_the_access_log_holds_a_secret() {
     };
     let _turn = alone();
     let stage = Stage::new(None);
-    for format in ["json", "haproxy", "common", "combined", "logfmt"] {
+    for format in ["json", "haproxy", "common", "combined", "logfmt", "text"] {
         let users = format!("users_file = {:?}", stage.at("users"));
         stage.configure(format, &users);
         let mut command = roundel(&["serve", "--log-level", "trace", "-c"]);

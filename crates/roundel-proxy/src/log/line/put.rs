@@ -77,6 +77,15 @@ pub(super) fn rfc3339(at: Duration, out: &mut Vec<u8>) {
     }
 }
 
+/// `12:14:14`, in UTC.
+pub(super) fn clock(at: Duration, out: &mut Vec<u8>) {
+    let c = civil(at);
+    for (n, before) in [(c.hour, ""), (c.minute, ":"), (c.second, ":")] {
+        out.extend_from_slice(before.as_bytes());
+        digits(n, 2, out);
+    }
+}
+
 /// `06/Feb/2009:12:14:14`.
 pub(super) fn clf_date(at: Duration, out: &mut Vec<u8>) {
     let c = civil(at);
