@@ -64,11 +64,9 @@ impl Down {
                 }
                 Some(Err(error)) => {
                     self.ended = true;
-                    // HAProxy resets with CANCEL behind an answer that is whole.
-                    self.gone = match self.left {
-                        Some(left) => left > 0,
-                        None => !is_end(&error),
-                    };
+                    // HAProxy resets with CANCEL behind an answer that is whole. Without a length only the
+                    // end of the stream says so, and `h2` tells of no reset behind that.
+                    self.gone = self.left != Some(0);
                     if error.is_library() {
                         self.broken = Some(Reason::Truncated);
                     }
@@ -81,7 +79,7 @@ impl Down {
                             Ok(trailers) => self.trailers = Some(trailers),
                             Err(reason) => self.broken = Some(reason),
                         },
-                        Err(error) => self.gone = !is_end(&error),
+                        Err(_) => self.gone = true,
                     }
                     self.ended = true;
                     return Poll::Ready(());
@@ -116,12 +114,6 @@ impl Down {
             (self.share, self.covered) = (None, 0);
         }
     }
-}
-
-/// Whether a stream has ended well by this: a server resets it so that no more of the request comes,
-/// once all of the answer has gone out (RFC 9113 8.1).
-fn is_end(error: &h2::Error) -> bool {
-    error.is_remote() && error.is_reset() && error.reason() == Some(h2::Reason::NO_ERROR)
 }
 
 #[cfg(test)]
