@@ -17,6 +17,7 @@ use tokio::net::{TcpSocket, TcpStream};
 use super::proxy_header;
 use super::secure::secure;
 use crate::config::Proto;
+use crate::pool::ANYONE;
 use crate::pool::dials::{Known, Waiting};
 use crate::rules::BackendSlot;
 use crate::scene::Scene;
@@ -27,7 +28,7 @@ use crate::transport::Io;
 use crate::upstream::{Carrier, Multiplexed, h2};
 use crate::worker::Worker;
 
-/// Connections of one worker to one server that carry several exchanges each.
+/// Connections of one worker to one server that carry exchanges of several clients each.
 const CONNECTIONS: usize = 256;
 /// HTTP/1.1 as ALPN names it (RFC 7301 6).
 const HTTP1: &[u8] = b"http/1.1";
@@ -161,7 +162,11 @@ async fn share(worker: &Rc<Worker>, target: &Target, short: Rc<Cell<bool>>) -> i
         let mut reused = true;
         let waiting = match pool.dials.join(key, owner, address) {
             Some(waiting) => waiting,
-            None if pool.multiplexed(key) + pool.dials.count(key) < CONNECTIONS => {
+            // What serves one client only is bounded by the clients, as it is over HTTP/1: all places of the
+            // others are none for it.
+            None if owner != ANYONE
+                || pool.multiplexed(key) + pool.dials.count(key) < CONNECTIONS =>
+            {
                 reused = false;
                 begin(worker, target, short.clone())
             }
