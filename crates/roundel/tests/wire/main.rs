@@ -12,6 +12,7 @@ mod cases;
 mod frames;
 mod fuzz;
 mod http2;
+mod servers;
 mod stage;
 
 use roundel_testkit::wire::{Case, Pairing};
