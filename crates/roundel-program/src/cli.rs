@@ -73,6 +73,8 @@ pub enum Command {
     Stat(StatArgs),
     /// Tell how a server came to its state
     Why(WhyArgs),
+    /// Write down how things are, for whoever is asked to help
+    Report(ReportArgs),
     /// Take no new clients on a server; sticky ones stay
     Drain(ServerArgs),
     /// Let a server serve again
@@ -292,6 +294,20 @@ pub struct WhyArgs {
     /// Which server
     #[arg(value_name = "BACKEND/SERVER")]
     pub what: String,
+}
+
+/// Flags of `report`.
+#[derive(Debug, Clone, Args)]
+pub struct ReportArgs {
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub reader: ReaderArgs,
+    /// Tell what this configuration file says, too, without its secrets
+    #[arg(short, long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Write into this new file (mode 600) instead of printing
+    #[arg(short, long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
 }
 
 /// Flags of `members`.

@@ -12,7 +12,10 @@ use crate::out;
 /// The verbs by what they are for; every verb is in one group.
 const GROUPS: [(&str, &[&str]); 5] = [
     ("Run", &["serve", "agent", "demo", "toy"]),
-    ("See", &["stat", "why", "events", "members", "healthcheck"]),
+    (
+        "See",
+        &["stat", "why", "events", "members", "report", "healthcheck"],
+    ),
     (
         "Act",
         &["drain", "ready", "maint", "weight", "join", "leave"],
@@ -22,7 +25,7 @@ const GROUPS: [(&str, &[&str]); 5] = [
 ];
 
 /// Two examples of each verb: what to write, and what that does.
-const EXAMPLES: [(&str, [(&str, &str); 2]); 22] = [
+const EXAMPLES: [(&str, [(&str, &str); 2]); 23] = [
     (
         "serve",
         [
@@ -86,6 +89,16 @@ const EXAMPLES: [(&str, [(&str, &str); 2]); 22] = [
         [
             ("members --status failed", "those that are held for failed"),
             ("members --tag role=backend", "those with this tag"),
+        ],
+    ),
+    (
+        "report",
+        [
+            ("report -o report.md", "one file for whoever helps"),
+            (
+                "report -c roundel.toml -o report.md",
+                "with what the file says",
+            ),
         ],
     ),
     (

@@ -1,5 +1,7 @@
 //! The verbs that read or steer a running balancer.
 
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::time::Duration;
 
@@ -11,8 +13,8 @@ use roundel_model::Shown;
 use serde_json::{Value, json};
 
 use crate::cli::{
-    EventsArgs, HealthcheckArgs, JoinArgs, MembersArgs, OperatorArgs, ReaderArgs, ServerArgs,
-    StatArgs, WeightArgs, WhyArgs,
+    EventsArgs, HealthcheckArgs, JoinArgs, MembersArgs, OperatorArgs, ReaderArgs, ReportArgs,
+    ServerArgs, StatArgs, WeightArgs, WhyArgs,
 };
 use crate::client::{Credentials, Page};
 use crate::screen::Screen;
@@ -20,6 +22,7 @@ use crate::{client, out};
 
 pub(crate) mod cluster;
 mod numbers;
+mod report;
 mod socket;
 mod stat;
 mod tables;
@@ -116,6 +119,24 @@ pub(crate) async fn why(args: &WhyArgs) -> anyhow::Result<()> {
     Ok(out::text(why::server(&view, &args.what, Screen::find())?)?)
 }
 
+/// Writes down how things are, for whoever is asked to help. `configuration` is the text of the
+/// effective one, without secrets.
+pub(crate) async fn report(args: &ReportArgs, configuration: Option<String>) -> anyhow::Result<()> {
+    let view = view(&args.reader, SNAPSHOT).await?;
+    let text = report::markdown(&view, configuration.as_deref())?;
+    let Some(file) = &args.output else {
+        return Ok(out::text(text)?);
+    };
+    // It names hosts and addresses: for its writer alone, until that decides otherwise.
+    let mut options = std::fs::OpenOptions::new();
+    options.write(true).create_new(true).mode(0o600);
+    let written = options
+        .open(file)
+        .and_then(|mut f| f.write_all(text.as_bytes()));
+    written.with_context(|| format!("cannot write {}", file.display()))?;
+    Ok(out::line(format_args!("{} is written", file.display()))?)
+}
+
 /// The path of the snapshot behind the one of `seq`, where that is waited for.
 async fn next(args: &ReaderArgs, seq: u64) -> String {
     if args.cli_socket.is_some() {
@@ -204,6 +225,16 @@ async fn post(
     let body = body.map(|b| b.to_string());
     let answer = client::send_within(limit, Method::POST, &page, path, body).await?;
     let value: Value = serde_json::from_slice(&answer.body).unwrap_or_default();
+    if answer.status == StatusCode::UNAUTHORIZED {
+        let page = &args.reader.stats;
+        match &args.admin_token_file {
+            Some(file) => bail!("{page} does not know the token in {}", file.display()),
+            None => bail!(
+                "{page} wants the administration token: name its file by --admin-token-file, as \
+                 admin_token_file does there"
+            ),
+        }
+    }
     if !answer.status.is_success() {
         bail!("{}", refusal(&answer, &value));
     }

@@ -1,10 +1,12 @@
 //! From arguments to an exit code.
 
 use std::ffi::OsString;
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::SystemTime;
 
 use clap::{CommandFactory, FromArgMatches};
+use roundel_config::flags::Flags;
 use roundel_config::{Given, LoadError};
 use roundel_model::Shown;
 
@@ -145,6 +147,10 @@ fn dispatch(verb: Command, context: &Context) -> anyhow::Result<u8> {
         Command::Event(args) => ask(operator::cluster::event(&args)),
         Command::Stat(args) => ask(operator::stat(&args)),
         Command::Why(args) => ask(operator::why(&args)),
+        Command::Report(args) => {
+            let configuration = args.config.as_ref().map(|file| effective(file));
+            ask(operator::report(&args, configuration))
+        }
         Command::Completions(args) => {
             help::completions(help::dress(Cli::command()), args.shell)?;
             Ok(FINE)
@@ -156,6 +162,20 @@ fn dispatch(verb: Command, context: &Context) -> anyhow::Result<u8> {
         Command::Ready(args) => ask(operator::state(&args, "ready")),
         Command::Maint(args) => ask(operator::state(&args, "maint")),
         Command::Weight(args) => ask(operator::weight(&args)),
+    }
+}
+
+/// What a file says with the defaults, without secrets; or why it says nothing.
+fn effective(file: &Path) -> String {
+    let flags = Flags {
+        config: Some(file.to_owned()),
+        ..Flags::default()
+    };
+    match roundel_config::load(&flags, &Given::default()) {
+        Ok(settings) => settings.to_string(),
+        Err(LoadError::Usage(text)) => text,
+        // Their lines are those of the file, and could be a secret's.
+        Err(error) => format!("it is refused: {}", error.headline()),
     }
 }
 
