@@ -1,5 +1,13 @@
 //! Heads that make much of RFC 7541: by its tables, in pieces, and large, in both directions.
 
+use std::net::SocketAddr;
+
+use http::{HeaderMap, Request, Response, StatusCode};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::runtime::Builder;
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+
 use super::line::*;
 
 /// The field at `index` of both tables.
@@ -71,4 +79,99 @@ fn an_index_of_no_field_ends_the_connection_and_no_other() {
     let stream = line.request();
     line.send(&whole(stream, b"hello"));
     assert_eq!(asked.join().unwrap().text(), "hello");
+}
+
+/// The fields of this request: some that all have, some that change now and then, some of its own, and a
+/// value that no table has room for.
+fn fields(number: usize) -> HeaderMap {
+    let field = |n: usize| {
+        let name = format!("x-{n}");
+        let value = match n {
+            0..10 => format!("constant {n}"),
+            10..20 => format!("changes {}", (number + n) / 7),
+            39 => "v".repeat(5000),
+            _ => format!("{number} {n} \"\u{e9}\""),
+        };
+        (name.parse().unwrap(), value.parse().unwrap())
+    };
+    (0..40).map(field).collect()
+}
+
+/// The fields of a message that are ours.
+fn ours(mut all: HeaderMap) -> HeaderMap {
+    let other: Vec<_> = all
+        .keys()
+        .filter(|name| !name.as_str().starts_with("x-"))
+        .cloned()
+        .collect();
+    let of_proxies = [
+        "x-forwarded-for",
+        "x-forwarded-proto",
+        "x-forwarded-port",
+        "x-forwarded-host",
+    ];
+    other.iter().for_each(|name| drop(all.remove(name)));
+    of_proxies.iter().for_each(|name| drop(all.remove(*name)));
+    all
+}
+
+/// Answers every request with its own fields; peers may keep `table` bytes of heads.
+async fn echo(listener: TcpListener, table: u32) {
+    while let Ok((socket, _)) = listener.accept().await {
+        tokio::spawn(async move {
+            let mut builder = h2::server::Builder::new();
+            let served = builder.header_table_size(table).handshake(socket).await;
+            let mut served: h2::server::Connection<_, bytes::Bytes> = served.unwrap();
+            while let Some(Ok((request, mut respond))) = served.accept().await {
+                let mut answer = Response::new(());
+                *answer.headers_mut() = ours(request.into_parts().0.headers);
+                // A client that is gone needs no answer.
+                let _ = respond.send_response(answer, true);
+            }
+        });
+    }
+}
+
+/// Asks with many requests at a time on one connection.
+async fn ask(front: SocketAddr, table: u32) {
+    let stream = TcpStream::connect(front).await.unwrap();
+    let mut builder = h2::client::Builder::new();
+    let made = builder.header_table_size(table).handshake(stream).await;
+    let (client, connection): (h2::client::SendRequest<bytes::Bytes>, _) = made.unwrap();
+    let connection = tokio::spawn(connection);
+    let mut asked = JoinSet::new();
+    for number in 0..200 {
+        let mut client = client.clone().ready().await.unwrap();
+        let mut request = Request::new(());
+        *request.uri_mut() = "http://a.example/x".parse().unwrap();
+        *request.headers_mut() = fields(number);
+        let answer = client.send_request(request, true).unwrap().0;
+        asked.spawn(async move { (number, answer.await.unwrap().into_parts().0) });
+        // So many are open at a time.
+        if asked.len() == 50 {
+            check(asked.join_next().await.unwrap().unwrap());
+        }
+    }
+    while let Some(answered) = asked.join_next().await {
+        check(answered.unwrap());
+    }
+    connection.abort();
+}
+
+fn check((number, answer): (usize, http::response::Parts)) {
+    assert_eq!(answer.status, StatusCode::OK);
+    assert_eq!(ours(answer.headers), fields(number), "{number}");
+}
+
+#[test]
+fn heads_keep_every_field_whatever_tables_the_ends_allow() {
+    let mut builder = Builder::new_multi_thread();
+    let runtime = builder.worker_threads(2).enable_all().build().unwrap();
+    for (client, server) in [(4096, 4096), (0, 65_536), (65_536, 0), (100, 100)] {
+        let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
+        let proxy = Proxy::start(&[listener.local_addr().unwrap()], "");
+        runtime.spawn(echo(listener, server));
+        let asked = runtime.block_on(async { timeout(PATIENCE, ask(proxy.front, client)).await });
+        asked.expect("all answers in time");
+    }
 }
