@@ -24,7 +24,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 
 use self::outcome::{Outcome, RowResult};
-use self::peer::{NGINX, ORIGINS, OURS, Peer, RELAY, Started};
+use self::peer::{CALLED, NGINX, ORIGINS, OURS, Peer, RELAY, Started};
 use self::rounds::{Cell, interleave};
 use self::row::Row;
 use self::schedule::Schedule;
@@ -106,7 +106,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         warm: schedule::WARM,
     };
 
-    let _origin = start_origin(&ORIGINS, &cores)?;
+    let _origin = start_origins(&ORIGINS, &CALLED, &cores)?;
     let mut outcome = Outcome::new(machine, &setting);
     for row in idle::ALL.iter().filter(|row| wanted(row.key)) {
         eprintln!("{}", row.title);
@@ -165,9 +165,15 @@ pub(crate) fn build() -> Result<PathBuf> {
 
 /// Starts servers that answer at once, beside the load.
 pub(crate) fn start_origin(listen: &[impl AsRef<str>], cores: &Cores) -> Result<Running> {
+    start_origins(listen, &[], cores)
+}
+
+/// The same, and such that answer calls of gRPC.
+fn start_origins(listen: &[impl AsRef<str>], called: &[&str], cores: &Cores) -> Result<Running> {
     let mut command = myself(&cores.load)?;
     command.arg("origin").stdout(Stdio::piped());
     command.args(listen.iter().map(AsRef::as_ref));
+    command.args(called.iter().map(|address| format!("--grpc={address}")));
     let mut origin = Running::start(&mut command)?;
     let ready = origin.wait_line("ready");
     ready.context("the origin did not start; is another comparison running?")?;

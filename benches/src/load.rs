@@ -8,6 +8,7 @@ mod client;
 mod pace;
 mod report;
 mod secure;
+mod streams;
 
 use std::cell::{Cell, RefCell};
 use std::io::{BufRead, Read};
@@ -65,6 +66,9 @@ pub(crate) struct Options {
     /// While holding: the answers are not read beyond their beginning.
     #[arg(long, requires = "hold", conflicts_with = "tls")]
     stall: bool,
+    /// While holding: over HTTP/2, with so many streams on each connection that ask for what is never answered.
+    #[arg(long, requires = "hold", conflicts_with_all = ["tls", "stall"])]
+    streams: Option<usize>,
 }
 
 /// What every connection does.
@@ -115,6 +119,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     let local = LocalSet::new();
     let plan = Rc::new(Plan::new(options)?);
     match options.hold {
+        true if options.streams.is_some() => local.block_on(&runtime, streams::hold(options)),
         true => local.block_on(&runtime, hold(&plan, options)),
         false => {
             let report = local.block_on(&runtime, load(plan, options))?;
@@ -234,6 +239,11 @@ async fn hold(plan: &Plan, options: &Options) -> Result<()> {
         client.forget_buffer();
         held.push(client);
     }
+    until_told().await
+}
+
+/// Says `holding`, and returns when standard input ends.
+async fn until_told() -> Result<()> {
     println!("holding");
     tokio::task::spawn_blocking(|| std::io::stdin().read_to_end(&mut Vec::new())).await??;
     Ok(())

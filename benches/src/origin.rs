@@ -1,5 +1,9 @@
 //! The origin server of every comparison: one thread, prebuilt answers, nothing else.
 
+mod calls;
+
+pub(crate) use self::calls::MESSAGE;
+
 use std::net::SocketAddr;
 use std::rc::Rc;
 
@@ -13,7 +17,13 @@ pub(crate) struct Options {
     /// Addresses to listen on; each names itself in `X-Backend`.
     #[arg(required = true)]
     listen: Vec<SocketAddr>,
+    /// Answers calls of gRPC there, over HTTP/2 in clear; may be repeated.
+    #[arg(long, value_name = "ADDRESS")]
+    grpc: Vec<SocketAddr>,
 }
+
+/// What is never answered.
+const NEVER: &[u8] = b"GET /never ";
 
 /// 128 B, 10 KiB, 1 MiB, 16 MiB.
 type Answers = [Vec<u8>; 4];
@@ -24,10 +34,12 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         .build()?;
     LocalSet::new().block_on(&runtime, async {
         let mut accepting = Vec::new();
+        for address in &options.grpc {
+            let listener = listen(*address).await?;
+            accepting.push(tokio::task::spawn_local(calls::accept(listener)));
+        }
         for (index, address) in options.listen.iter().enumerate() {
-            let listener = TcpListener::bind(address)
-                .await
-                .with_context(|| format!("cannot listen on {address}"))?;
+            let listener = listen(*address).await?;
             let answers =
                 Rc::new([128, 10 << 10, 1 << 20, 16 << 20].map(|size| answer(index + 1, size)));
             accepting.push(tokio::task::spawn_local(accept(listener, answers)));
@@ -38,6 +50,11 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         }
         Ok(())
     })
+}
+
+async fn listen(address: SocketAddr) -> Result<TcpListener> {
+    let listener = TcpListener::bind(address).await;
+    listener.with_context(|| format!("cannot listen on {address}"))
 }
 
 fn answer(origin: usize, size: usize) -> Vec<u8> {
@@ -65,6 +82,11 @@ async fn accept(listener: TcpListener, answers: Rc<Answers>) -> Result<()> {
 async fn converse(stream: &mut TcpStream, answers: &Answers) -> std::io::Result<()> {
     let mut input = Vec::with_capacity(32 << 10);
     loop {
+        if input.starts_with(NEVER) {
+            // Until the other side has had enough.
+            while stream.read_buf(&mut input).await? != 0 {}
+            return Ok(());
+        }
         while let Some((length, answer)) = request(&input, answers) {
             input.drain(..length);
             stream.write_all(answer).await?;

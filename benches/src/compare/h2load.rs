@@ -9,6 +9,7 @@ use anyhow::{Context, Result, bail};
 
 use super::row::Work;
 use crate::load::{Latency, Report};
+use crate::origin::MESSAGE;
 use crate::process::{find, pinned};
 
 /// Loads `address` from these cores, and checks status and length of what it answers.
@@ -30,6 +31,13 @@ pub(super) fn run(work: &Work, address: SocketAddr, cores: &str, time: Duration)
     if let Some(bytes) = work.post {
         fs::write(&body, vec![b'x'; bytes as usize])?;
         command.arg(format!("--data={}", body.display()));
+    }
+    if work.grpc {
+        fs::write(&body, MESSAGE)?;
+        command.arg(format!("--data={}", body.display())).args([
+            "--header=content-type: application/grpc",
+            "--header=te: trailers",
+        ]);
     }
     let output = command.output()?;
     let said = String::from_utf8_lossy(&output.stdout);

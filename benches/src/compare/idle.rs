@@ -1,4 +1,4 @@
-//! What an idle keep-alive connection costs: private memory with none and with many.
+//! What an idle connection and a waiting stream cost: private memory with none and with many.
 
 use std::process::Stdio;
 
@@ -19,10 +19,23 @@ pub(crate) struct IdleRow {
     pub(crate) bound: Bound,
     /// As many as are held, if this process may have so many files.
     connections: u64,
-    tls: bool,
+    kind: Kind,
 }
 
-pub(crate) const ALL: [IdleRow; 2] = [
+/// What is held.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    /// Connections of HTTP/1.1 after a request each.
+    Plain,
+    /// The same over TLS.
+    Tls,
+    /// Connections of HTTP/2 after a request each.
+    Http2,
+    /// Streams whose server does not answer, so many on a connection of HTTP/2.
+    Streams(u64),
+}
+
+pub(crate) const ALL: [IdleRow; 4] = [
     IdleRow {
         key: "idle",
         title: "private memory per idle keep-alive connection",
@@ -31,7 +44,7 @@ pub(crate) const ALL: [IdleRow; 2] = [
             goal: 1.2,
         },
         connections: 9_900,
-        tls: false,
+        kind: Kind::Plain,
     },
     IdleRow {
         key: "tls-idle",
@@ -41,14 +54,38 @@ pub(crate) const ALL: [IdleRow; 2] = [
             goal: 7.0,
         },
         connections: 4_000,
-        tls: true,
+        kind: Kind::Tls,
+    },
+    IdleRow {
+        key: "h2-idle",
+        title: "private memory per idle connection of HTTP/2",
+        bound: Bound {
+            must: Some(6.0),
+            goal: 6.0,
+        },
+        connections: 4_000,
+        kind: Kind::Http2,
+    },
+    IdleRow {
+        key: "h2-waiting",
+        title: "private memory per stream of HTTP/2 that waits for its server, 50 on each connection",
+        bound: Bound {
+            must: Some(16.0),
+            goal: 16.0,
+        },
+        connections: 2_000,
+        kind: Kind::Streams(50),
     },
 ];
 
 impl IdleRow {
     /// Whether the peer has such connections.
     pub(crate) fn fits(&self, peer: &Peer) -> bool {
-        !self.tls || peer.tls.is_some()
+        match self.kind {
+            Kind::Plain => true,
+            Kind::Tls => peer.tls.is_some(),
+            Kind::Http2 | Kind::Streams(_) => peer.h2.is_some(),
+        }
     }
 }
 
@@ -60,6 +97,7 @@ pub(crate) struct Idle {
     #[serde(skip)]
     pub(crate) row: &'static IdleRow,
     pub(crate) peer: String,
+    /// Or streams.
     pub(crate) connections: u64,
     /// KiB that the process shares with nobody: before the first request, and with all
     /// connections idle after one request each.
@@ -78,17 +116,31 @@ pub(crate) fn measure(row: &'static IdleRow, peer: &Peer, setting: &Setting<'_>)
     let connections = row.connections.min((setting.files / 2).saturating_sub(100));
     let started = peer.start(&setting.cores.proxy)?;
     let empty_kib = private_kib(started.process.pid())?;
-    let address = match row.tls {
-        true => started.tls.context("it does not speak TLS")?,
-        false => started.plain,
+    let address = match row.kind {
+        Kind::Plain => started.plain,
+        Kind::Tls => started.tls.context("it does not speak TLS")?,
+        Kind::Http2 | Kind::Streams(_) => started.h2.context("it does not speak HTTP/2")?,
     };
     let mut command = myself(&setting.cores.load)?;
     command
         .args(["load", &address.to_string(), "/128", "--hold"])
-        .arg(format!("--connections={connections}"))
         .stdout(Stdio::piped());
-    if row.tls {
-        command.arg("--tls").arg(&started.trusted);
+    let held = match row.kind {
+        Kind::Streams(each) => connections / each,
+        _ => connections,
+    };
+    command.arg(format!("--connections={held}"));
+    match row.kind {
+        Kind::Plain => {}
+        Kind::Tls => {
+            command.arg("--tls").arg(&started.trusted);
+        }
+        Kind::Http2 => {
+            command.arg("--streams=0");
+        }
+        Kind::Streams(each) => {
+            command.arg(format!("--streams={each}"));
+        }
     }
     let mut holder = Running::start_held(&mut command)?;
     holder.wait_line("holding")?;

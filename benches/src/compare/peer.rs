@@ -33,6 +33,9 @@ pub(crate) const OURS: &str = "roundel";
 /// Where requests end up.
 pub(crate) const ORIGINS: [&str; 2] = ["127.0.0.1:19001", "127.0.0.1:19002"];
 
+/// Where calls of gRPC end up.
+pub(crate) const CALLED: [&str; 2] = ["127.0.0.1:19003", "127.0.0.1:19004"];
+
 /// A balancer that can be started.
 #[derive(Serialize)]
 pub(crate) struct Peer {
@@ -50,6 +53,9 @@ pub(crate) struct Peer {
     /// Where it speaks HTTP/2 without TLS, if it does; then it does so over TLS as well.
     #[serde(skip)]
     pub(crate) h2: Option<SocketAddr>,
+    /// Where it takes calls of gRPC for servers that speak HTTP/2, if it does.
+    #[serde(skip)]
+    pub(crate) grpc: Option<SocketAddr>,
     /// The certificate that it shows there.
     #[serde(skip)]
     trusted: PathBuf,
@@ -74,6 +80,7 @@ pub(crate) struct Started {
     pub(crate) sticky: SocketAddr,
     pub(crate) tls: Option<SocketAddr>,
     pub(crate) h2: Option<SocketAddr>,
+    pub(crate) grpc: Option<SocketAddr>,
     pub(crate) trusted: PathBuf,
 }
 
@@ -84,6 +91,7 @@ impl Started {
             bail!("it does not speak HTTP/2");
         }
         match work.tls {
+            None if work.grpc => self.grpc.context("it carries no gRPC"),
             Some(_) => self.tls.context("it does not speak TLS"),
             None if work.streams.is_some() => self.h2.context("it does not speak HTTP/2"),
             None if work.sticky => Ok(self.sticky),
@@ -135,6 +143,10 @@ impl Place<'_> {
         ([127, 0, 0, 1], self.port + 4).into()
     }
 
+    fn grpc(&self) -> SocketAddr {
+        ([127, 0, 0, 1], self.port + 5).into()
+    }
+
     /// The certificate that all show.
     fn certificate(&self) -> Certificate {
         Certificate::in_folder(self.scratch)
@@ -157,6 +169,7 @@ impl Place<'_> {
             sticky: self.sticky(),
             tls: None,
             h2: None,
+            grpc: None,
             trusted: self.certificate().alone,
             program: program.to_owned(),
             arguments: arguments.iter().map(OsString::from).collect(),
@@ -265,6 +278,7 @@ impl Peer {
             .into_iter()
             .chain(self.tls)
             .chain(self.h2)
+            .chain(self.grpc)
         {
             process::wait_port(address, &mut process).with_context(|| {
                 let words = std::fs::read_to_string(&self.words).unwrap_or_default();
@@ -277,6 +291,7 @@ impl Peer {
             sticky: self.sticky,
             tls: self.tls,
             h2: self.h2,
+            grpc: self.grpc,
             trusted: self.trusted.clone(),
         })
     }

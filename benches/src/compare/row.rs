@@ -2,6 +2,8 @@
 
 use serde::Serialize;
 
+use crate::origin::MESSAGE;
+
 /// What must be reached and what is aimed at; smaller is better unless said otherwise.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub(crate) struct Bound {
@@ -46,6 +48,8 @@ pub(crate) struct Work {
     pub(crate) tls: Option<Handshake>,
     /// Over HTTP/2, by `h2load`: streams of each connection at once. The handshakes are counted.
     pub(crate) streams: Option<u32>,
+    /// Unary calls of gRPC to servers of HTTP/2, with a message of 32 bytes each way; with `streams`.
+    pub(crate) grpc: bool,
 }
 
 /// The handshake of every connection but a client's first.
@@ -72,6 +76,7 @@ impl Work {
         rate: None,
         tls: None,
         streams: None,
+        grpc: false,
     };
 }
 
@@ -117,7 +122,7 @@ impl Row {
 }
 
 /// Every row, in the order of the table.
-pub(crate) const ALL: [Row; 21] = [
+pub(crate) const ALL: [Row; 22] = [
     row("get", "128 B keep-alive", Work::SMALL)
         .bound(0.90, 0.80)
         .nginx(0.75)
@@ -266,6 +271,17 @@ pub(crate) const ALL: [Row; 21] = [
     )
     .bound(0.80, 0.65)
     .stretched(2),
+    row(
+        "grpc",
+        "unary gRPC, HTTP/2 on both sides, 16 × 16 streams",
+        Work {
+            path: "/bench.Echo/Unary",
+            expect: MESSAGE.len() as u64,
+            grpc: true,
+            ..STREAMS
+        },
+    )
+    .bound(0.85, 0.75),
 ];
 
 /// 16 connections over HTTP/2, each with 16 requests for 128 bytes at once.

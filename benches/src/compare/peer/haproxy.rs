@@ -4,11 +4,12 @@ use std::path::Path;
 
 use anyhow::Result;
 
-use super::{ORIGINS, Peer, Place, version};
+use super::{CALLED, ORIGINS, Peer, Place, version};
 
 pub(super) fn peer(name: &str, binary: &Path, place: &Place<'_>) -> Result<Peer> {
-    let [one, two] = ORIGINS;
+    let ([one, two], [three, four]) = (ORIGINS, CALLED);
     let (plain, sticky, tls) = (place.plain(), place.sticky(), place.tls());
+    let grpc = place.grpc();
     let certificate = place.certificate().with_key;
     // `http-reuse` is `safe` by default, as Roundel's `reuse`: a client's first request opens an
     // upstream connection.
@@ -32,9 +33,16 @@ frontend plain
 frontend tls
     bind {tls} ssl crt {} alpn h2,http/1.1
     default_backend b_plain
+frontend calls
+    bind {grpc}
+    default_backend b_calls
 frontend sticky
     bind {sticky}
     default_backend b_sticky
+backend b_calls
+    balance roundrobin
+    server c1 {three} proto h2
+    server c2 {four} proto h2
 backend b_plain
     balance roundrobin
     server b1 {one}
@@ -53,6 +61,7 @@ backend b_sticky
         tls: Some(tls),
         // By the preface, on any listener.
         h2: Some(plain),
+        grpc: Some(grpc),
         ..place.peer(name, binary, &["-db", "-f", &file.to_string_lossy()])
     })
 }

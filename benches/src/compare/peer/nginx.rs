@@ -4,12 +4,12 @@ use std::path::Path;
 
 use anyhow::Result;
 
-use super::{NGINX, ORIGINS, Peer, Place, version};
+use super::{CALLED, NGINX, ORIGINS, Peer, Place, version};
 
 pub(super) fn peer(binary: &Path, place: &Place<'_>) -> Result<Peer> {
-    let [one, two] = ORIGINS;
+    let ([one, two], [three, four]) = (ORIGINS, CALLED);
     let (plain, sticky) = (place.plain(), place.sticky());
-    let (tls, h2) = (place.tls(), place.h2());
+    let (tls, h2, grpc) = (place.tls(), place.h2(), place.grpc());
     let certificate = place.certificate().with_key;
     let certificate = certificate.display();
     let dir = place.scratch.display();
@@ -25,6 +25,7 @@ http {{
   fastcgi_temp_path {dir}/fastcgi; uwsgi_temp_path {dir}/uwsgi; scgi_temp_path {dir}/scgi;
   keepalive_requests 100000000; keepalive_timeout 3600s;
   upstream bk {{ server {one}; server {two}; keepalive 128; keepalive_requests 100000000; }}
+  upstream calls {{ server {three}; server {four}; keepalive 128; keepalive_requests 100000000; }}
   map $upstream_addr $ck {{
     default \"\"; \"{one}\" \"SERVERID=b1; path=/\"; \"{two}\" \"SERVERID=b2; path=/\";
   }}
@@ -35,6 +36,7 @@ http {{
   ssl_session_tickets on; ssl_session_cache shared:tls:10m; ssl_session_timeout 8h;
   server {{ listen {tls} ssl http2 backlog=4096; location / {{ proxy_pass http://bk; }} }}
   server {{ listen {h2} http2 backlog=4096; location / {{ proxy_pass http://bk; }} }}
+  server {{ listen {grpc} http2 backlog=4096; location / {{ grpc_pass grpc://calls; }} }}
   server {{ listen {sticky} backlog=4096;
     add_header Set-Cookie $ck; add_header Cache-Control private;
     location / {{ proxy_pass http://bk; }} }}
@@ -46,6 +48,7 @@ http {{
         version: version(binary, &["-v"]),
         tls: Some(tls),
         h2: Some(h2),
+        grpc: Some(grpc),
         more: "its sticky cookie is only set, never followed: it has no affinity",
         ..place.peer(NGINX, binary, &["-c", &file.to_string_lossy()])
     })

@@ -6,7 +6,7 @@ use std::process::Command;
 
 use anyhow::Result;
 
-use super::{ORIGINS, Peer, Place, version};
+use super::{CALLED, ORIGINS, Peer, Place, version};
 
 /// How a Roundel differs from the one that is compared with others.
 #[derive(Clone)]
@@ -37,6 +37,7 @@ impl Default for Variant {
 
 pub(super) fn peer(name: &str, binary: &Path, place: &Place<'_>, variant: Variant) -> Result<Peer> {
     let (plain, sticky, tls, port) = (place.plain(), place.sticky(), place.tls(), place.port);
+    let grpc = place.grpc();
     let format = if variant.log { "json" } else { "off" };
     let mut text = format!(
         "[global]
@@ -100,15 +101,35 @@ default_backend = \"b_plain\"
 ",
         place.certificate().with_key.display()
     );
-    let file = place.write("roundel.toml", &format!("{text}{secure}"))?;
-    // Earlier builds know no TLS.
-    let is_known = is_taken(binary, &file)?;
+    let [three, four] = CALLED;
+    let calls = format!(
+        "[[frontend]]
+name = \"calls\"
+listen = [\"{grpc}\"]
+default_backend = \"b_calls\"
+[[backend]]
+name = \"b_calls\"
+balance = \"roundrobin\"
+check = \"off\"
+sticky = \"off\"
+proto = \"h2\"
+server = [{{ name = \"c1\", address = \"{three}\" }}, {{ name = \"c2\", address = \"{four}\" }}]
+"
+    );
+    // Earlier builds know no TLS, or no servers of HTTP/2.
+    let mut file = place.write("roundel.toml", &format!("{text}{secure}{calls}"))?;
+    let calls_are_known = is_taken(binary, &file)?;
+    if !calls_are_known {
+        file = place.write("roundel.toml", &format!("{text}{secure}"))?;
+    }
+    let is_known = calls_are_known || is_taken(binary, &file)?;
     if !is_known {
         std::fs::write(&file, text)?;
     }
     Ok(Peer {
         tls: is_known.then_some(tls),
         h2: Some(plain),
+        grpc: calls_are_known.then_some(grpc),
         version: version(binary, &["--version"]),
         more: "X-Forwarded-For, -Proto, -Host and -Port, Via, counters and histograms of every \
                request, strict checks of the framing",
