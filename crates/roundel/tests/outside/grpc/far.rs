@@ -94,6 +94,13 @@ async fn answer(
                 .send_response(call().body(()).unwrap(), true)
                 .unwrap();
         }
+        "Later" | "Never" => {
+            say(request.uri().path().to_owned());
+            let pushback = if method == "Never" { "-1" } else { "0" };
+            let head = call().header("grpc-status", "14");
+            let head = head.header("grpc-retry-pushback-ms", pushback);
+            respond.send_response(head.body(()).unwrap(), true).unwrap();
+        }
         _ => {
             say(request.uri().path().to_owned());
             respond.send_reset(Reason::INTERNAL_ERROR);

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use roundel_testkit::{Signal, free_address};
+use roundel_testkit::{Signal, free_address, wait_for};
 
 use super::{calls_over, server_with, wait_counted};
 use crate::balancer::{Balancer, SOON};
@@ -50,7 +50,9 @@ fn calls_and_checks_go_over_tls() {
     // A server that cannot show who it is serves nobody, and its check says why.
     write("others.internal");
     balancer.process.signal(Signal::HUP);
-    let (state, words) = super::health::checked(&balancer, "L6RSP");
-    assert_ne!(state, "up");
+    let words = wait_for("a server that is down for its check", SOON, || {
+        let (state, words) = super::health::checked(&balancer, "L6RSP");
+        (state != "up").then_some(words)
+    });
     assert!(words.contains("certificate"), "{words}");
 }

@@ -156,10 +156,16 @@ fn no_answer_has_a_call_repeated() {
     // Reset after it had begun it, as far as anybody knows.
     let answer = call(balancer.front, "Reset", &[]);
     assert_eq!(answer.field("grpc-status"), "14", "{answer:?}");
+    // When to call again, and whether, is said to the client: who calls again is it alone (gRPC A6).
+    for (method, pushback) in [("Later", "0"), ("Never", "-1")] {
+        let answer = call(balancer.front, method, &[]);
+        assert_eq!(answer.field("grpc-status"), "14", "{answer:?}");
+        assert_eq!(answer.field("grpc-retry-pushback-ms"), pushback);
+    }
     let count = |path: &str| far.seen().iter().filter(|line| line.contains(path)).count();
     assert_eq!(
-        ["/Plain503", "/Bare", "/Reset"].map(count),
-        [1; 3],
+        ["/Plain503", "/Bare", "/Reset", "/Later", "/Never"].map(count),
+        [1; 5],
         "{:?}",
         far.seen()
     );
