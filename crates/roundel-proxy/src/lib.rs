@@ -73,6 +73,7 @@ mod transport;
 mod tunnel;
 mod turns;
 mod upstream;
+mod vacancies;
 mod websocket;
 mod worker;
 

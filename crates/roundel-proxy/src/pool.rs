@@ -179,7 +179,8 @@ impl Pool {
     /// How many connections to a server carry several exchanges each.
     pub(crate) fn multiplexed(&self, key: PoolKey) -> usize {
         let multiplexed = self.multiplexed.borrow();
-        multiplexed.get(&key).map_or(0, Vec::len)
+        let list = multiplexed.get(&key).into_iter().flatten();
+        list.filter(|one| !one.connection.has_ended()).count()
     }
 
     /// Keeps a connection that carries several exchanges, until it is idle for `limit`.

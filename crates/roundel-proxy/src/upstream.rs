@@ -75,6 +75,15 @@ impl Multiplexed {
         }
     }
 
+    /// Whether it is closed, whoever still holds a stream of it.
+    pub(crate) fn has_ended(&self) -> bool {
+        match *self {
+            Self::H2(ref connection) => connection.has_ended(),
+            #[cfg(test)]
+            Self::Memory(ref connection) => !connection.is_open() && connection.is_idle(),
+        }
+    }
+
     /// Whether there is no stream on it.
     pub(crate) fn is_idle(&self) -> bool {
         match *self {

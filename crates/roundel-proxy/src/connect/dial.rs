@@ -26,14 +26,17 @@ use crate::shared::{PoolKey, Shared};
 use crate::shortage::{self, is_shortage};
 use crate::transport::Io;
 use crate::upstream::{Carrier, Multiplexed, h2};
+use crate::vacancies::Vacancy;
 use crate::worker::Worker;
 
 /// Connections of one worker to one server that carry exchanges of several clients each.
 const CONNECTIONS: usize = 256;
 /// HTTP/1.1 as ALPN names it (RFC 7301 6).
 const HTTP1: &[u8] = b"http/1.1";
-/// How long one who finds every place of all of them taken waits until it looks again.
-const LOOK_AGAIN: Duration = Duration::from_millis(10);
+
+/// After how long one who waits for a place looks without having been told of one: a server may come to
+/// take more streams.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
 /// Where a connection is to lead, and what comes first on it.
 #[derive(Clone)]
@@ -144,7 +147,7 @@ pub(super) fn dial(
 
 /// Makes a connection for this exchange, which may turn out to be for others too.
 async fn make(worker: &Worker, target: &Target, short: Rc<Cell<bool>>) -> io::Result<Made> {
-    let carrier = match establish(&worker.shared, target, short).await? {
+    let carrier = match establish(worker, target, short).await? {
         Established::Single(io) => Carrier::Connection(io),
         Established::Shared(connection) => keep(worker, target, connection)?,
     };
@@ -158,6 +161,7 @@ async fn make(worker: &Worker, target: &Target, short: Rc<Cell<bool>>) -> io::Re
 async fn share(worker: &Rc<Worker>, target: &Target, short: Rc<Cell<bool>>) -> io::Result<Made> {
     let (pool, key) = (&worker.pool, target.key);
     let (owner, address) = (target.owner, target.address);
+    let open = || pool.open_stream(key, owner, address, Instant::now());
     loop {
         let mut reused = true;
         let waiting = match pool.dials.join(key, owner, address) {
@@ -171,8 +175,13 @@ async fn share(worker: &Rc<Worker>, target: &Target, short: Rc<Cell<bool>>) -> i
                 begin(worker, target, short.clone())
             }
             None => {
-                tokio::time::sleep(LOOK_AGAIN).await;
-                if let Some(carrier) = pool.open_stream(key, owner, address, Instant::now()) {
+                if let Some(carrier) = open() {
+                    return Ok(Made { carrier, reused });
+                }
+                let vacancies = pool.dials.vacancies(key);
+                let waiting = vacancies.wait(owner, address);
+                let _ = tokio::time::timeout(LOOK_AGAIN, waiting).await;
+                if let Some(carrier) = open() {
                     return Ok(Made { carrier, reused });
                 }
                 continue;
@@ -182,7 +191,7 @@ async fn share(worker: &Rc<Worker>, target: &Target, short: Rc<Cell<bool>>) -> i
             let carrier = Carrier::Connection(io);
             return Ok(Made { carrier, reused });
         }
-        if let Some(carrier) = pool.open_stream(key, owner, address, Instant::now()) {
+        if let Some(carrier) = open() {
             return Ok(Made { carrier, reused });
         }
         if !target.is_shared(worker) {
@@ -200,7 +209,7 @@ fn begin(worker: &Rc<Worker>, target: &Target, short: Rc<Cell<bool>>) -> Waiting
         .begin(target.key, target.owner, target.address);
     let (worker, target, of_dial) = (worker.clone(), target.clone(), dial.clone());
     tokio::task::spawn_local(async move {
-        let made = establish(&worker.shared, &target, short);
+        let made = establish(&worker, &target, short);
         let made = match tokio::time::timeout(target.limit, made).await {
             Ok(made) => made,
             Err(_) => Err(io::ErrorKind::TimedOut.into()),
@@ -262,10 +271,11 @@ enum Established {
 
 /// Connects, and makes the handshakes that the server wants.
 async fn establish(
-    shared: &Arc<Shared>,
+    worker: &Worker,
     target: &Target,
     short: Rc<Cell<bool>>,
 ) -> io::Result<Established> {
+    let shared = &worker.shared;
     let until = target.begun + target.limit.saturating_sub(2 * shortage::PAUSE);
     let mut socket = open(shared, target.address, until, short).await?;
     let io = match &target.tls {
@@ -286,7 +296,12 @@ async fn establish(
         }
     };
     Ok(match target.proto.is_h2(&io) {
-        true => Established::Shared(h2::connect(io, shared.http2_memory.clone()).await?),
+        true => {
+            let vacancies = worker.pool.dials.vacancies(target.key);
+            let vacancy = Vacancy::new(vacancies, target.owner, target.address);
+            let memory = shared.http2_memory.clone();
+            Established::Shared(h2::connect(io, memory, vacancy).await?)
+        }
         false => Established::Single(io),
     })
 }

@@ -11,6 +11,7 @@ use super::ByServer;
 use crate::shared::PoolKey;
 use crate::transport::Io;
 use crate::upstream::h2::STREAMS;
+use crate::vacancies::Vacancies;
 
 /// What making a connection came to: no word, or what went wrong.
 type Done = Option<Result<(), Failed>>;
@@ -41,6 +42,8 @@ pub(crate) struct Dials {
     open: RefCell<ByServer<Vec<Rc<Dial>>>>,
     /// What a connection to a server carried that was made last.
     known: RefCell<ByServer<Known>>,
+    /// Who waits for a place where no further connection may be made.
+    vacancies: RefCell<ByServer<Rc<Vacancies>>>,
 }
 
 /// What a connection carries.
@@ -133,6 +136,13 @@ impl Dials {
                 text: error.to_string(),
             });
         dial.done.send_replace(Some(done));
+        // It has places for more than waited for it, or makes room for another one.
+        self.vacancies(key).tell_all();
+    }
+
+    /// Who waits for a place on connections to this server.
+    pub(crate) fn vacancies(&self, key: PoolKey) -> Rc<Vacancies> {
+        self.vacancies.borrow_mut().entry(key).or_default().clone()
     }
 
     /// How many are being made to this server.
@@ -152,6 +162,9 @@ impl Dials {
     /// Forgets what is known of servers that are gone.
     pub(crate) fn sweep(&self, takes_requests: impl Fn(&PoolKey) -> bool) {
         self.known.borrow_mut().retain(|key, _| takes_requests(key));
+        // Those of connections that are there and of who waits are kept.
+        let mut vacancies = self.vacancies.borrow_mut();
+        vacancies.retain(|key, all| Rc::strong_count(all) > 1 || takes_requests(key));
     }
 }
 

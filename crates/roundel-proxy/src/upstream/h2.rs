@@ -14,6 +14,7 @@ use h2::client::SendRequest;
 
 use crate::memory::Memory;
 use crate::transport::Io;
+use crate::vacancies::Vacancy;
 
 mod pulse;
 mod stream;
@@ -75,6 +76,8 @@ struct State {
     secure: bool,
     /// What streams of HTTP/2 may hold.
     memory: Arc<Memory>,
+    /// Who is told of places that are free.
+    vacancy: Vacancy,
 }
 
 /// A stream's place on a connection; free again when this is dropped.
@@ -84,6 +87,7 @@ struct Place(Rc<State>);
 impl Drop for Place {
     fn drop(&mut self) {
         self.0.open.update(|open| open - 1);
+        self.0.vacancy.tell();
     }
 }
 
@@ -98,7 +102,11 @@ pub(crate) struct Opened {
 ///
 /// Errors: of kind `InvalidData` where the server does not speak HTTP/2 or takes no stream; else the
 /// connection has ended.
-pub(crate) async fn connect(io: Io, memory: Arc<Memory>) -> io::Result<Connection> {
+pub(crate) async fn connect(
+    io: Io,
+    memory: Arc<Memory>,
+    vacancy: Vacancy,
+) -> io::Result<Connection> {
     let secure = io.as_plain().is_none();
     let noted = Rc::new(Noted::default());
     let wire = Wire::new(io, noted.clone());
@@ -138,6 +146,7 @@ pub(crate) async fn connect(io: Io, memory: Arc<Memory>) -> io::Result<Connectio
         asked: Cell::new(false),
         secure,
         memory,
+        vacancy,
     });
     tokio::task::spawn_local(drive(driven, state.clone(), noted));
     let send = RefCell::new(send);
@@ -171,7 +180,10 @@ async fn drive(
         pulse.poll_lost(&state, cx)
     })
     .await;
+    // The socket ends first.
+    drop(driven);
     state.ended.set(true);
+    state.vacancy.tell_all();
 }
 
 impl Opened {
@@ -190,6 +202,10 @@ impl Connection {
                 self.send.borrow_mut().poll_ready(&mut cx),
                 Poll::Ready(Ok(()))
             )
+    }
+
+    pub(super) fn has_ended(&self) -> bool {
+        self.state.ended.get()
     }
 
     pub(super) fn is_idle(&self) -> bool {

@@ -16,6 +16,7 @@ use crate::config::{Backend, Proto};
 use crate::stand::{Stand, pair, run};
 use crate::transport::Io;
 
+mod full;
 mod sockets;
 
 /// One request as the server has it.
@@ -83,6 +84,10 @@ fn stand(address: SocketAddr, change: impl FnOnce(&mut Backend)) -> Stand {
 }
 
 impl Asked {
+    fn path(&self) -> &str {
+        self.request.uri().path()
+    }
+
     /// Begins an answer with a body.
     fn begin(&mut self, status: u16) -> SendStream<Bytes> {
         let answer = Response::builder().status(status).body(()).unwrap();
