@@ -138,6 +138,8 @@ impl ResponseHead {
             Framing::UntilClose | Framing::Chunked if has_body => Framing::Frames,
             Framing::Length(length) if has_body || length == 0 => Framing::Length(length),
             Framing::Length(_) => return Err(Reason::Truncated.into()),
+            // HTTP/1 has to say so, or its reader waits for the connection's end (RFC 9112 6.3).
+            Framing::UntilClose | Framing::Chunked => Framing::Length(0),
             _ => Framing::Empty,
         };
         self.size = self.block.len();

@@ -379,6 +379,20 @@ fn answers_built_from_frames_are_written_as_http1() {
         out.filled(),
         b"HTTP/1.1 200 OK\r\nx-a: 1\r\nTransfer-Encoding: chunked\r\n\r\n"
     );
+    // Without a body HTTP/1 needs a length, where there could have been one.
+    for (method, status, framing) in [
+        (Method::Get, 200, Framing::Length(0)),
+        (Method::Post, 404, Framing::Length(0)),
+        (Method::Head, 200, Framing::Empty),
+        (Method::Get, 204, Framing::Empty),
+        (Method::Get, 304, Framing::Empty),
+        (Method::Get, 103, Framing::Empty),
+    ] {
+        head.begin(status);
+        head.finish(method, false).unwrap();
+        assert_eq!(head.framing(), framing, "{status}");
+        assert_eq!(head.content_length(), None);
+    }
     for status in [0, 99, 600, 999] {
         head.begin(status);
         assert_eq!(
