@@ -9,8 +9,10 @@ use serde::Serialize;
 use crate::history::{FrontendRates, Rates};
 use crate::json;
 use crate::memory::Memory;
+use crate::page::headline;
 use crate::status::{
-    Backend, Bound, Certificate, ConfigStatus, Event, Frontend, Gossip, Member, Process, Snapshot,
+    Alarm, Backend, Bound, Certificate, ConfigStatus, Event, Frontend, Gossip, Member, Process,
+    Snapshot,
 };
 
 /// Events that the JSON of a snapshot carries at most; `/api/v1/events` has them all.
@@ -86,6 +88,8 @@ impl Moment {
             backends: &s.backends,
             members: &s.members,
             gossip: s.gossip.as_ref(),
+            alarms: &s.alarms,
+            headline: headline::sentence(s),
             certificates: &s.certificates,
             bounds: &s.bounds,
             events: &s.events[skipped..],
@@ -111,6 +115,9 @@ struct Document<'a> {
     backends: &'a [Backend],
     members: &'a [Member],
     gossip: Option<&'a Gossip>,
+    alarms: &'a [Alarm],
+    /// The sentence that every view begins with.
+    headline: String,
     certificates: &'a [Certificate],
     bounds: &'a [Bound],
     events: &'a [Arc<Event>],

@@ -14,6 +14,7 @@ mod document;
 mod format;
 mod handshakes;
 mod head;
+pub(crate) mod headline;
 mod login;
 mod look;
 mod part;
@@ -80,7 +81,11 @@ pub(crate) fn parts(admin: &Admin, moment: &Moment, key: &Key) -> Vec<Part> {
 pub(crate) fn title(moment: &Moment) -> String {
     let total = &moment.rates.total;
     let mark = head::verdict(moment).mark();
-    format!("{mark} {}/{} · roundel", total.serving, total.known)
+    let counts = format!("{mark} {}/{}", total.serving, total.known);
+    match moment.snapshot.felt() {
+        Some(felt) => format!("{counts} · {felt} · roundel"),
+        None => format!("{counts} · roundel"),
+    }
 }
 
 /// The colour of the tab's icon.
@@ -92,7 +97,7 @@ pub(crate) use timeline::log;
 
 /// The headline without numbers that change all the time, to be read aloud.
 pub(crate) fn spoken(moment: &Moment) -> String {
-    head::sentence(&moment.snapshot)
+    headline::sentence(&moment.snapshot)
 }
 
 #[cfg(test)]

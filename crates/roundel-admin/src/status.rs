@@ -5,6 +5,7 @@
 //! rates, percentiles and history are computed from successive snapshots on this side.
 //! Serialised, this is the core of `/api/v1/snapshot`.
 
+mod alarm;
 mod backend;
 mod bound;
 mod certificate;
@@ -18,6 +19,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+pub use alarm::Alarm;
 pub use backend::{Backend, Check, KeptOrder, Server, Source, Times, Traffic};
 pub use bound::Bound;
 pub use certificate::{Certificate, Orders};
@@ -63,6 +65,8 @@ pub struct Snapshot {
     pub certificates: Vec<Certificate>,
     /// What strangers can make the process keep.
     pub bounds: Vec<Bound>,
+    /// What clients feel and a person should know, the gravest first.
+    pub alarms: Vec<Alarm>,
     /// The newest events, oldest first, at most 2,000.
     pub events: Vec<Arc<Event>>,
     /// Access log lines lost: the log's reader was too slow, or they could not be written.
@@ -72,6 +76,16 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
+    /// What clients feel, in one sentence: the gravest alarm; `None` while all is well.
+    pub fn felt(&self) -> Option<String> {
+        let (first, more) = self.alarms.split_first()?;
+        Some(match more.len() {
+            0 => first.text.clone(),
+            1 => format!("{}; 1 more alarm", first.text),
+            n => format!("{}; {n} more alarms", first.text),
+        })
+    }
+
     /// The backend of this name.
     pub fn backend(&self, name: &str) -> Option<&Backend> {
         self.backends.iter().find(|b| b.name == name)

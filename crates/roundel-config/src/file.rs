@@ -20,6 +20,7 @@ use crate::value::{self, Fault};
 use crate::{AccessLogFormat, LOG_FORMATS, bounds};
 
 mod acme;
+mod alarm;
 mod answers;
 mod back;
 mod backend;
@@ -35,6 +36,7 @@ mod sticky;
 mod tls;
 
 pub(crate) use acme::AcmeTable;
+pub(crate) use alarm::AlarmTable;
 pub(crate) use answers::{PageFiles, RateTable, RedirectTable};
 pub(crate) use back::BackTable;
 pub(crate) use backend::{BackendTable, ServerTable};
@@ -159,6 +161,7 @@ pub(crate) struct StatsTable {
     pub(crate) admin: Maybe<ActsWord>,
     pub(crate) admin_token_file: Maybe<PathBuf>,
     pub(crate) memory: Maybe<u64>,
+    pub(crate) alarm: Maybe<AlarmTable>,
 }
 
 /// The words of `stats.read`.
@@ -233,6 +236,9 @@ impl Table for StatsTable {
                 .default(bounds::STATS_MEMORY)
                 .restart()
                 .words("what readers of all that may have it keep"),
+            key!(alarm, table::<AlarmTable>())
+                .default("{}")
+                .words("from when on page, log and metrics say that clients have it bad"),
         ]
     }
 }

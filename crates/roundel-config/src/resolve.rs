@@ -5,10 +5,10 @@ use std::path::Path;
 use toml::Spanned;
 use toml::de::DeTable;
 
-use super::{Problem, Problems, Settings, Source};
+use super::{AlarmRules, Problem, Problems, Settings, Source};
 use crate::Given;
 use crate::effective::Effective;
-use crate::file::{DefaultsTable, File};
+use crate::file::{AlarmTable, DefaultsTable, File};
 use crate::flags::Flags;
 use crate::key::{Maybe, Table};
 use crate::reader::{At, Place, Reader, Section};
@@ -202,6 +202,7 @@ impl Merge<'_> {
     fn settings(&self, mut file: File) -> Option<Settings> {
         let stats_tls = self.stats_tls(&mut file);
         let process = self.process(&mut file);
+        let alarm = alarm(&known(&file.stats.alarm));
         let gossip = self.gossip(&mut file);
         let cluster = self.cluster(&mut file, gossip.as_ref());
         let backends = self.backends(&mut file, gossip.as_ref());
@@ -216,6 +217,7 @@ impl Merge<'_> {
             file: self.source.map(|s| s.file().to_owned()),
             process: process?,
             stats_tls,
+            alarm,
             gossip,
             cluster,
             frontends,
@@ -275,6 +277,17 @@ impl Merge<'_> {
     /// Reports a problem that no place in the file stands for.
     fn complain(&self, fault: Fault) {
         self.reader.report_nowhere(fault);
+    }
+}
+
+fn alarm(table: &AlarmTable) -> AlarmRules {
+    AlarmRules {
+        warning: known(&table.warning),
+        critical: known(&table.critical),
+        min_requests: known(&table.min_requests),
+        latency: known(&table.latency),
+        latency_factor: known(&table.latency_factor),
+        queue: known(&table.queue),
     }
 }
 

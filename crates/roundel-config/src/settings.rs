@@ -33,6 +33,8 @@ pub struct Settings {
     pub process: Process,
     /// What the page's port shows over TLS; `None`: it speaks plain HTTP.
     pub stats_tls: Option<Tls>,
+    /// From when on clients have it bad.
+    pub alarm: AlarmRules,
     /// The gossip node; `None` when gossip is off. Fixed while the process runs.
     pub gossip: Option<Gossip>,
     /// What balancers alone share; `None` when nothing is. Fixed while the process runs.
@@ -94,6 +96,23 @@ impl fmt::Display for Settings {
             false => text,
         })
     }
+}
+
+/// From when on clients have it bad.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AlarmRules {
+    /// Per cent of errors in the answers of ten seconds that are a warning.
+    pub warning: u8,
+    /// Likewise, that cannot wait.
+    pub critical: u8,
+    /// Answers in that time before shares and times count.
+    pub min_requests: u64,
+    /// The least p99 that is slow.
+    pub latency: Duration,
+    /// How many times the last hour's it has to be.
+    pub latency_factor: u64,
+    /// Per cent of the time for which requests may wait for a server.
+    pub queue: u8,
 }
 
 /// Settings of the process as a whole.

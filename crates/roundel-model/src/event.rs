@@ -42,6 +42,10 @@ pub enum EventKind {
     Set,
     /// A backend has no server that serves.
     NoServer,
+    /// Clients have it bad: errors, waits, no answers.
+    Alarm,
+    /// An alarm has ended.
+    Quiet,
     /// A listener opened or closed.
     Listener,
     /// A certificate ends soon, has ended, or does not count yet.
@@ -73,6 +77,8 @@ impl EventKind {
             Self::ReloadFailed => "reload_failed",
             Self::Set => "set",
             Self::NoServer => "no_server",
+            Self::Alarm => "alarm",
+            Self::Quiet => "quiet",
             Self::Listener => "listener",
             Self::Certificate => "certificate",
             Self::Other => "other",

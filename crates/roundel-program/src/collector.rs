@@ -2,15 +2,16 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use roundel_admin::status::{ConfigStatus, Pipes, Process, Snapshot, Source, Traffic};
 use roundel_balance::{Crowd, ServerStatus};
 use roundel_config::Settings;
-use roundel_model::Name;
+use roundel_model::{EventKind, Name};
 use roundel_proxy::{AccessLog, Proxy};
 
 use crate::acme::Acme;
+use crate::alarm::{Alarms, Change};
 use crate::event_log::EventLog;
 use crate::managed::Managed;
 use crate::proc;
@@ -37,6 +38,7 @@ pub(crate) struct Collector {
     access_log: AccessLog,
     of_admin: Arc<roundel_admin::Bounds>,
     retired: BTreeMap<Name, Retired>,
+    alarms: Alarms,
 }
 
 /// Hands out the stable small numbers of frontends and backends.
@@ -84,6 +86,7 @@ impl Collector {
             access_log,
             of_admin,
             retired: BTreeMap::new(),
+            alarms: Alarms::default(),
         }
     }
 
@@ -151,6 +154,9 @@ impl Collector {
                 ));
             }
         }
+        if anew {
+            self.watch_clients(&sight, &backends);
+        }
         let (members, gossip) = match sight.gossip {
             Some(view) => {
                 let (members, gossip) = view.collect(sight.sources.metrics_of());
@@ -174,10 +180,38 @@ impl Collector {
             gossip,
             certificates: certificates::all(sight.settings, sight.acme, SystemTime::now()),
             bounds: bounds::all(&sight, &self.of_admin),
+            alarms: self.alarms.open(),
             events: sight.events.recent(),
             log_lines_dropped_total: self.access_log.dropped(),
             system_log_lines_dropped_total: crate::logging::dropped(),
         })
+    }
+
+    /// Judges how clients fare, and tells what changed.
+    fn watch_clients(&mut self, sight: &Sight<'_>, backends: &[roundel_admin::status::Backend]) {
+        let at = (self.started.elapsed(), unix_now() as u64);
+        let patience = |name: &str| {
+            let mut settings = sight.settings.backends.iter();
+            let found = settings.find(|b| b.name.as_str() == name);
+            found.map_or(Duration::ZERO, |b| b.timeouts.queue)
+        };
+        let rules = &sight.settings.alarm;
+        for change in self.alarms.second(at, rules, backends, patience) {
+            match change {
+                Change::Begun(alarm) => {
+                    sight
+                        .events
+                        .add(EventKind::Alarm, alarm.backend, alarm.text, None);
+                }
+                Change::Ended(alarm, lasted) => {
+                    let text = format!("quiet again: {}", alarm.text);
+                    let lasted = Some(lasted);
+                    sight
+                        .events
+                        .add(EventKind::Quiet, alarm.backend, text, lasted);
+                }
+            }
+        }
     }
 
     /// The access log whose losses it shows.

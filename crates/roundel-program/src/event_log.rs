@@ -49,6 +49,7 @@ impl EventLog {
             EventKind::Failed
             | EventKind::CheckDown
             | EventKind::NoServer
+            | EventKind::Alarm
             | EventKind::Certificate
             | EventKind::ReloadFailed => tracing::warn!("{word} {subject}: {text}"),
             _ => tracing::info!("{word} {subject}: {text}"),

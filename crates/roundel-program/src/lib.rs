@@ -11,6 +11,7 @@ pub mod cli;
 
 mod acme;
 mod agent;
+mod alarm;
 mod certificates;
 mod client;
 mod collector;

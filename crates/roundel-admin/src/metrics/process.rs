@@ -63,6 +63,7 @@ pub(super) fn write(s: &Snapshot, own: &OwnNumbers, out: &mut Families) {
         f64::from(own.draining),
     );
     standard(s, out);
+    alarms(s, out);
     config(s, out);
     out.counter(
         "roundel_log_lines_dropped_total",
@@ -220,6 +221,20 @@ fn config(s: &Snapshot, out: &mut Families) {
         "roundel_config_last_reload_timestamp_seconds",
         "When the configuration in force was loaded.",
         c.last_reload_timestamp_seconds,
+    );
+}
+
+/// What clients feel; a series as long as it lasts.
+fn alarms(s: &Snapshot, out: &mut Families) {
+    out.gauge(
+        "roundel_alarm",
+        "1 while clients have it bad in this way, 2 if that cannot wait.",
+        |f| {
+            for alarm in &s.alarms {
+                let labels = [("backend", &*alarm.backend), ("kind", &*alarm.kind)];
+                f.value(&labels, if alarm.critical { 2.0 } else { 1.0 });
+            }
+        },
     );
 }
 

@@ -6,26 +6,24 @@ use maud::{Markup, html};
 use roundel_model::ServerState;
 
 use super::certificates;
-use super::format::{latency, percent, plural, rate, span};
-use super::look::{BY_URGENCY, Look};
+use super::format::{latency, percent, plural, rate};
+use super::headline::{causes, counts};
+use super::look::Look;
 use super::{Part, Scene};
 use crate::moment::Moment;
-use crate::status::{Backend, MemberStatus, Server, Snapshot};
+use crate::status::{Backend, MemberStatus, Snapshot};
 
 /// Beyond this many servers the ring shows shares of states instead of servers.
 const RING_SERVERS: usize = 48;
-
-/// How many troubled servers the headline names.
-const NAMED: usize = 3;
 
 /// How things are in one word.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Verdict {
     /// Everything that should serve does.
     Good,
-    /// Something does not serve, or a reload failed.
+    /// Something does not serve, clients begin to feel it, or a reload failed.
     Mixed,
-    /// Nothing serves.
+    /// Nothing serves, or clients have it bad.
     Bad,
     /// No server is known.
     Waiting,
@@ -54,11 +52,17 @@ impl Verdict {
 pub(super) fn verdict(moment: &Moment) -> Verdict {
     let total = &moment.rates.total;
     let dead = |b: &Backend| b.known() > 0 && b.serving() == 0;
-    if total.known == 0 {
+    let alarms = &moment.snapshot.alarms;
+    if alarms.iter().any(|alarm| alarm.critical) {
+        Verdict::Bad
+    } else if total.known == 0 && alarms.is_empty() {
         Verdict::Waiting
     } else if total.serving == 0 || moment.snapshot.backends.iter().any(dead) {
         Verdict::Bad
-    } else if total.serving < total.known || moment.snapshot.config.last_error.is_some() {
+    } else if !alarms.is_empty()
+        || total.serving < total.known
+        || moment.snapshot.config.last_error.is_some()
+    {
         Verdict::Mixed
     } else {
         Verdict::Good
@@ -83,63 +87,6 @@ pub(super) fn part(scene: &Scene<'_>) -> Part {
         }
     };
     Part::leaf("head", markup)
-}
-
-/// The counts and the causes, to be read aloud.
-pub(super) fn sentence(snapshot: &Snapshot) -> String {
-    match (counts(snapshot), causes(snapshot)) {
-        (counts, causes) if causes.is_empty() => counts,
-        (counts, causes) => format!("{counts} — {causes}"),
-    }
-}
-
-/// `5 of 5 servers serving`.
-fn counts(snapshot: &Snapshot) -> String {
-    let known: usize = snapshot.backends.iter().map(Backend::known).sum();
-    let serving: usize = snapshot.backends.iter().map(Backend::serving).sum();
-    if known == 0 {
-        return "No server yet: waiting for the first to announce itself".into();
-    }
-    format!("{serving} of {known} {} serving", plural(known, "server"))
-}
-
-/// Why it is fewer: the worst and newest first.
-fn causes(snapshot: &Snapshot) -> String {
-    let servers = snapshot.backends.iter().flat_map(Backend::rows);
-    let not_serving = |s: &&Server| !s.state.takes_new() && s.state != ServerState::Left;
-    let mut troubled: Vec<&Server> = servers.filter(not_serving).collect();
-    let urgency = |s: &Server| {
-        let class = Look::of_server(s).class;
-        BY_URGENCY.iter().position(|c| *c == class)
-    };
-    troubled.sort_by_key(|s| (urgency(s), s.since_seconds));
-    let mut text = String::new();
-    for (i, server) in troubled.iter().take(NAMED).enumerate() {
-        text += if i == 0 { "" } else { ", " };
-        text += &trouble(server);
-    }
-    if troubled.len() > NAMED {
-        text += &format!(" and {} more", troubled.len() - NAMED);
-    }
-    text
-}
-
-fn trouble(server: &Server) -> String {
-    let word = match server.state {
-        ServerState::Maint => "in maintenance",
-        other => other.as_str(),
-    };
-    let mut text = format!("{} {word}", server.name);
-    let reason = if server.state == ServerState::Draining || server.state == ServerState::Leaving {
-        format!("{} in flight", server.in_flight)
-    } else {
-        text += &format!(" for {}", span(server.since_seconds));
-        server.reason.clone()
-    };
-    if !reason.is_empty() {
-        text += &format!(" ({reason})");
-    }
-    text
 }
 
 fn facts(moment: &Moment) -> Markup {
@@ -204,6 +151,10 @@ fn arc(i: usize, of: usize) -> String {
 pub(super) fn notice(scene: &Scene<'_>) -> Part {
     let snapshot = &*scene.moment.snapshot;
     let mut lines: Vec<(&str, String)> = Vec::new();
+    for alarm in &snapshot.alarms {
+        let class = if alarm.critical { "bad" } else { "mixed" };
+        lines.push((class, alarm.text.clone()));
+    }
     for backend in snapshot
         .backends
         .iter()

@@ -224,7 +224,9 @@ fn marks(scene: &Scene<'_>) -> Vec<Mark> {
         let class = match event.kind {
             EventKind::Serving | EventKind::CheckUp | EventKind::Returned => "up",
             EventKind::Leave | EventKind::Drained => "draining",
-            EventKind::Failed | EventKind::CheckDown | EventKind::NoServer => "down",
+            EventKind::Failed | EventKind::CheckDown | EventKind::NoServer | EventKind::Alarm => {
+                "down"
+            }
             EventKind::Ejected => "ejected",
             EventKind::Reload | EventKind::ReloadFailed | EventKind::Admin => "maint",
             _ => return None,

@@ -69,12 +69,17 @@ fn took(ms: u64) -> String {
 fn class(kind: EventKind) -> &'static str {
     match kind {
         EventKind::Join => "joining",
-        EventKind::Serving | EventKind::CheckUp | EventKind::Returned | EventKind::Refuted => "up",
+        EventKind::Serving
+        | EventKind::CheckUp
+        | EventKind::Returned
+        | EventKind::Quiet
+        | EventKind::Refuted => "up",
         EventKind::Leave | EventKind::Drained => "draining",
         EventKind::Failed
         | EventKind::CheckDown
         | EventKind::ReloadFailed
-        | EventKind::NoServer => "down",
+        | EventKind::NoServer
+        | EventKind::Alarm => "down",
         EventKind::Suspect | EventKind::Certificate => "doubt",
         EventKind::Ejected => "ejected",
         EventKind::Weight | EventKind::Admin | EventKind::Reload => "maint",

@@ -28,9 +28,16 @@ impl Event {
     pub fn mark(&self) -> &'static str {
         use EventKind as Kind;
         match self.kind {
-            Kind::Join | Kind::Serving | Kind::CheckUp | Kind::Returned | Kind::Refuted => "▲",
+            Kind::Join
+            | Kind::Serving
+            | Kind::CheckUp
+            | Kind::Returned
+            | Kind::Refuted
+            | Kind::Quiet => "▲",
             Kind::Leave | Kind::Drained => "◐",
-            Kind::Failed | Kind::CheckDown | Kind::ReloadFailed | Kind::NoServer => "✕",
+            Kind::Failed | Kind::CheckDown | Kind::ReloadFailed | Kind::NoServer | Kind::Alarm => {
+                "✕"
+            }
             Kind::Suspect | Kind::Ejected | Kind::Certificate => "⬣",
             Kind::Reload | Kind::Set => "⟳",
             Kind::Weight | Kind::Admin => "◆",

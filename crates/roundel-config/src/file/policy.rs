@@ -162,7 +162,7 @@ pub(super) fn not_outlier(text: &str) -> Fault {
     )
 }
 
-fn positive(item: &Item<'_>, time: Duration) -> Option<Duration> {
+pub(super) fn positive(item: &Item<'_>, time: Duration) -> Option<Duration> {
     if time.is_zero() {
         return item.fail(Fault::new("this time cannot be zero", "write \"10s\""));
     }

@@ -35,13 +35,16 @@ fn head(view: &View, screen: Screen) -> String {
     let known: usize = s.backends.iter().map(Backend::known).sum();
     let is_dead = |b: &Backend| b.known() > 0 && b.serving() == 0;
     let look = match () {
-        () if s.backends.iter().any(is_dead) => Look::Bad,
-        () if known == 0 || serving < known => Look::Odd,
+        () if s.backends.iter().any(is_dead) || s.alarms.iter().any(|a| a.critical) => Look::Bad,
+        () if !s.alarms.is_empty() || known == 0 || serving < known => Look::Odd,
         () => Look::Good,
     };
     let total = &view.rates.total;
     let mut words = vec![
-        format!("{serving} of {known} servers serving"),
+        match s.felt() {
+            Some(felt) => format!("{serving} of {known} servers serving, but {}", Shown(felt)),
+            None => format!("{serving} of {known} servers serving"),
+        },
         format!("{} req/s", rate(total.requests_per_second)),
     ];
     if let Some(ratio) = total.error_ratio {

@@ -11,6 +11,7 @@ mod abused;
 mod acme;
 mod address;
 mod agent;
+mod alarms;
 mod balancer;
 mod beside;
 mod browser;
