@@ -7,7 +7,6 @@
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests")]
 
-mod behind;
 #[path = "cases/all.rs"]
 mod cases;
 mod frames;

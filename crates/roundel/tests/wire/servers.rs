@@ -143,6 +143,42 @@ fn what_one_server_refuses_always_goes_to_another() {
     assert!(refused.load(Ordering::SeqCst) > 0, "both were asked");
 }
 
+/// RFC 9113 8.7: only REFUSED_STREAM says that nothing was done.
+#[test]
+fn what_a_server_may_have_done_is_not_asked_again() {
+    let (listener, address) = server();
+    let proxy = Proxy::start(&[address], "");
+    let mut line = None;
+    let mut streams = Vec::new();
+    for code in [NO_ERROR, INTERNAL_ERROR, CANCEL] {
+        let asked = proxy.ask("POST", "ab");
+        let line = line.get_or_insert_with(|| Line::take(&listener));
+        let stream = line.request();
+        line.send(&reset(stream, code));
+        assert_eq!(asked.join().unwrap().status, 502, "{code}");
+        streams.push(stream);
+    }
+    // None came between these.
+    assert!(streams.is_sorted_by(|a, b| a + 2 == *b), "{streams:?}");
+}
+
+/// An answer whose head is its end has no length of its own, and HTTP/1 clients need one.
+#[test]
+fn an_answer_that_ends_with_its_head_keeps_the_connection() {
+    let (listener, address) = server();
+    let proxy = Proxy::start(&[address], "");
+    let mut client = Connection::open_within(proxy.front, PATIENCE).unwrap();
+    let mut line = None;
+    for _ in 0..2 {
+        client.put(b"GET /x HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+        let line = line.get_or_insert_with(|| Line::take(&listener));
+        let stream = line.request();
+        line.send(&frame(HEADERS, END_HEADERS | END_STREAM, stream, &[OK]));
+        let answer = client.take("GET").unwrap();
+        assert_eq!((answer.status, answer.text().as_str()), (200, ""));
+    }
+}
+
 #[test]
 fn a_server_that_answers_no_ping_is_left() {
     let (listener, address) = server();
