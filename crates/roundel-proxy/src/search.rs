@@ -108,4 +108,11 @@ impl Search {
     pub(crate) fn leave(&mut self, pick: &Pick) {
         self.tried.push(pick.id());
     }
+
+    /// Whether no server is left that was not tried.
+    pub(crate) fn is_alone(&self, slot: &BackendSlot) -> bool {
+        let current = slot.current();
+        let mut servers = current.servers().iter();
+        !servers.any(|e| e.state.takes_new() && !self.tried.contains(&e.live.id))
+    }
 }

@@ -284,8 +284,18 @@ impl Course<'_> {
         }
         if let Some(pick) = asked {
             pick.server().note_failure();
-            if verdict == Verdict::Elsewhere && go_elsewhere(self.scene, self.slot, search, pick) {
-                return Asked::Lost;
+            if verdict == Verdict::Elsewhere {
+                if go_elsewhere(self.scene, self.slot, search, pick) {
+                    return Asked::Lost;
+                }
+                // Who did nothing with it may take it on the next connection, as whoever limits
+                // the requests of each does.
+                if failure == Failure::Refused && search.is_alone(self.slot) {
+                    pick.counters().retries.add(1);
+                    search.retries += 1;
+                    *again = asked.take();
+                    return Asked::Lost;
+                }
             }
         }
         Asked::Failed(no_answer(error))
@@ -295,10 +305,7 @@ impl Course<'_> {
 /// Leaves a server that gave no answer, if another one can be asked.
 fn go_elsewhere(scene: Scene<'_>, slot: &BackendSlot, search: &mut Search, failed: &Pick) -> bool {
     search.leave(failed);
-    let current = slot.current();
-    let is_left =
-        |e: &roundel_balance::Entry| e.state.takes_new() && !search.tried.contains(&e.live.id);
-    if search.retries >= slot.backend.retries || !current.servers().iter().any(is_left) {
+    if search.retries >= slot.backend.retries || search.is_alone(slot) {
         return false;
     }
     let (balancer, worker) = (&slot.backend.balancer, scene.worker);

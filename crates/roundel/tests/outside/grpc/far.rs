@@ -75,6 +75,14 @@ async fn answer(
             let reset = poll_fn(|cx| respond.poll_reset(cx)).await;
             say(format!("reset {:?}", reset.unwrap()));
         }
+        // As a server whose connection has served as many as it may, two times in a row.
+        "Turned" => {
+            if say(request.uri().path().to_owned()) <= 3 {
+                return respond.send_reset(Reason::REFUSED_STREAM);
+            }
+            let head = call().header("grpc-status", "0");
+            respond.send_response(head.body(()).unwrap(), true).unwrap();
+        }
         "Begun" => {
             let mut send = respond
                 .send_response(call().body(()).unwrap(), false)

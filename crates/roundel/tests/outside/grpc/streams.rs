@@ -140,6 +140,18 @@ fn what_is_left_of_its_time_goes_with_each_attempt_and_ends_the_last() {
 }
 
 #[test]
+fn what_the_only_server_refuses_goes_to_it_again() {
+    let _turn = beside_others();
+    let far = far::start();
+    let backend = "proto = \"h2\"\ncheck = \"off\"";
+    let balancer = balancer("", backend, &[far.address]);
+    let answer = call(balancer.front, "Turned", &[]);
+    assert_eq!(answer.field("grpc-status"), "0", "{answer:?}");
+    assert_eq!(far.seen().len(), 4);
+    assert_eq!(logged(&balancer, "Turned", 0)["retries"], 2);
+}
+
+#[test]
 fn no_answer_has_a_call_repeated() {
     let _turn = beside_others();
     let far = far::start();
