@@ -15,5 +15,7 @@ fi
 # which cannot be linked statically.
 target=$(rustc -vV | sed -n 's/^host: //p')
 export RUSTFLAGS="-C target-feature=+crt-static"
+# Which commit this is, where whoever builds the image says so: `roundel --version` names it.
+export ROUNDEL_REVISION="${ROUNDEL_REVISION:-}"
 cargo build --profile dist --locked --package roundel --target "$target"
 cp "target/$target/dist/roundel" /out/roundel

@@ -10,6 +10,7 @@
 
 mod event;
 mod name;
+mod natural;
 mod server;
 mod set;
 mod shown;
@@ -17,6 +18,7 @@ mod state;
 
 pub use event::EventKind;
 pub use name::{Name, NameError};
+pub use natural::natural_order;
 pub use server::{
     Presence, Server, SourceKind, Weight, WeightError, WeightOrder, WeightOrderError,
 };

@@ -29,7 +29,6 @@ mod loader;
 mod logging;
 mod managed;
 mod manager;
-mod natural;
 mod operator;
 mod out;
 mod proc;

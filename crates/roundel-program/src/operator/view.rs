@@ -3,10 +3,9 @@
 use anyhow::{Context, bail};
 use roundel_admin::status::{Backend, Server, Snapshot};
 use roundel_admin::{BackendRates, Rates, ServerRates};
-use roundel_model::{ServerState, Shown};
+use roundel_model::{ServerState, Shown, natural_order};
 use serde::Deserialize;
 
-use crate::natural;
 use crate::table::Look;
 
 /// A snapshot with its rates.
@@ -78,7 +77,7 @@ impl View {
 fn list<'a>(names: impl Iterator<Item = &'a str>) -> String {
     const MOST: usize = 8;
     let mut names: Vec<&str> = names.collect();
-    names.sort_by(|a, b| natural::compare(a, b));
+    names.sort_by(|a, b| natural_order(a, b));
     let more = names.len().saturating_sub(MOST);
     names.truncate(MOST);
     let named = match names.is_empty() {
@@ -97,7 +96,7 @@ pub(super) fn by_urgency(backend: &Backend) -> Vec<&Server> {
     servers.sort_by(|a, b| {
         let rank = |s: &Server| urgency(s.state).saturating_sub(u8::from(s.doubt));
         let order = rank(a).cmp(&rank(b));
-        order.then_with(|| natural::compare(&a.name, &b.name))
+        order.then_with(|| natural_order(&a.name, &b.name))
     });
     servers
 }

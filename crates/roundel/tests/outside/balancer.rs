@@ -14,6 +14,11 @@ pub(crate) const SOON: Duration = Duration::from_secs(30);
 pub(crate) fn roundel(words: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_roundel"));
     command.args(words);
+    without_variables(command)
+}
+
+/// A command without the caller's `ROUNDEL_` variables.
+pub(crate) fn without_variables(mut command: Command) -> Command {
     for (name, _) in std::env::vars_os() {
         if name.to_string_lossy().starts_with("ROUNDEL_") {
             command.env_remove(name);

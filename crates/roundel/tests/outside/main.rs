@@ -59,4 +59,5 @@ mod systemd;
 mod tools;
 mod turns;
 mod upgrade;
+mod verbs;
 mod visitors;

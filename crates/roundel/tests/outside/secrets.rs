@@ -10,7 +10,7 @@ use std::process::Command;
 use roundel_testkit::{Pebble, Process, Signal, external, poll, send_signal, wait_for, wait_gone};
 
 use crate::balancer::{SOON, roundel};
-use crate::turns::alone;
+use crate::turns::{alone, beside_others};
 use stage::{ADMIN, PASSWORD, READ, Stage};
 
 /// Everything on the page's port that answers.
@@ -110,6 +110,10 @@ fn no_output_of_a_balancer_holds_a_secret() {
         (&["members"], &reading),
         (&["members", "--json"], &reading),
         (&["events"], &reading),
+        (&["stat", "nodes/a"], &reading),
+        (&["why", "nodes/a"], &reading),
+        (&["report"], &reading),
+        (&["report", "-c", file.to_str().unwrap()], &reading),
         (&["maint", "nodes/a", "--force"], &acting),
         (&["ready", "nodes/a"], &acting),
         (&["weight", "nodes/nobody", "7"], &acting),
@@ -232,4 +236,33 @@ fn no_format_of_the_access_log_holds_a_secret() {
         stage.secrets.search(format, process.stdout().as_bytes());
         stage.secrets.search(format, process.stderr().as_bytes());
     }
+}
+
+#[test]
+fn a_report_tells_what_the_file_says_but_for_its_secrets() {
+    let _turn = beside_others();
+    let stage = Stage::new(None);
+    let tokens = format!("read_token_file = {:?}", stage.at("read"));
+    stage.configure("json", &tokens);
+    let process = Process::spawn(roundel(&["serve", "-c"]).arg(stage.file()));
+    process.wait_line("the page is at", SOON);
+    let report = || {
+        let mut command = roundel(&["report", "--read-token-file"]);
+        command.arg(stage.at("read")).arg("-c").arg(stage.file());
+        let page = format!("https://{}", stage.page);
+        let output = command.args(["--stats", &page]).output().unwrap();
+        assert!(output.status.success(), "{output:?}\n{process}");
+        stage.secrets.search("report", &output.stdout);
+        stage.secrets.search("report", &output.stderr);
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let told = report();
+    let (_, file) = told.split_once("## What its file says").unwrap();
+    let place = stage.at("admin");
+    assert!(file.contains(place.to_str().unwrap()), "{told}");
+    assert!(file.contains("others"), "{told}");
+
+    // One that is refused, for a line that holds a secret.
+    stage.configure("json", &format!("{tokens}\nadmin_token = \"{ADMIN}\" 7"));
+    assert!(report().contains("it is refused"), "{told}");
 }
