@@ -51,22 +51,25 @@ pub(crate) async fn run(connection: Connection, deadline: Deadline, head: Box<Re
     peer.slot.counters(peer.worker.index).connections_h2.add(1);
     let windows = Rc::new(Windows::default());
     let line = Rc::new(Line::new(stream, windows.clone()));
-    let io = Inbound::new(line.clone(), head.block.filled());
-    let toll = io.toll();
-    peer.worker.blocks.give_request(head);
-    deadline.start(rules.frontend.timeouts.http_request);
-    let handshake = bounds::builder(&rules.limits).handshake::<_, Piece>(io);
-    tokio::pin!(handshake);
-    let shaken = poll_fn(|cx| {
-        toll.next_turn();
-        match handshake.as_mut().poll(cx) {
-            Poll::Ready(result) => Poll::Ready(result.ok()),
-            Poll::Pending if has_failed(line.poll_send(cx)) => Poll::Ready(None),
-            Poll::Pending if deadline.poll_fired(cx) => Poll::Ready(None),
-            Poll::Pending => Poll::Pending,
-        }
-    })
-    .await;
+    let toll = Rc::new(Toll::default());
+    let shaken = {
+        let io = Inbound::new(line.clone(), toll.clone(), head.block.filled());
+        peer.worker.blocks.give_request(head);
+        deadline.start(rules.frontend.timeouts.http_request);
+        // In a box as the connection is, or each idle one would have a place for both.
+        let mut handshake = Box::pin(bounds::builder(&rules.limits).handshake::<_, Piece>(io));
+        drop(rules);
+        poll_fn(|cx| {
+            toll.next_turn();
+            match handshake.as_mut().poll(cx) {
+                Poll::Ready(result) => Poll::Ready(result.ok().map(Box::new)),
+                Poll::Pending if has_failed(line.poll_send(cx)) => Poll::Ready(None),
+                Poll::Pending if deadline.poll_fired(cx) => Poll::Ready(None),
+                Poll::Pending => Poll::Pending,
+            }
+        })
+        .await
+    };
     if let Some(shaken) = shaken {
         let side = Side {
             line: &line,
@@ -77,7 +80,7 @@ pub(crate) async fn run(connection: Connection, deadline: Deadline, head: Box<Re
     }
     if let Some(stream) = line.rest() {
         // What the client still sends would reset the connection, and take the last frame from it.
-        lingering_close(&peer.worker, stream, &deadline).await;
+        Box::pin(lingering_close(&peer.worker, stream, &deadline)).await;
     }
 }
 
@@ -94,7 +97,7 @@ fn has_failed(sent: Poll<io::Result<()>>) -> bool {
 
 async fn serve(
     peer: &Rc<Peer>,
-    mut connection: h2::server::Connection<Inbound, Piece>,
+    mut connection: Box<h2::server::Connection<Inbound, Piece>>,
     side: &Side<'_>,
     deadline: &Deadline,
 ) {
@@ -358,4 +361,21 @@ fn refuse_login(scene: Scene<'_>, client: &mut H2Client, story: &mut Story) {
         );
     }
     conclude(scene, None, None, &client.head, story);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Bytes of the future of such a function.
+    fn size<A, B, C, F>(_: impl Fn(A, B, C) -> F) -> usize {
+        size_of::<F>()
+    }
+
+    #[test]
+    fn a_connection_has_no_place_for_what_is_over() {
+        let held = size_of::<h2::server::Connection<Inbound, Piece>>();
+        let task = size(run);
+        assert!(task <= 1024 && task < held, "{task}, {held}");
+    }
 }

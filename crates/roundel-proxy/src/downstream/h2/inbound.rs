@@ -37,11 +37,11 @@ pub(super) struct Inbound {
 }
 
 impl Inbound {
-    /// Goes on behind `seen`, which was read already and begins with the preface.
-    pub(super) fn new(line: Rc<Line>, seen: &[u8]) -> Self {
+    /// Goes on behind `seen`, which was read already and begins with the preface. What comes in counts
+    /// in `toll`; whoever polls the connection begins a turn there with each poll of its task.
+    pub(super) fn new(line: Rc<Line>, toll: Rc<Toll>, seen: &[u8]) -> Self {
         let mut bytes = BytesMut::from(seen);
         let mut frames = Frames::default();
-        let toll = Rc::new(Toll::default());
         let ready = frames.sift(&mut bytes, &toll);
         Self {
             line,
@@ -50,11 +50,6 @@ impl Inbound {
             frames,
             toll,
         }
-    }
-
-    /// What came in; whoever polls the connection begins a turn with each poll of its task.
-    pub(super) fn toll(&self) -> Rc<Toll> {
-        self.toll.clone()
     }
 }
 
@@ -270,8 +265,8 @@ mod tests {
             far
         });
         let line = Rc::new(Line::new(Io::Plain(near), Rc::default()));
-        let mut inbound = Inbound::new(line, &vec![0; Frames::default().left]);
-        let toll = inbound.toll();
+        let toll = Rc::new(Toll::default());
+        let mut inbound = Inbound::new(line, toll.clone(), &vec![0; Frames::default().left]);
         let (mut all, mut turn, mut turns) = (0, 0, 0);
         // The preface is no frame of ours.
         let total = Frames::default().left + 10 * COUNT;

@@ -112,6 +112,7 @@ impl Outbound {
         stream: &mut Io,
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<()>> {
+        let had = self.len > 0;
         while self.len > 0 {
             let sent = match self.parts.is_empty() {
                 true => {
@@ -137,8 +138,9 @@ impl Outbound {
             }
             self.len -= sent;
         }
-        // An idle connection keeps nothing.
-        if self.copied.capacity() > 0 {
+        // An idle connection keeps nothing. Capacity would not say so: what was sent to its very end has
+        // none left, and its memory still.
+        if had {
             *self = Self::default();
         }
         Pin::new(stream).poll_flush(cx)
@@ -250,6 +252,22 @@ mod tests {
             .unwrap();
         assert_eq!(way.hold.unsent(), 0);
         assert_eq!(way.out.copied.capacity() + way.out.parts.capacity(), 0);
+    }
+
+    #[tokio::test]
+    async fn nothing_is_kept_of_what_was_sent() {
+        let (mut near, _far) = sockets().await;
+        let mut way = Way::new();
+        // The first fills what is allocated for it; of the others some is left.
+        for (head, payload) in [(&b"h"[..], 1), (b"head", 100), (b"head", LARGE)] {
+            way.frame(head, payload, 0);
+            poll_fn(|cx| way.out.poll_send(&mut near, cx))
+                .await
+                .unwrap();
+            let out = &mut way.out;
+            assert!(!out.copied.try_reclaim(1), "{payload}");
+            assert_eq!(out.copied.capacity() + out.parts.capacity(), 0, "{payload}");
+        }
     }
 
     #[test]
