@@ -1,6 +1,7 @@
 //! Servers listed in a watched file, or in a directory of files.
 
 mod scan;
+mod targets;
 mod watcher;
 
 use std::path::PathBuf;

@@ -48,7 +48,7 @@ pub(crate) fn parse(line: &str, default_port: u16) -> Result<Option<Server>, Lin
     }))
 }
 
-fn parse_weight(text: &str) -> Result<Weight, LineError> {
+pub(crate) fn parse_weight(text: &str) -> Result<Weight, LineError> {
     let value: u64 = text
         .parse()
         .map_err(|_| LineError::NotANumber(quoted(text)))?;

@@ -13,7 +13,8 @@ use crate::{DnsConfig, GossipConfig};
 pub enum SourceConfig {
     /// Servers written in the configuration, in that order.
     Static(Vec<Server>),
-    /// A file, or a directory of files, of lines `name ip[:port] [weight]`; watched.
+    /// A file, or a directory of files, of lines `name ip[:port] [weight]`, or of
+    /// JSON as Prometheus' `file_sd` has it; watched.
     File(PathBuf),
     /// A name asked of DNS every second.
     Dns(DnsConfig),

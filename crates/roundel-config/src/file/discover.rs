@@ -28,8 +28,10 @@ impl Table for DiscoverTable {
             key!(gossip, table::<RoleTable>()).words("members of the gossip"),
             key!(dns, table::<DnsTable>())
                 .words("A, AAAA; SRV for _http._tcp.…; asked every second"),
-            key!(file, table::<FileTable>())
-                .words("a file or a folder of files with lines `name ip[:port]`, watched"),
+            key!(file, table::<FileTable>()).words(
+                "a file or a folder of files with lines `name ip[:port]`, watched; `*.json`: \
+                     Prometheus' file_sd",
+            ),
         ]
     }
 

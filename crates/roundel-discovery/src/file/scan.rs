@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use roundel_model::{Name, Server};
 
+use super::targets;
 use crate::line;
 use crate::notices::Notices;
 
@@ -71,10 +72,16 @@ impl Scanner {
         Ok(())
     }
 
-    /// The good lines of one file; each bad one is a complaint.
+    /// The good lines or targets of one file; each bad one is a complaint.
     fn read_file(&self, path: &Path, complaints: &mut Complaints) -> io::Result<Vec<Server>> {
         let text = roundel_files::read_text(path, MAX_FILE)?;
         let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
+        if path
+            .extension()
+            .is_some_and(|e| e.eq_ignore_ascii_case("json"))
+        {
+            return self.read_targets(path, text, complaints);
+        }
         let mut servers = Vec::new();
         for (number, line) in (1..).zip(text.lines()) {
             match line::parse(line, self.default_port) {
@@ -82,6 +89,26 @@ impl Scanner {
                 Err(error) => {
                     let place = format!("{}:{number}", path.display());
                     complaints.insert(place, format!("line ignored: {error}"));
+                }
+            }
+        }
+        Ok(servers)
+    }
+
+    fn read_targets(
+        &self,
+        path: &Path,
+        text: &str,
+        complaints: &mut Complaints,
+    ) -> io::Result<Vec<Server>> {
+        let wrong = |error| io::Error::new(ErrorKind::InvalidData, error);
+        let mut servers = Vec::new();
+        for target in targets::parse(text, self.default_port).map_err(wrong)? {
+            match target {
+                Ok(server) => servers.push(server),
+                Err((place, error)) => {
+                    let place = format!("{}: {place}", path.display());
+                    complaints.insert(place, format!("target ignored: {error}"));
                 }
             }
         }
@@ -173,5 +200,20 @@ mod tests {
         assert_eq!(names(&scanner.scan().unwrap()), ["s1", "s2"]);
         fs::remove_file(dir.path().join("a")).unwrap();
         assert_eq!(names(&scanner.scan().unwrap()), ["s2"]);
+    }
+
+    #[test]
+    fn files_of_prometheus_keep_their_servers_while_they_are_half_written() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join("a"), "s1 10.0.0.1\n").unwrap();
+        let path = dir.path().join("web.json");
+        fs::write(&path, r#"[{"targets": ["10.0.0.2:80", "web"]}]"#).unwrap();
+        let mut scanner = Scanner::new(dir.path().to_owned(), 3000);
+        let both = ["10.0.0.2:80", "s1"];
+        assert_eq!(names(&scanner.scan().unwrap()), both);
+        fs::write(&path, r#"[{"targets": ["10.0.0.3:80""#).unwrap();
+        assert_eq!(names(&scanner.scan().unwrap()), both);
+        fs::write(&path, "[]").unwrap();
+        assert_eq!(names(&scanner.scan().unwrap()), ["s1"]);
     }
 }

@@ -26,6 +26,7 @@ mod driver;
 mod encrypted;
 mod exchanges;
 mod fields;
+mod file_sd;
 mod gapless;
 mod grpc;
 mod hearsay;
