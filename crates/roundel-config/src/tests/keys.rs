@@ -210,6 +210,7 @@ fn a_change_that_needs_a_restart_is_told_and_kept_out() {
                 "stats.open_metrics" => "true",
                 "stats.tls" => tls.as_str(),
                 "stats.memory" => "\"64MiB\"",
+                "stats.alarm" => "{ critical = 0.2 }",
                 "gossip.join" => "[\"b\"]",
                 "gossip.tags" => "{ zone = \"a\" }",
                 "global.drain_timeout" => "\"1s\"",
@@ -242,7 +243,8 @@ fn a_change_that_needs_a_restart_is_told_and_kept_out() {
             let is_kept = fresh.process == running.process
                 && fresh.gossip == running.gossip
                 && fresh.cluster == running.cluster
-                && fresh.stats_tls == running.stats_tls;
+                && fresh.stats_tls == running.stats_tls
+                && fresh.alarm == running.alarm;
             assert_eq!(is_kept, key.about.needs_restart, "{path}");
             assert_eq!(fresh.needs_restart(running), [""; 0], "{path}");
             count += 1;
