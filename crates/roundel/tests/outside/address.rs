@@ -55,8 +55,8 @@ fn wait_at(balancer: &Balancer, member: &str, ip: impl Into<IpAddr>) {
 
 #[test]
 fn the_first_peer_corrects_an_address_guessed_by_the_default_route() {
-    let Some(lan) = Lan::new(3) else { return };
     let _turn = beside_others();
+    let Some(lan) = Lan::new(3) else { return };
     let [lb, app, other] = lan.hosts() else {
         panic!("three hosts");
     };
@@ -109,8 +109,8 @@ fn the_first_peer_corrects_an_address_guessed_by_the_default_route() {
 
 #[test]
 fn an_address_that_moves_is_followed_under_the_same_name() {
-    let Some(mut lan) = Lan::new(2) else { return };
     let _turn = beside_others();
+    let Some(mut lan) = Lan::new(2) else { return };
     let mut balancer = serve(&lan.hosts()[0].clone(), &[]);
     let app = agent(
         &lan.hosts()[1].clone(),
@@ -156,8 +156,8 @@ fn an_address_that_moves_is_followed_under_the_same_name() {
 
 #[test]
 fn an_interface_or_a_network_says_which_address_is_meant() {
-    let Some(lan) = Lan::new(3) else { return };
     let _turn = beside_others();
+    let Some(lan) = Lan::new(3) else { return };
     let [lb, app, other] = lan.hosts() else {
         panic!("three hosts");
     };
@@ -199,8 +199,8 @@ fn an_interface_or_a_network_says_which_address_is_meant() {
 
 #[test]
 fn a_peer_that_comes_by_ipv6_teaches_an_ipv6_address() {
-    let Some(lan) = Lan::new(2) else { return };
     let _turn = beside_others();
+    let Some(lan) = Lan::new(2) else { return };
     let [lb, app] = lan.hosts() else {
         panic!("two hosts");
     };
@@ -215,8 +215,8 @@ fn a_peer_that_comes_by_ipv6_teaches_an_ipv6_address() {
 
 #[test]
 fn a_process_that_takes_over_keeps_the_address_that_was_learnt() {
-    let Some(lan) = Lan::new(2) else { return };
     let _turn = beside_others();
+    let Some(lan) = Lan::new(2) else { return };
     let [lb, app] = lan.hosts() else {
         panic!("two hosts");
     };
@@ -239,8 +239,8 @@ fn a_process_that_takes_over_keeps_the_address_that_was_learnt() {
 
 #[test]
 fn what_answers_at_a_dead_servers_address_gets_no_requests() {
-    let Some(lan) = Lan::new(3) else { return };
     let _turn = beside_others();
+    let Some(lan) = Lan::new(3) else { return };
     let [lb, dead, other] = lan.hosts() else {
         panic!("three hosts");
     };
@@ -285,8 +285,8 @@ fn what_answers_at_a_dead_servers_address_gets_no_requests() {
 
 #[test]
 fn a_port_that_is_open_for_tcp_only_is_told_of_once_and_a_stop_tells_the_truth() {
-    let Some(lan) = Lan::new(2) else { return };
     let _turn = beside_others();
+    let Some(lan) = Lan::new(2) else { return };
     let [lb, app] = lan.hosts() else {
         panic!("two hosts");
     };
@@ -330,8 +330,8 @@ fn a_port_that_is_open_for_tcp_only_is_told_of_once_and_a_stop_tells_the_truth()
 
 #[test]
 fn a_seed_that_nobody_answers_at_is_named_until_one_does() {
-    let Some(lan) = Lan::new(2) else { return };
     let _turn = beside_others();
+    let Some(lan) = Lan::new(2) else { return };
     let [lb, app] = lan.hosts() else {
         panic!("two hosts");
     };
@@ -387,8 +387,8 @@ fn a_balancer_that_is_stopped_and_started_finds_stock_agents_by_itself() {
 
 #[test]
 fn an_open_gossip_is_warned_of_and_a_key_ends_that() {
-    let Some(lan) = Lan::new(1) else { return };
     let _turn = beside_others();
+    let Some(lan) = Lan::new(1) else { return };
     let [lb] = lan.hosts() else {
         panic!("one host");
     };

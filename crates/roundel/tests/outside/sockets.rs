@@ -19,7 +19,7 @@ use tempfile::TempDir;
 
 use crate::balancer::{Balancer, SOON};
 use crate::driver::Browser;
-use crate::turns::beside_others;
+use crate::turns::{alone, beside_others};
 
 /// What the scripts below have in common: `open(path)`, and `next(socket)`, which waits for a message.
 const TOOLS: &str = "window.open_ = (path, protocols) => new Promise((yes, no) => { \
@@ -117,7 +117,7 @@ impl Stage {
 
 #[test]
 fn chromium_has_its_sockets_on_the_connection_of_its_page() {
-    let _turn = beside_others();
+    let _turn = alone();
     let Some(stage) = Stage::start("") else {
         return;
     };
@@ -161,7 +161,7 @@ fn chromium_has_its_sockets_on_the_connection_of_its_page() {
 
 #[test]
 fn chromium_is_told_how_a_socket_ended() {
-    let _turn = beside_others();
+    let _turn = alone();
     let Some(stage) = Stage::start("timeouts = { tunnel = \"1s\" }") else {
         return;
     };
@@ -203,7 +203,7 @@ fn chromium_is_told_how_a_socket_ended() {
 
 #[test]
 fn a_hundred_of_chromiums_sockets_and_a_page_drain() {
-    let _turn = beside_others();
+    let _turn = alone();
     let Some(mut stage) = Stage::start("") else {
         return;
     };

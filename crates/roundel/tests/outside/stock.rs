@@ -66,10 +66,10 @@ fn stock_agents_on_their_default_bind_stay_through_scaling_and_renewals() {
     if external("serf", "serf").is_none() {
         return;
     }
+    let _turn = alone();
     let Some(lan) = Lan::new(MANY as u8 + 1) else {
         return;
     };
-    let _turn = alone();
     let (host, others) = lan.hosts().split_first().unwrap();
     let seed = host.ip.to_string();
     let mut balancer = serve(host, &others[0]);

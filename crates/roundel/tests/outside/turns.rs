@@ -1,6 +1,7 @@
 //! Who may use the machine at the same time.
 //!
-//! Tests that measure a time or fill the machine run alone; all others run side by side.
+//! Tests that measure a time or fill the machine run alone, and those of Chromium's sockets, which it aborts when a
+//! network interface comes or goes; all others run side by side.
 
 use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
