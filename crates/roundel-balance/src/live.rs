@@ -414,6 +414,8 @@ pub struct BackendCounters {
     pub responses: [Counter; 6],
     /// gRPC calls by how they ended: 0 to 16, then any other number.
     pub grpc: [Counter; 18],
+    /// Those of them that are errors, other than by an answer of 5xx.
+    pub grpc_errors: Counter,
     /// Requests for which no server was usable.
     pub no_server: Counter,
     /// Requests that waited in the queue for too long.
@@ -445,7 +447,7 @@ pub struct BackendCounters {
 counted!(
     BackendCounters,
     sums: [
-        requests, bytes_in, bytes_out, responses, grpc, no_server, queue_timeouts, queue_refusals,
+        requests, bytes_in, bytes_out, responses, grpc, grpc_errors, no_server, queue_timeouts, queue_refusals,
         retries_exhausted, denied, client_aborts, sticky, cookies_set, total, queue, response, connect,
     ],
     most: [last_request]

@@ -26,9 +26,6 @@ const MEASURE: u64 = 100;
 /// Above this many servers a backend's own are not watched one by one.
 const MANY_SERVERS: usize = 2_000;
 
-/// gRPC's codes that are errors: UNKNOWN, DEADLINE_EXCEEDED, UNIMPLEMENTED, INTERNAL, UNAVAILABLE, DATA_LOSS.
-const GRPC_ERRORS: [&str; 6] = ["2", "4", "12", "13", "14", "15"];
-
 /// What changed.
 #[derive(Debug, PartialEq)]
 pub(crate) enum Change {
@@ -200,7 +197,7 @@ impl Past {
         self.seconds += 1;
         let sums = Sums {
             answers: backend.traffic.responses_total.iter().skip(1).sum(),
-            errors: errors(backend),
+            errors: backend.failures(),
             no_server: backend.no_server_total,
             queue_timeouts: backend.queue_timeouts_total,
             latency,
@@ -384,12 +381,6 @@ fn queue(
             backend.queue_length
         ),
     })
-}
-
-fn errors(backend: &Backend) -> u64 {
-    let calls = &backend.grpc_calls_total;
-    let failed = GRPC_ERRORS.iter().filter_map(|code| calls.get(*code));
-    backend.traffic.responses_total[4] + failed.sum::<u64>()
 }
 
 /// Keeps the newest so many.

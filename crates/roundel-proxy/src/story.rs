@@ -197,6 +197,7 @@ fn count_call(
     if let Some(slot) = slot {
         let counters = &slot.backend.balancer.counters()[scene.worker.index];
         counters.grpc[code.index()].add(1);
+        counters.grpc_errors.add(u64::from(is_error));
     }
     if let Some(pick) = pick.filter(|_| story.answered_at.is_some()) {
         pick.counters().grpc_errors.add(u64::from(is_error));

@@ -103,6 +103,8 @@ pub struct Backend {
     /// gRPC calls by the code with which they ended: `0` to `16`, `other`; without those that never
     /// occurred.
     pub grpc_calls_total: BTreeMap<String, u64>,
+    /// Those of them that are errors, other than by an answer of 5xx.
+    pub grpc_errors_total: u64,
     /// Requests by what their sticky cookie was: `none`, `valid`, `draining`, `down`, `invalid`, ….
     pub sticky_requests_total: BTreeMap<String, u64>,
     /// Sticky cookies set, by what the request's was: `none`, `down`, `invalid`, ….
@@ -125,6 +127,11 @@ pub struct Backend {
 }
 
 impl Backend {
+    /// Answers that were errors: of 5xx, or the end of a gRPC call that failed.
+    pub fn failures(&self) -> u64 {
+        self.traffic.responses_total[4] + self.grpc_errors_total
+    }
+
     /// How many servers take new requests.
     pub fn serving(&self) -> usize {
         self.servers.iter().filter(|s| s.state.takes_new()).count()

@@ -198,3 +198,15 @@ fn a_server_that_stops_to_answer_is_named() {
         "a answers nothing (15 requests wait since 00:12:10 UTC)"
     );
 }
+
+/// A call that fails by an answer of 5xx is counted by its status and by its code, and is one error.
+#[test]
+fn a_call_that_fails_is_one_error() {
+    let mut bench = Bench::new();
+    bench.answer(95, 5);
+    bench.backend.grpc_calls_total.insert("14".to_owned(), 5);
+    let (critical, text) = bench.begun();
+    assert!(!critical && text.starts_with("5.0 % of answers"), "{text}");
+    bench.backend.grpc_errors_total = 10;
+    assert!(bench.begun().0);
+}

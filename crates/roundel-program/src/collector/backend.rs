@@ -211,6 +211,7 @@ pub(super) fn collect(
         retries_exhausted_total: sum(|c| c.retries_exhausted.get()),
         traffic,
         grpc_calls_total: calls(|at| counters.sum(|c| c.grpc[at].get())),
+        grpc_errors_total: sum(|c| c.grpc_errors.get()),
         since_seconds: now.saturating_duration_since(tally.since).as_secs(),
         downtime_seconds: tally.downtime(now).as_secs(),
         down_transitions_total: tally.downs,
