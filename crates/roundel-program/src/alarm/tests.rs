@@ -210,3 +210,40 @@ fn a_call_that_fails_is_one_error() {
     bench.backend.grpc_errors_total = 10;
     assert!(bench.begun().0);
 }
+
+#[test]
+fn what_was_critical_stays_so_until_it_ends() {
+    let mut bench = Bench::new();
+    bench.answer(0, 100);
+    assert!(bench.begun().0);
+    // One in twenty by now.
+    bench.answer(1900, 0);
+    assert_eq!(bench.pass(), []);
+    let open = bench.alarms.open();
+    assert!(
+        open[0].critical && open[0].text.starts_with("5.0 %"),
+        "{open:?}"
+    );
+}
+
+#[test]
+fn errors_of_two_servers_name_neither() {
+    let mut bench = Bench::new();
+    bench.answer(0, 40);
+    bench.server(0).traffic.responses_total[4] = 15;
+    bench.server(1).traffic.responses_total[4] = 25;
+    assert_eq!(
+        bench.begun().1,
+        "100 % of answers are errors (40/s since 00:12:03 UTC)"
+    );
+}
+
+#[test]
+fn polls_that_nobody_has_answered_yet_are_no_stall() {
+    let mut bench = Bench::new();
+    for _ in 0..12 {
+        bench.server(0).requests_total += 5;
+        bench.server(0).in_flight += 5;
+        assert_eq!(bench.pass(), []);
+    }
+}
